@@ -1,0 +1,461 @@
+//! The configuration as the gateway uses it: parsed, defaults applied, every reference checked.
+//!
+//! Plain data without behaviour. `file` is what people write; `load` turns it into this; `snapshot` compiles this
+//! into what a request needs. Paths are absolute or relative to the working directory by now.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use ipnet::IpNet;
+
+use crate::http::FieldName;
+use crate::limits::Limits;
+
+/// A whole configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Worker threads; `None`: one per core.
+    pub workers: Option<usize>,
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// Groups of endpoints, by name.
+    pub pools: Vec<Pool>,
+    /// In the order of the file; the most specific wins, then the first.
+    pub routes: Vec<Route>,
+    /// The address for operators.
+    pub admin: Option<Admin>,
+    /// What is said of clients and of ourselves in forwarded requests.
+    pub forwarded: Forwarded,
+    /// One line a request.
+    pub access_log: Option<AccessLog>,
+    /// What the gateway says of itself.
+    pub log: Log,
+    /// The bounds.
+    pub limits: Limits,
+}
+
+/// `[[listener]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// `address`
+    pub address: SocketAddr,
+    /// `tls`
+    pub tls: Option<Tls>,
+    /// `protocols`: what is offered by ALPN, and taken in cleartext by its first bytes.
+    pub protocols: Protocols,
+    /// `proxy_protocol`: the networks that may, and must, open with a PROXY header. Empty: none is looked for.
+    pub proxy_protocol: Vec<IpNet>,
+}
+
+/// `protocols = ["h1", "h2"]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols {
+    /// HTTP/1.1 and HTTP/1.0.
+    pub h1: bool,
+    /// HTTP/2.
+    pub h2: bool,
+}
+
+/// `tls = …` of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// `tls = "dev"` gives [`Certificates::Dev`], a list the others. The first is the default.
+    pub certificates: Certificates,
+    /// `minimum = "1.2"`
+    pub minimum: TlsVersion,
+    /// `client = { … }`
+    pub client: Option<ClientCertificates>,
+}
+
+/// Where a listener's certificates come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificates {
+    /// A self-signed one for localhost, made at the start.
+    Dev,
+    /// PEM files; names come from the certificates themselves.
+    Files(Vec<CertificateFiles>),
+}
+
+/// `{ certificate = "…", key = "…" }`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, leaf first, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+}
+
+/// The oldest TLS version that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// `"1.2"`
+    Tls12,
+    /// `"1.3"`
+    Tls13,
+}
+
+/// `client = { ca = "ca.pem", required = true, … }` of a listener's TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificates {
+    /// Who may sign them, PEM.
+    pub ca: PathBuf,
+    /// Whether a client without one is turned away (default true).
+    pub required: bool,
+    /// `subject_header`, `san_header`, `fingerprint_header`: where the identity is passed on. A client's own fields of
+    /// these names are removed.
+    pub subject_header: Option<FieldName>,
+    /// Subject alternative names, comma-separated, as `DNS:a, URI:b`.
+    pub san_header: Option<FieldName>,
+    /// SHA-256 of the certificate, lower-case hexadecimal.
+    pub fingerprint_header: Option<FieldName>,
+}
+
+/// `[pool.NAME]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// The key of its table.
+    pub name: String,
+    /// `endpoints = ["127.0.0.1:9001", { address = "…", weight = 2 }]`
+    pub endpoints: Vec<Endpoint>,
+    /// `balance = "p2c"`
+    pub balance: Balance,
+    /// `protocol = "h1" | "h2" | "auto"`; auto: by ALPN over TLS, else HTTP/1.1.
+    pub protocol: UpstreamProtocol,
+    /// `tls = true | { … }`
+    pub tls: Option<UpstreamTls>,
+    /// `proxy_protocol = "v1" | "v2"`: each upstream connection opens with it and then serves that one client only.
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// `host = "preserve" | "endpoint" | "NAME"`: the Host that endpoints see.
+    pub host: HostHeader,
+    /// `max_connections`: to one endpoint, from all workers.
+    pub max_connections: Option<u32>,
+    /// `max_waiting`: requests that wait for one of them (default 1024).
+    pub max_waiting: u32,
+    /// `timeouts = { … }`
+    pub timeouts: Timeouts,
+}
+
+/// A member of a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host (name or address) and port, as written.
+    pub address: String,
+    /// 1 to 65535, default 1.
+    pub weight: u16,
+}
+
+/// A balancer that is built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// `"round-robin"`: smooth weighted.
+    RoundRobin,
+    /// `"p2c"`: the less busy of two at random; the default.
+    P2c,
+}
+
+/// What is spoken to endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1.
+    H1,
+    /// HTTP/2: by ALPN over TLS, by prior knowledge in cleartext.
+    H2,
+    /// By ALPN over TLS, else HTTP/1.1.
+    Auto,
+}
+
+/// `tls = …` of a pool.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// `ca`: PEM; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// `name`: for SNI and verification; `None`: the host of the endpoint.
+    pub name: Option<String>,
+    /// `certificate` and `key`: our own.
+    pub certificate: Option<CertificateFiles>,
+    /// `dangerously_accept_any_certificate`
+    pub accept_any: bool,
+}
+
+/// PROXY protocol version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+/// The Host that endpoints see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The client's.
+    Preserve,
+    /// The endpoint's address as written.
+    Endpoint,
+    /// This one.
+    Fixed(String),
+}
+
+/// `timeouts = { connect, first_byte, idle_body, request, queue }` of a pool or route. A route's go before its pool's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the connection stands, TLS included. Default 5s.
+    pub connect: Option<Duration>,
+    /// From the request sent to the response's first byte. Default 60s.
+    pub first_byte: Option<Duration>,
+    /// Without progress of a body. Default: `limits.body_idle_time`.
+    pub idle_body: Option<Duration>,
+    /// The whole exchange. Default: none.
+    pub request: Option<Duration>,
+    /// Waiting for a connection under `max_connections`. Default 5s.
+    pub queue: Option<Duration>,
+}
+
+/// `[[route]]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// `name`: in logs and metrics; when not given, host and path of its match, as `shop.example/api/`. Unique.
+    pub name: String,
+    /// `match = { … }`
+    pub matches: Match,
+    /// What is done: exactly one of `pool`, `static`, `redirect`, `respond`.
+    pub action: Action,
+    /// `rewrite = { … }`
+    pub rewrite: Option<Rewrite>,
+    /// `request_headers = { set = {…}, add = {…}, remove = […] }`
+    pub request_headers: HeaderChanges,
+    /// `response_headers = { … }`
+    pub response_headers: HeaderChanges,
+    /// `timeouts = { … }`
+    pub timeouts: Timeouts,
+    /// `body_limit = "10MiB"`; `None`: `limits.body_size`.
+    pub body_limit: Option<u64>,
+}
+
+/// `match = { host, path, method, header, query, cookie, client }`; all that are given must hold.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Match {
+    /// Lower case, no port. Any of these; empty: every host.
+    pub hosts: Vec<HostPattern>,
+    /// Any of these; empty: every path.
+    pub paths: Vec<PathPattern>,
+    /// Any of these; empty: every method.
+    pub methods: Vec<Method>,
+    /// All of these.
+    pub headers: Vec<(FieldName, ValuePattern)>,
+    /// All of these.
+    pub query: Vec<(String, ValuePattern)>,
+    /// All of these.
+    pub cookies: Vec<(String, ValuePattern)>,
+    /// Any of these; empty: every client.
+    pub clients: Vec<IpNet>,
+}
+
+/// A host to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// `"shop.example"`
+    Exact(String),
+    /// `"*.shop.example"` holds `.shop.example`; one or more labels stand before it.
+    Wildcard(String),
+}
+
+/// A path to match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    /// As written.
+    pub text: String,
+    /// Between the slashes.
+    pub segments: Vec<Segment>,
+    /// `"/api/"` and `"/"`: everything below matches too, and `/api` itself.
+    pub prefix: bool,
+}
+
+/// One segment of a path pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// Exactly this.
+    Literal(String),
+    /// `{name}`: any one segment that is not empty.
+    Capture(String),
+}
+
+/// A value to match: `true` (it is there), `false` (it is not), `"text"` (equal), `"text*"` (begins so).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValuePattern {
+    /// There, whatever its value.
+    Present,
+    /// Not there.
+    Absent,
+    /// Exactly this.
+    Exact(String),
+    /// Begins with this.
+    Prefix(String),
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// `pool = "api"`: an index into the pools.
+    Pool(usize),
+    /// `static = "public"`
+    Static(Static),
+    /// `redirect = "https://{host}{uri}"` or `{ to = "…", status = 308 }`
+    Redirect(Redirect),
+    /// `respond = { status = 200, body = "ok", type = "text/plain" }`
+    Respond(Respond),
+}
+
+/// A folder to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Static {
+    /// The folder; the path below the route's prefix is looked up in it.
+    pub root: PathBuf,
+    /// Whether a folder without an index is listed (`static = { root = "…", listing = true }`).
+    pub listing: bool,
+}
+
+/// A redirect.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Redirect {
+    /// With placeholders.
+    pub to: Template,
+    /// 301, 302, 303, 307 or 308; default 308.
+    pub status: StatusCode,
+}
+
+/// A fixed answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Respond {
+    /// Default 200.
+    pub status: StatusCode,
+    /// Default empty.
+    pub body: String,
+    /// Default `text/plain; charset=utf-8`.
+    pub content_type: String,
+}
+
+/// `rewrite = { strip_prefix = "/api", add_prefix = "/v1" }` or `{ path = "/v2/users/{id}" }`. The query stays.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rewrite {
+    /// First take this from the front, when it stands there as whole segments, then put that before it.
+    Prefix {
+        /// `strip_prefix`, without a slash at its end.
+        strip: String,
+        /// `add_prefix`, without a slash at its end.
+        add: String,
+    },
+    /// The whole path, with placeholders.
+    Path(Template),
+}
+
+/// Text with placeholders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// In order.
+    pub parts: Vec<TemplatePart>,
+}
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplatePart {
+    /// As it is.
+    Text(String),
+    /// `{scheme}`: http or https.
+    Scheme,
+    /// `{host}`: without the port.
+    Host,
+    /// `{path}`: without the query.
+    Path,
+    /// `{query}`: without the question mark.
+    Query,
+    /// `{uri}`: path and query.
+    Uri,
+    /// `{client}`: the client's address.
+    Client,
+    /// `{request_id}`
+    RequestId,
+    /// `{id}` that the path pattern captured.
+    Capture(String),
+}
+
+/// Changes of header fields: first removed, then set, then added.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeaderChanges {
+    /// `remove = ["server"]`
+    pub remove: Vec<FieldName>,
+    /// `set = { x-env = "live" }`: the only one of its name then.
+    pub set: Vec<(FieldName, Template)>,
+    /// `add = { … }`: beside others of its name.
+    pub add: Vec<(FieldName, Template)>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// `address`
+    pub address: SocketAddr,
+}
+
+/// `[forwarded]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// `trusted`: proxies before us whose forwarding fields and request id are believed. Default: none.
+    pub trusted: Vec<IpNet>,
+    /// `x_forwarded`: whether `X-Forwarded-For/-Proto/-Host` are sent. Default true.
+    pub x_forwarded: bool,
+    /// `forwarded`: whether `Forwarded` (RFC 7239) is sent. Default false.
+    pub forwarded: bool,
+    /// `via`: our name in `Via`; `""` sends none. Default `gatewright`.
+    pub via: String,
+    /// `request_id`: the field that carries the request id. Default `x-request-id`.
+    pub request_id: Option<FieldName>,
+}
+
+impl Default for Forwarded {
+    fn default() -> Forwarded {
+        Forwarded {
+            trusted: Vec::new(),
+            x_forwarded: true,
+            forwarded: false,
+            via: "gatewright".into(),
+            request_id: FieldName::new("x-request-id").ok(),
+        }
+    }
+}
+
+/// `[access_log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// `output = "stdout" | "FILE"`; `None`: standard output.
+    pub file: Option<PathBuf>,
+    /// `format = "json" | "combined"`; default json.
+    pub format: AccessLogFormat,
+}
+
+/// How access-log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// One JSON object a line.
+    Json,
+    /// As Apache and nginx write it.
+    Combined,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `level = "info"`, or a filter such as `"info,gatewright::tls=debug"`.
+    pub level: String,
+    /// `format = "text" | "json"`
+    pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log { level: "info".into(), json: false }
+    }
+}

@@ -1,0 +1,218 @@
+//! What can go wrong with one exchange: who is at fault, and whether the request may be sent again.
+//!
+//! The match from an error to a status, a connection's fate and a label stands in [`Error::outcome`], once.
+
+use std::fmt;
+use std::io;
+
+use http::StatusCode;
+
+/// Who is at fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The client sent what it may not, or went away.
+    Client,
+    /// The backend did.
+    Upstream,
+    /// A bound of our own, or our own failure.
+    Gateway,
+}
+
+/// Whether a request that met this error may be sent to an upstream again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Retry {
+    /// The upstream cannot have seen it.
+    Safe,
+    /// It may have been processed: only when the method is idempotent.
+    Idempotent,
+    /// Not at all.
+    Never,
+}
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A message that breaks the protocol; the text says how, in a few words.
+    Malformed(&'static str),
+    /// A valid request for what the gateway does not do; the text says what.
+    Refused(&'static str),
+    /// An expectation other than 100-continue.
+    ExpectationFailed,
+    /// A method that this route does not serve.
+    MethodNotAllowed,
+    /// The client's address may not do this.
+    Forbidden,
+    /// The connection cannot answer for this authority (wrong certificate, client certificate missing).
+    Misdirected,
+    /// No route matches.
+    NoRoute,
+    /// A file or folder that is not there.
+    NotFound,
+    /// The start line's target is too long.
+    UriTooLong,
+    /// The head is larger than allowed, or has too many fields.
+    HeadTooLarge,
+    /// The body is larger than allowed.
+    BodyTooLarge,
+    /// Time is up; the phase says which time.
+    Timeout(Phase),
+    /// The peer ended the connection in the middle of a message.
+    Truncated,
+    /// The peer ended the connection, or was found to have ended it, before anything was said.
+    Closed,
+    /// The peer reset the stream with this HTTP/2 error code.
+    Reset(u32),
+    /// No connection to the upstream.
+    Connect,
+    /// The TLS handshake with the upstream failed.
+    Tls,
+    /// Reading or writing failed.
+    Io,
+    /// The pool has no endpoint to send this to.
+    NoEndpoint,
+    /// As many requests wait for a connection as may.
+    Overloaded,
+    /// The gateway is shutting down.
+    Draining,
+    /// Our own failure.
+    Internal(&'static str),
+}
+
+/// Which time is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Until a request head is complete.
+    Head,
+    /// Until more of a body arrives or can be sent.
+    BodyIdle,
+    /// Until an upstream connection stands.
+    Connect,
+    /// Until one of the allowed connections is free.
+    Queue,
+    /// Until the first byte of the upstream's response.
+    FirstByte,
+    /// Until the whole exchange is over.
+    Request,
+}
+
+/// One error of one exchange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Error {
+    /// What happened.
+    pub kind: Kind,
+    /// Who is at fault.
+    pub side: Side,
+    /// Whether it may be tried again.
+    pub retry: Retry,
+}
+
+/// What the client is told and what becomes of its connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The status, when no response has begun.
+    pub status: StatusCode,
+    /// Whether the client's HTTP/1 connection can carry another request.
+    pub keep: bool,
+    /// The word for it in logs and metrics.
+    pub label: &'static str,
+}
+
+impl Error {
+    /// The client's fault; never tried again.
+    pub const fn client(kind: Kind) -> Error {
+        Error { kind, side: Side::Client, retry: Retry::Never }
+    }
+
+    /// The upstream's fault.
+    pub const fn upstream(kind: Kind, retry: Retry) -> Error {
+        Error { kind, side: Side::Upstream, retry }
+    }
+
+    /// Our own fault or bound; never tried again.
+    pub const fn gateway(kind: Kind) -> Error {
+        Error { kind, side: Side::Gateway, retry: Retry::Never }
+    }
+
+    /// A failure of reading or writing on a connection of that side.
+    pub fn io(error: &io::Error, side: Side) -> Error {
+        let kind = match error.kind() {
+            io::ErrorKind::UnexpectedEof => Kind::Truncated,
+            io::ErrorKind::InvalidData => Kind::Tls,
+            _ => Kind::Io,
+        };
+        Error { kind, side, retry: Retry::Idempotent }
+    }
+
+    /// The word for it in logs and metrics.
+    pub fn label(&self) -> &'static str {
+        self.outcome().label
+    }
+
+    /// What the client is told and what becomes of its connection.
+    pub fn outcome(&self) -> Outcome {
+        let answer = |status: StatusCode, keep, label| Outcome { status, keep, label };
+        let upstream = self.side == Side::Upstream;
+        match self.kind {
+            Kind::Malformed(_) if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-malformed"),
+            Kind::Malformed(_) => answer(StatusCode::BAD_REQUEST, false, "malformed"),
+            Kind::Refused(_) => answer(StatusCode::NOT_IMPLEMENTED, false, "refused"),
+            Kind::ExpectationFailed => answer(StatusCode::EXPECTATION_FAILED, false, "expectation"),
+            Kind::MethodNotAllowed => answer(StatusCode::METHOD_NOT_ALLOWED, true, "method"),
+            Kind::Forbidden => answer(StatusCode::FORBIDDEN, true, "forbidden"),
+            Kind::Misdirected => answer(StatusCode::MISDIRECTED_REQUEST, false, "misdirected"),
+            Kind::NoRoute => answer(StatusCode::NOT_FOUND, true, "no-route"),
+            Kind::NotFound => answer(StatusCode::NOT_FOUND, true, "not-found"),
+            Kind::UriTooLong => answer(StatusCode::URI_TOO_LONG, false, "uri-too-long"),
+            Kind::HeadTooLarge if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-head-too-large"),
+            Kind::HeadTooLarge => answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, false, "head-too-large"),
+            Kind::BodyTooLarge if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-body-too-large"),
+            Kind::BodyTooLarge => answer(StatusCode::PAYLOAD_TOO_LARGE, false, "body-too-large"),
+            Kind::Timeout(Phase::Head) => answer(StatusCode::REQUEST_TIMEOUT, false, "head-timeout"),
+            Kind::Timeout(Phase::BodyIdle) if upstream => {
+                answer(StatusCode::GATEWAY_TIMEOUT, true, "upstream-idle-timeout")
+            }
+            Kind::Timeout(Phase::BodyIdle) => answer(StatusCode::REQUEST_TIMEOUT, false, "body-timeout"),
+            Kind::Timeout(Phase::Connect) => answer(StatusCode::GATEWAY_TIMEOUT, true, "connect-timeout"),
+            Kind::Timeout(Phase::Queue) => answer(StatusCode::SERVICE_UNAVAILABLE, true, "queue-timeout"),
+            Kind::Timeout(Phase::FirstByte) => answer(StatusCode::GATEWAY_TIMEOUT, true, "first-byte-timeout"),
+            Kind::Timeout(Phase::Request) => answer(StatusCode::GATEWAY_TIMEOUT, true, "request-timeout"),
+            Kind::Truncated if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-truncated"),
+            Kind::Truncated => answer(StatusCode::BAD_REQUEST, false, "client-truncated"),
+            Kind::Closed if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-closed"),
+            Kind::Closed => answer(StatusCode::BAD_REQUEST, false, "client-closed"),
+            Kind::Reset(_) if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-reset"),
+            Kind::Reset(_) => answer(StatusCode::BAD_REQUEST, false, "client-reset"),
+            Kind::Connect => answer(StatusCode::BAD_GATEWAY, true, "connect-failed"),
+            Kind::Tls if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-tls"),
+            Kind::Tls => answer(StatusCode::BAD_REQUEST, false, "client-tls"),
+            Kind::Io if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-io"),
+            Kind::Io => answer(StatusCode::BAD_REQUEST, false, "client-io"),
+            Kind::NoEndpoint => answer(StatusCode::SERVICE_UNAVAILABLE, true, "no-endpoint"),
+            Kind::Overloaded => answer(StatusCode::SERVICE_UNAVAILABLE, true, "overloaded"),
+            Kind::Draining => answer(StatusCode::SERVICE_UNAVAILABLE, false, "draining"),
+            Kind::Internal(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, false, "internal"),
+        }
+    }
+
+    /// What went wrong in words that a client may read: no addresses, no chains.
+    pub fn explanation(&self) -> &'static str {
+        match self.kind {
+            Kind::Malformed(what) if self.side == Side::Client => what,
+            Kind::Refused(what) => what,
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())?;
+        match self.kind {
+            Kind::Malformed(what) | Kind::Refused(what) | Kind::Internal(what) => write!(f, ": {what}"),
+            Kind::Reset(code) => write!(f, ": code {code}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,525 @@
+//! Header and trailer fields of one message, in one arena.
+//!
+//! In: bytes that a parser took from the wire, or values that the gateway sets itself. Out: look-ups, iteration in
+//! wire order. Invariant: every name is a lower-case token and no value holds CR, LF, NUL or another control character
+//! but HTAB, so whatever is in here can be written to any protocol without becoming a new line.
+//!
+//! A message has some ten to thirty fields, which are looked at often and changed seldom. One text buffer and one
+//! table of positions cost two allocations a message (none when reused) and no reference counts; common names
+//! are numbers, so that a look-up compares integers.
+
+use std::fmt;
+
+/// A field name that the gateway knows by number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Known(u8);
+
+/// A field name to look up or to write: known by number, or lower-case text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Name<'a> {
+    /// One of the names in [`name`].
+    Known(Known),
+    /// Any other name, in lower case.
+    Text(&'a str),
+}
+
+/// A field name that is kept, as configuration does. Always a lower-case token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FieldName {
+    known: Option<Known>,
+    text: Box<str>,
+}
+
+/// The fields of one message, in wire order.
+#[derive(Clone, Default)]
+pub struct Fields {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// Why a field was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InvalidField {
+    /// The name is empty or not a token (RFC 9110 section 5.1).
+    #[error("field name is not a token")]
+    Name,
+    /// The value holds a control character (RFC 9110 section 5.5).
+    #[error("field value holds a control character")]
+    Value,
+    /// The name is longer than 65 535 bytes, or the fields than 4 GiB.
+    #[error("field is too long")]
+    Length,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    /// A number from [`name`], or 0 for a name that stands as text.
+    known: u8,
+    name_length: u16,
+    /// Where the name starts in the text; the value follows it directly.
+    start: u32,
+    value_length: u32,
+}
+
+macro_rules! known_names {
+    ($($constant:ident = $text:literal),* $(,)?) => {
+        /// The field names that are known by number.
+        pub mod name {
+            use super::Known;
+            #[allow(non_camel_case_types, clippy::upper_case_acronyms, dead_code)]
+            #[repr(u8)]
+            enum Number { NONE, $($constant),* }
+            $(#[doc = concat!("`", $text, "`")] pub const $constant: Known = Known(Number::$constant as u8);)*
+        }
+        const TEXTS: &[&str] = &["", $($text),*];
+    };
+}
+
+known_names! {
+    ACCEPT = "accept",
+    ACCEPT_ENCODING = "accept-encoding",
+    ACCEPT_LANGUAGE = "accept-language",
+    ACCEPT_RANGES = "accept-ranges",
+    ACCESS_CONTROL_ALLOW_ORIGIN = "access-control-allow-origin",
+    AGE = "age",
+    ALLOW = "allow",
+    ALT_SVC = "alt-svc",
+    AUTHORIZATION = "authorization",
+    CACHE_CONTROL = "cache-control",
+    CACHE_STATUS = "cache-status",
+    CDN_CACHE_CONTROL = "cdn-cache-control",
+    CONNECTION = "connection",
+    CONTENT_DISPOSITION = "content-disposition",
+    CONTENT_ENCODING = "content-encoding",
+    CONTENT_LANGUAGE = "content-language",
+    CONTENT_LENGTH = "content-length",
+    CONTENT_LOCATION = "content-location",
+    CONTENT_RANGE = "content-range",
+    CONTENT_SECURITY_POLICY = "content-security-policy",
+    CONTENT_TYPE = "content-type",
+    COOKIE = "cookie",
+    DATE = "date",
+    ETAG = "etag",
+    EXPECT = "expect",
+    EXPIRES = "expires",
+    FORWARDED = "forwarded",
+    FROM = "from",
+    GRPC_STATUS = "grpc-status",
+    HOST = "host",
+    HTTP2_SETTINGS = "http2-settings",
+    IF_MATCH = "if-match",
+    IF_MODIFIED_SINCE = "if-modified-since",
+    IF_NONE_MATCH = "if-none-match",
+    IF_RANGE = "if-range",
+    IF_UNMODIFIED_SINCE = "if-unmodified-since",
+    KEEP_ALIVE = "keep-alive",
+    LAST_MODIFIED = "last-modified",
+    LINK = "link",
+    LOCATION = "location",
+    MAX_FORWARDS = "max-forwards",
+    ORIGIN = "origin",
+    PRAGMA = "pragma",
+    PRIORITY = "priority",
+    PROXY_AUTHENTICATE = "proxy-authenticate",
+    PROXY_AUTHORIZATION = "proxy-authorization",
+    PROXY_CONNECTION = "proxy-connection",
+    RANGE = "range",
+    REFERER = "referer",
+    REFRESH = "refresh",
+    RETRY_AFTER = "retry-after",
+    SEC_WEBSOCKET_ACCEPT = "sec-websocket-accept",
+    SEC_WEBSOCKET_KEY = "sec-websocket-key",
+    SEC_WEBSOCKET_PROTOCOL = "sec-websocket-protocol",
+    SEC_WEBSOCKET_VERSION = "sec-websocket-version",
+    SERVER = "server",
+    SET_COOKIE = "set-cookie",
+    STRICT_TRANSPORT_SECURITY = "strict-transport-security",
+    SURROGATE_CONTROL = "surrogate-control",
+    SURROGATE_KEY = "surrogate-key",
+    TE = "te",
+    TRAILER = "trailer",
+    TRANSFER_ENCODING = "transfer-encoding",
+    UPGRADE = "upgrade",
+    USER_AGENT = "user-agent",
+    VARY = "vary",
+    VIA = "via",
+    WWW_AUTHENTICATE = "www-authenticate",
+    X_FORWARDED_FOR = "x-forwarded-for",
+    X_FORWARDED_HOST = "x-forwarded-host",
+    X_FORWARDED_PROTO = "x-forwarded-proto",
+    X_REAL_IP = "x-real-ip",
+    X_REQUEST_ID = "x-request-id",
+}
+
+const SLOTS: usize = 256;
+
+const fn slot(first: u8, middle: u8, last: u8, length: usize) -> usize {
+    (first as usize * 7 + middle as usize * 31 + last as usize * 3 + length * 13) % SLOTS
+}
+
+/// Open addressing, filled at compile time.
+const TABLE: [u8; SLOTS] = {
+    let mut table = [0u8; SLOTS];
+    let mut number = 1;
+    while number < TEXTS.len() {
+        let text = TEXTS[number].as_bytes();
+        let mut at = slot(text[0], text[text.len() / 2], text[text.len() - 1], text.len());
+        while table[at] != 0 {
+            at = (at + 1) % SLOTS;
+        }
+        table[at] = number as u8;
+        number += 1;
+    }
+    table
+};
+
+/// RFC 9110 section 5.6.2: the lower-case form of each byte that may stand in a token, 0 for the others.
+const TOKEN: [u8; 256] = {
+    let mut table = [0u8; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = match b {
+            b'A'..=b'Z' => b + 32,
+            b'a'..=b'z' | b'0'..=b'9' => b,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~' => {
+                b
+            }
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// Whether the bytes are a token (RFC 9110 section 5.6.2).
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&b| TOKEN[b as usize] != 0)
+}
+
+/// Whether a value may be written as it is: no control character but HTAB (RFC 9110 section 5.5).
+pub fn is_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&b| (b >= 0x20 && b != 0x7f) || b == b'\t')
+}
+
+/// Takes spaces and tabs from both ends (RFC 9110 section 5.6.3).
+pub fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = value {
+        value = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+/// The members of a comma-separated list (RFC 9110 section 5.6.1), trimmed, without the empty ones. Commas
+/// inside quoted strings do not separate.
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let value = rest?;
+        let mut quoted = false;
+        let mut escaped = false;
+        let end = value.iter().position(|&b| {
+            match b {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b',' if !quoted => return true,
+                _ => {}
+            }
+            false
+        });
+        match end {
+            Some(end) => {
+                rest = value.get(end + 1..);
+                value.get(..end)
+            }
+            None => rest.take(),
+        }
+    })
+    .map(trim)
+    .filter(|member| !member.is_empty())
+}
+
+impl Known {
+    /// The name as it stands in HTTP/2, in lower case.
+    pub fn text(self) -> &'static str {
+        TEXTS[self.0 as usize]
+    }
+
+    fn find(name: &[u8]) -> Option<Known> {
+        let (&first, &last) = (name.first()?, name.last()?);
+        let mut at = slot(first, name[name.len() / 2], last, name.len());
+        while TABLE[at] != 0 {
+            if TEXTS[TABLE[at] as usize].as_bytes() == name {
+                return Some(Known(TABLE[at]));
+            }
+            at = (at + 1) % SLOTS;
+        }
+        None
+    }
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl<'a> Name<'a> {
+    /// The name in lower case.
+    pub fn text(self) -> &'a str {
+        match self {
+            Name::Known(known) => known.text(),
+            Name::Text(text) => text,
+        }
+    }
+}
+
+impl From<Known> for Name<'_> {
+    fn from(known: Known) -> Self {
+        Name::Known(known)
+    }
+}
+
+/// Looks the text up; it must be in lower case to be found.
+impl<'a> From<&'a str> for Name<'a> {
+    fn from(text: &'a str) -> Self {
+        Known::find(text.as_bytes()).map_or(Name::Text(text), Name::Known)
+    }
+}
+
+impl<'a> From<&'a FieldName> for Name<'a> {
+    fn from(name: &'a FieldName) -> Self {
+        name.known.map_or(Name::Text(&name.text), Name::Known)
+    }
+}
+
+impl FieldName {
+    /// A name from configuration or a peer, in any case.
+    pub fn new(text: &str) -> Result<FieldName, InvalidField> {
+        if !is_token(text.as_bytes()) {
+            return Err(InvalidField::Name);
+        }
+        let text = text.to_ascii_lowercase().into_boxed_str();
+        Ok(FieldName { known: Known::find(text.as_bytes()), text })
+    }
+
+    /// The name in lower case.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Fields {
+    /// No fields and no memory.
+    pub fn new() -> Fields {
+        Fields::default()
+    }
+
+    /// Room for so many fields with so much text.
+    pub fn with_capacity(fields: usize, text: usize) -> Fields {
+        Fields { text: Vec::with_capacity(text), entries: Vec::with_capacity(fields) }
+    }
+
+    /// Takes all fields out and keeps the memory.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.entries.clear();
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The size by RFC 9113 section 6.5.2: name, value and 32 for each field.
+    pub fn list_size(&self) -> usize {
+        self.entries.iter().map(|e| e.name_length as usize + e.value_length as usize + 32).sum()
+    }
+
+    /// Adds a field at the end. The name may be in any case; the value is trimmed.
+    pub fn append_bytes(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
+        let value = trim(value);
+        if !is_value(value) {
+            return Err(InvalidField::Value);
+        }
+        let length = u16::try_from(name.len()).map_err(|_| InvalidField::Length)?;
+        let (start, value_length) = self.room(name.len(), value.len())?;
+        let mut valid = !name.is_empty();
+        self.text.extend(name.iter().map(|&b| {
+            let lower = TOKEN[b as usize];
+            valid &= lower != 0;
+            lower
+        }));
+        if !valid {
+            self.text.truncate(start as usize);
+            return Err(InvalidField::Name);
+        }
+        let known = Known::find(&self.text[start as usize..]).map_or(0, |known| known.0);
+        self.text.extend_from_slice(value);
+        self.entries.push(Entry { known, name_length: length, start, value_length });
+        Ok(())
+    }
+
+    /// Adds a field at the end; others of the same name stay.
+    pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), InvalidField> {
+        let name = name.into();
+        let Name::Known(known) = name else { return self.append_bytes(name.text().as_bytes(), value) };
+        let value = trim(value);
+        if !is_value(value) {
+            return Err(InvalidField::Value);
+        }
+        let text = known.text().as_bytes();
+        let (start, value_length) = self.room(text.len(), value.len())?;
+        self.text.extend_from_slice(text);
+        self.text.extend_from_slice(value);
+        self.entries.push(Entry { known: known.0, name_length: text.len() as u16, start, value_length });
+        Ok(())
+    }
+
+    /// Makes this the only field of its name.
+    pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), InvalidField> {
+        let name = name.into();
+        if !is_value(value) {
+            return Err(InvalidField::Value);
+        }
+        self.remove(name);
+        self.append(name, value)
+    }
+
+    /// Removes all fields of this name and says how many there were.
+    pub fn remove<'n>(&mut self, name: impl Into<Name<'n>>) -> usize {
+        let name = name.into();
+        let before = self.entries.len();
+        let text = &self.text;
+        self.entries.retain(|entry| !entry.is(name, text));
+        before - self.entries.len()
+    }
+
+    /// Keeps the fields for which `keep` says so.
+    pub fn retain(&mut self, mut keep: impl FnMut(Name<'_>, &[u8]) -> bool) {
+        let text = &self.text;
+        self.entries.retain(|entry| keep(entry.name(text), entry.value(text)));
+    }
+
+    /// The value of the first field of this name.
+    pub fn value<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
+        let name = name.into();
+        self.entries.iter().find(|entry| entry.is(name, &self.text)).map(|entry| entry.value(&self.text))
+    }
+
+    /// The value of the first field of this name, when it is UTF-8.
+    pub fn text<'n>(&self, name: impl Into<Name<'n>>) -> Option<&str> {
+        self.value(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// The values of all fields of this name, in wire order.
+    pub fn values<'f, 'n: 'f>(&'f self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &'f [u8]> {
+        let name = name.into();
+        self.entries.iter().filter(move |entry| entry.is(name, &self.text)).map(|entry| entry.value(&self.text))
+    }
+
+    /// The members of the comma-separated list that the fields of this name make up together.
+    pub fn members<'f, 'n: 'f>(&'f self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &'f [u8]> {
+        self.values(name).flat_map(list)
+    }
+
+    /// Whether there is a field of this name.
+    pub fn contains<'n>(&self, name: impl Into<Name<'n>>) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// All fields in wire order.
+    pub fn iter(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
+        self.entries.iter().map(|entry| (entry.name(&self.text), entry.value(&self.text)))
+    }
+
+    fn room(&self, name: usize, value: usize) -> Result<(u32, u32), InvalidField> {
+        let start = u32::try_from(self.text.len()).map_err(|_| InvalidField::Length)?;
+        u32::try_from(self.text.len() + name + value).map_err(|_| InvalidField::Length)?;
+        Ok((start, value as u32))
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(name, value)| (name.text(), String::from_utf8_lossy(value)))).finish()
+    }
+}
+
+impl Entry {
+    fn is(&self, name: Name<'_>, text: &[u8]) -> bool {
+        match name {
+            Name::Known(known) => self.known == known.0,
+            Name::Text(wanted) => self.known == 0 && self.name_bytes(text) == wanted.as_bytes(),
+        }
+    }
+
+    fn name<'t>(&self, text: &'t [u8]) -> Name<'t> {
+        match self.known {
+            0 => Name::Text(std::str::from_utf8(self.name_bytes(text)).unwrap_or_default()),
+            known => Name::Known(Known(known)),
+        }
+    }
+
+    fn name_bytes<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        let start = self.start as usize;
+        &text[start..start + self.name_length as usize]
+    }
+
+    fn value<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        let start = self.start as usize + self.name_length as usize;
+        &text[start..start + self.value_length as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_found_by_its_text() {
+        for (number, text) in TEXTS.iter().enumerate().skip(1) {
+            assert_eq!(Known::find(text.as_bytes()), Some(Known(number as u8)), "{text}");
+        }
+        assert_eq!(Known::find(b"x-unknown"), None);
+        assert_eq!(Known::find(b""), None);
+    }
+
+    #[test]
+    fn names_are_found_in_any_case_and_keep_wire_order() {
+        let mut fields = Fields::new();
+        fields.append_bytes(b"X-Custom", b" one ").unwrap();
+        fields.append_bytes(b"HOST", b"example").unwrap();
+        fields.append("x-custom", b"two").unwrap();
+        assert_eq!(fields.text(name::HOST), Some("example"));
+        assert_eq!(fields.values("x-custom").collect::<Vec<_>>(), [b"one", b"two"]);
+        assert_eq!(fields.remove("x-custom"), 2);
+        assert_eq!(fields.len(), 1);
+    }
+
+    #[test]
+    fn what_could_become_a_new_line_is_refused() {
+        let mut fields = Fields::new();
+        assert_eq!(fields.append_bytes(b"a", b"b\r\nc: d"), Err(InvalidField::Value));
+        assert_eq!(fields.append(name::HOST, b"\0"), Err(InvalidField::Value));
+        assert_eq!(fields.append_bytes(b"a b", b""), Err(InvalidField::Name));
+        assert_eq!(fields.append_bytes(b"", b""), Err(InvalidField::Name));
+        assert!(fields.set("a\n", b"x").is_err());
+        assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn list_members_are_trimmed_and_quotes_hold_commas() {
+        assert_eq!(list(b" a , ,\"b,c\\\",\" ,d").collect::<Vec<_>>(), [&b"a"[..], b"\"b,c\\\",\"", b"d"]);
+        assert_eq!(list(b"").count(), 0);
+    }
+}

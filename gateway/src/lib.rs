@@ -1,0 +1,13 @@
+//! Gatewright: an edge gateway whose routing and balancing are decided by plugins.
+//!
+//! The modules stand in the order in which a request passes them, then what steers them, then what all share.
+
+// The data path.
+pub mod http;
+
+// The control path.
+pub mod config;
+
+// Shared.
+pub mod error;
+pub mod limits;

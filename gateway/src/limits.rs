@@ -1,0 +1,140 @@
+//! Every bound of the gateway: its name, its unit, its default, what it bounds.
+//!
+//! The one table below makes the struct, the configuration keys of `[limits]`, and the table in the documentation
+//! (a test holds that one against this). What is bounded elsewhere is bounded by a pool's or a route's own keys.
+
+use std::time::Duration;
+
+/// A bound as text: name, default, meaning.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The key in `[limits]`.
+    pub name: &'static str,
+    /// The default as one would write it in the configuration.
+    pub default: &'static str,
+    /// What is bounded and what happens beyond it.
+    pub meaning: &'static str,
+}
+
+/// How a bound is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// A whole number.
+    Count(u64),
+    /// Bytes, written `"64KiB"`.
+    Size(u64),
+    /// A time, written `"250ms"`.
+    Time(Duration),
+}
+
+macro_rules! limits {
+    (@type count) => { u32 };
+    (@type size) => { u64 };
+    (@type time) => { Duration };
+    (@value count $n:literal $t:literal) => { $n };
+    (@value size $n:literal $t:literal) => { $n };
+    (@value time $n:literal $t:literal) => { Duration::from_millis($n) };
+    (@set count $slot:expr, $value:expr) => {
+        match $value { Value::Count(n) => u32::try_from(n).map(|n| $slot = n).map_err(|_| "a number below 4294967296"), _ => Err("a whole number") }
+    };
+    (@set size $slot:expr, $value:expr) => {
+        match $value { Value::Size(n) | Value::Count(n) => { $slot = n; Ok(()) } _ => Err("a size such as \"64KiB\"") }
+    };
+    (@set time $slot:expr, $value:expr) => {
+        match $value { Value::Time(t) => { $slot = t; Ok(()) } _ => Err("a time such as \"250ms\"") }
+    };
+    ($($name:ident: $kind:ident = $number:literal, $text:literal, $meaning:literal;)*) => {
+        /// Every bound, with its value.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct Limits {
+            $(#[doc = $meaning] pub $name: limits!(@type $kind),)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Limits {
+                Limits { $($name: limits!(@value $kind $number $text),)* }
+            }
+        }
+
+        /// The table of bounds, in order.
+        pub const TABLE: &[Row] = &[$(Row { name: stringify!($name), default: $text, meaning: $meaning },)*];
+
+        /// What kind of value each bound takes, in the order of [`TABLE`].
+        pub const KINDS: &[Unit] = &[$(limits!(@unit $kind),)*];
+
+        impl Limits {
+            /// Sets a bound by its name. `Err(None)`: there is none of this name; `Err(Some(what))`: it takes `what`.
+            pub fn set(&mut self, name: &str, value: Value) -> Result<(), Option<&'static str>> {
+                match name {
+                    $(stringify!($name) => limits!(@set $kind self.$name, value).map_err(Some),)*
+                    _ => Err(None),
+                }
+            }
+        }
+    };
+    (@unit count) => { Unit::Count };
+    (@unit size) => { Unit::Size };
+    (@unit time) => { Unit::Time };
+}
+
+/// What kind of value a bound takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// A whole number.
+    Count,
+    /// Bytes.
+    Size,
+    /// A time.
+    Time,
+}
+
+limits! {
+    connections: count = 100000, "100000", "Client connections in all; beyond it new ones are closed at once.";
+    connections_per_address: count = 4096, "4096", "Client connections from one address (IPv6: one /64); beyond it new ones are closed at once.";
+    tls_handshake_time: time = 10000, "\"10s\"", "From accept to the end of the TLS handshake, with the PROXY header before it.";
+    header_time: time = 15000, "\"15s\"", "From the first byte of a request head to its last; 408 beyond it.";
+    header_size: size = 65536, "\"64KiB\"", "Start line and fields of one head, in either direction; 431 beyond it (502 from an upstream).";
+    header_fields: count = 128, "128", "Fields of one head or trailer section; 431 beyond it (502 from an upstream).";
+    uri_size: size = 16384, "\"16KiB\"", "The request target; 414 beyond it.";
+    body_size: size = 1073741824, "\"1GiB\"", "A request body; 413 beyond it. A route may set its own.";
+    body_idle_time: time = 60000, "\"60s\"", "Without any progress of a body, in either direction; the exchange ends beyond it.";
+    discard_size: size = 262144, "\"256KiB\"", "Of a request body that nobody wants, read so that the connection can be kept.";
+    chunk_header_size: size = 256, "\"256B\"", "A chunk-size line with its extensions; 400 beyond it.";
+    idle_time: time = 75000, "\"75s\"", "A client connection without a request; it is closed beyond it.";
+    keepalive_requests: count = 100000, "100000", "Requests on one client connection; it is closed politely after them.";
+    tunnel_idle_time: time = 3600000, "\"1h\"", "A WebSocket or other upgraded connection without a byte in either direction.";
+    http2_streams: count = 128, "128", "Requests at the same time on one HTTP/2 connection; further ones are refused.";
+    http2_resets_per_second: count = 200, "200", "Streams that a client opens and resets in a second (rapid reset); the connection ends beyond it.";
+    http2_header_list_size: size = 65536, "\"64KiB\"", "The decoded head of one HTTP/2 request, 32 bytes added for each field; 431 beyond it.";
+    http2_continuation_frames: count = 8, "8", "CONTINUATION frames of one head; the connection ends beyond it.";
+    http2_control_frames_per_second: count = 1000, "1000", "SETTINGS, PING, PRIORITY, WINDOW_UPDATE on idle streams and other frames that carry nothing, in a second; the connection ends beyond it.";
+    http2_empty_frames_per_second: count = 200, "200", "Empty DATA, HEADERS or CONTINUATION frames in a second; the connection ends beyond it.";
+    http2_stream_window: size = 262144, "\"256KiB\"", "What a peer may send on one HTTP/2 stream before it is read.";
+    http2_connection_window: size = 1048576, "\"1MiB\"", "What a peer may send on one HTTP/2 connection before it is read.";
+    http2_header_table_size: size = 4096, "\"4KiB\"", "The HPACK table of each direction of a connection.";
+    http2_send_buffer_size: size = 65536, "\"64KiB\"", "What waits to be written on one HTTP/2 connection before streams are held back.";
+    upstream_idle_time: time = 60000, "\"60s\"", "An upstream connection that waits for a request; it is closed beyond it.";
+    upstream_idle_connections: count = 256, "256", "Waiting connections to one endpoint, by worker; more are closed.";
+    drain_time: time = 30000, "\"30s\"", "From the call to stop until what still runs is cut.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bound_can_be_set_by_its_name() {
+        for (row, unit) in TABLE.iter().zip(KINDS) {
+            let value = match unit {
+                Unit::Count => Value::Count(7),
+                Unit::Size => Value::Size(7),
+                Unit::Time => Value::Time(Duration::from_millis(7)),
+            };
+            let mut limits = Limits::default();
+            assert_eq!(limits.set(row.name, value), Ok(()), "{}", row.name);
+            assert_ne!(limits, Limits::default(), "{}", row.name);
+        }
+        assert_eq!(Limits::default().set("no_such", Value::Count(1)), Err(None));
+        assert!(matches!(Limits::default().set("header_time", Value::Count(1)), Err(Some(_))));
+    }
+}
