@@ -32,7 +32,7 @@ pub(super) enum Validity {
 
 /// The certificate chain and its private key.
 pub(super) fn certified_key(files: &CertificateFiles) -> Result<CertifiedKey, TlsProblem> {
-    let certificates = certificates(&files.certificate)?;
+    let certificates = certificates(&files.certificate, &read(&files.certificate)?)?;
     let key = private_key(&files.key)?;
     let bad_key = |error: rustls::Error| TlsProblem::BadKey { path: files.key.clone(), what: error.to_string() };
     let key = provider().key_provider.load_private_key(key).map_err(bad_key)?;
@@ -51,10 +51,10 @@ pub(super) fn certified_key(files: &CertificateFiles) -> Result<CertifiedKey, Tl
     Ok(pair)
 }
 
-/// The CAs in a file.
-pub(super) fn roots(path: &Path) -> Result<Arc<RootCertStore>, TlsProblem> {
+/// The CAs in the text of a file.
+pub(super) fn roots(path: &Path, text: &[u8]) -> Result<Arc<RootCertStore>, TlsProblem> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
+    for certificate in certificates(path, text)? {
         let bad = |error: rustls::Error| TlsProblem::BadCertificate { path: path.into(), what: error.to_string() };
         roots.add(certificate).map_err(bad)?;
     }
@@ -85,11 +85,10 @@ pub(super) fn validity(certificate: &X509Certificate<'_>, now: SystemTime) -> Va
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
-    let text = read(path)?;
+fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsProblem> {
     let mut certificates = Vec::new();
     let mut hint = "";
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(&text) {
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
         match section.map_err(|error| broken(path, &error))? {
             (SectionKind::Certificate, der) => certificates.push(CertificateDer::from(der)),
             (SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey, _) => {

@@ -93,13 +93,17 @@ struct Unacceptable {
 impl ServerTls {
     /// Reads all files of a listener and checks them.
     pub fn load(tls: &model::Tls, protocols: &Protocols) -> Result<ServerTls, TlsProblem> {
-        let client_ca = tls.client.as_ref().map(|client| pem::read(&client.ca)).transpose()?;
-        let resumption = Resumption::shared(tls, client_ca.as_deref())?;
+        // Read once: what the tickets are bound to is what the verifier believes, even if the file changes just now.
+        let client = match &tls.client {
+            Some(client) => Some((client, pem::read(&client.ca)?)),
+            None => None,
+        };
+        let resumption = Resumption::shared(tls, client.as_ref().map(|(_, ca)| ca.as_slice()))?;
         let builder = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(versions(tls.minimum))
             .map_err(|error| TlsProblem::Crypto(error.to_string()))?;
-        let builder = match &tls.client {
-            Some(client) => builder.with_client_cert_verifier(verifier(client)?),
+        let builder = match &client {
+            Some((client, ca)) => builder.with_client_cert_verifier(verifier(client, ca)?),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::new(certificates(&tls.certificates)?));
@@ -228,8 +232,8 @@ fn versions(minimum: TlsVersion) -> &'static [&'static SupportedProtocolVersion]
     }
 }
 
-fn verifier(client: &ClientCertificates) -> Result<Arc<dyn ClientCertVerifier>, TlsProblem> {
-    let builder = WebPkiClientVerifier::builder_with_provider(pem::roots(&client.ca)?, provider());
+fn verifier(client: &ClientCertificates, ca: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, TlsProblem> {
+    let builder = WebPkiClientVerifier::builder_with_provider(pem::roots(&client.ca, ca)?, provider());
     let builder = if client.required { builder } else { builder.allow_unauthenticated() };
     let bad = |error: rustls::server::VerifierBuilderError| TlsProblem::BadCertificate {
         path: client.ca.clone(),

@@ -47,7 +47,7 @@ impl UpstreamTls {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny))
         } else {
             builder.with_root_certificates(match &tls.ca {
-                Some(path) => pem::roots(path)?,
+                Some(path) => pem::roots(path, &pem::read(path)?)?,
                 None => system_roots()?,
             })
         };
