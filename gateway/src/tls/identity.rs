@@ -314,12 +314,10 @@ mod tests {
             let mut text = String::new();
             add_value(&mut text, &value);
             prop_assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
-            let mut before = b' ';
             let mut escaped = false;
             for byte in text.bytes() {
                 prop_assert!(byte != b',' || escaped);
-                escaped = before != b'\\' && byte == b'\\' || byte == b'\\' && !escaped;
-                before = byte;
+                escaped = byte == b'\\' && !escaped;
             }
         }
 

@@ -110,7 +110,8 @@ impl ServerTls {
         // In the order of our preference: rustls takes the first that the client offers too.
         config.alpn_protocols = [(protocols.h2, ALPN_H2), (protocols.h1, ALPN_H1)]
             .into_iter()
-            .filter_map(|(offered, name)| offered.then(|| name.to_vec()))
+            .filter(|(offered, _)| *offered)
+            .map(|(_, name)| name.to_vec())
             .collect();
         config.ticketer = resumption.ticketer.clone();
         config.session_storage = resumption.sessions.clone();
