@@ -115,3 +115,10 @@ fn shown(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
 fn label<T>(result: io::Result<T>) -> &'static str {
     HandshakeFailure::of(&result.err().expect("a handshake that fails")).label()
 }
+
+#[test]
+fn workers_can_share_both_sides() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<ServerTls>();
+    shared::<UpstreamTls>();
+}
