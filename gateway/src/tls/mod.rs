@@ -11,11 +11,12 @@
 //! `resumption::CACHED_SESSIONS`, a client's identity by `identity::TEXT_SIZE`, a handshake message by rustls (64 KiB).
 //! Time is the caller's: it puts a time-out around [`accept`] and [`UpstreamTls::connect`].
 //!
-//! An idle connection holds one 4 KiB read buffer (rustls allocates it before it reads and shrinks back to it), the keys,
-//! and the peer's certificates if there are any, about 8 KiB in all: no write buffers, they are freed as they empty. Writes are bounded: at
-//! most [`WRITE_BUFFER`] bytes are encrypted ahead of the socket, then `poll_write` is pending. `poll_write_vectored`
-//! makes records across slice borders and sends them with one `writev`, so a head and the start of its body cost one
-//! record and one system call.
+//! An idle connection holds about 8 KiB: one read buffer of 4 KiB (rustls allocates it before it reads, and shrinks back
+//! to it), the keys, and the peer's certificates if there are any. Write buffers are freed as they empty.
+//!
+//! Writes are bounded: at most [`WRITE_BUFFER`] bytes are encrypted ahead of the socket, then `poll_write` is pending.
+//! `poll_write_vectored` makes records across slice borders and sends them with one `writev`, so a head and the start of
+//! its body cost one record and one system call.
 
 mod choose;
 mod dev;
