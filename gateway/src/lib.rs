@@ -3,11 +3,16 @@
 //! The modules stand in the order in which a request passes them, then what steers them, then what all share.
 
 // The data path.
+pub mod files;
 pub mod http;
+pub mod respond;
 
 // The control path.
 pub mod config;
 
 // Shared.
+//pub mod access_log;
 pub mod error;
+pub mod escape;
 pub mod limits;
+pub mod metrics;
