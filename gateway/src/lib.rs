@@ -11,7 +11,7 @@ pub mod respond;
 pub mod config;
 
 // Shared.
-//pub mod access_log;
+pub mod access_log;
 pub mod error;
 pub mod escape;
 pub mod limits;
