@@ -1,6 +1,6 @@
 //! A folder's content as a small page: folders first, then files, each by name.
 //!
-//! Names that are never served are not listed. Limit: [`MOST`] names; the page says when there are more.
+//! Names that are never served are not listed, nor are links that lead nowhere or out of the root. Limit: [`MOST`] names; the page says when there are more.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::escape;
 /// As many names are listed.
 const MOST: usize = 10_000;
 
-/// Blocks.
-pub(super) fn list(folder: &Path) -> io::Result<Vec<u8>> {
+/// Lists `folder`, which lies below `root`; both without symbolic links. Blocks.
+pub(super) fn list(root: &Path, folder: &Path) -> io::Result<Vec<u8>> {
     let mut names = Vec::new();
     let mut more = false;
     for entry in std::fs::read_dir(folder)? {
@@ -25,7 +25,9 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<u8>> {
             more = true;
             break;
         }
-        // Follows symbolic links; where one leads nowhere it is left out.
+        if entry.file_type()?.is_symlink() && !entry.path().canonicalize().is_ok_and(|real| real.starts_with(root)) {
+            continue;
+        }
         let Ok(metadata) = std::fs::metadata(entry.path()) else { continue };
         names.push((!metadata.is_dir(), name, metadata.len()));
     }
@@ -71,11 +73,13 @@ mod tests {
             std::fs::write(folder.path().join(name), "12345").unwrap();
         }
         std::fs::create_dir(folder.path().join("z")).unwrap();
-        let page = String::from_utf8(list(folder.path()).unwrap()).unwrap();
+        std::os::unix::fs::symlink("/etc", folder.path().join("out")).unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let page = String::from_utf8(list(&root, &root).unwrap()).unwrap();
         let z = page.find("<a href=\"./z/\">z/</a><td>\n").unwrap();
         let a = page.find("<a href=\"./a%3a%3ci%3e%26%22\">a:&lt;i&gt;&amp;&quot;</a><td>5\n").unwrap();
         let b = page.find("<a href=\"./b\">b</a><td>5\n").unwrap();
         assert!(z < a && a < b);
-        assert!(!page.contains("hidden"));
+        assert!(!page.contains("hidden") && !page.contains("out"));
     }
 }

@@ -103,7 +103,8 @@ pub(super) fn load(order: &Order) -> Result<Found, Error> {
     if !order.listing {
         return Err(Error::client(Kind::NotFound));
     }
-    listing::list(&opened.real).map(Found::Listing).map_err(|error| failure(&error))
+    let root = order.root.canonicalize().map_err(|error| failure(&error))?;
+    listing::list(&root, &opened.real).map(Found::Listing).map_err(|error| failure(&error))
 }
 
 struct Opened {

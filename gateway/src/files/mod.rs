@@ -115,10 +115,9 @@ impl Files {
             }
             (Box::<[u8]>::from(key.as_slice()), known)
         };
-        match &known {
+        if let Some(entry) = &known {
             // This request asks the disk; those that come in the meantime are served what is known.
-            Some(entry) => entry.checked.set(Instant::now()),
-            None => {}
+            entry.checked.set(Instant::now());
         }
         let _turn = self.loads.acquire().await;
         if known.is_none() {

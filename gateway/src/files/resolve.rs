@@ -32,7 +32,8 @@ pub fn resolve(path: &str, out: &mut Vec<u8>) -> Result<bool, Refused> {
         let start = out.len();
         decode(segment.as_bytes(), out)?;
         let name = out.get(start..).unwrap_or_default();
-        if !is_plain(name) && !(first && name == b".well-known") {
+        let served = is_plain(name) || (first && name == b".well-known");
+        if !served {
             return Err(Refused::Hidden);
         }
         first = false;
