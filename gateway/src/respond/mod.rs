@@ -1,0 +1,3 @@
+//! Responses that the gateway makes itself.
+
+pub mod page;
