@@ -6,6 +6,7 @@
 pub mod body;
 pub mod fields;
 pub mod head;
+pub mod hygiene;
 pub mod stream;
 
 pub use body::{Body, Frame, Source};
