@@ -1,8 +1,8 @@
 //! What a message must not carry any further, and which authorities and targets are taken at all.
 //!
 //! In: fields, authorities and targets as a peer sent them. Out: fields without what belongs to one connection only;
-//! checked parts of a target; or why it is refused, in words that a client may read. Invariant: nothing that a peer names
-//! in `Connection` takes away a field that recipients decide by.
+//! checked parts of a target; or why it is refused, in words that a client may read. Invariant: nothing that a peer
+//! names in `Connection` takes away a field that recipients decide by.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -61,8 +61,8 @@ fn may_be_named(field: &[u8]) -> bool {
     !known && !KEPT.iter().any(|start| field.starts_with(start)) && !KEPT_WHOLE.contains(&field)
 }
 
-/// Removes what concerns one connection only, and what `Connection` names. With `keep_trailers`, `TE: trailers` stays (as
-/// gRPC needs it); other members of `TE` never do.
+/// Removes what concerns one connection only, and what `Connection` names. With `keep_trailers`, `TE: trailers` stays
+/// (as gRPC needs it); other members of `TE` never do.
 pub fn strip_hop_by_hop(fields: &mut Fields, keep_trailers: bool) -> Result<(), &'static str> {
     // Copied, for what they name is removed from the same fields: lower-case names, one after another.
     let mut text: SmallVec<[u8; 64]> = SmallVec::new();
@@ -103,9 +103,9 @@ pub fn strip_hop_by_hop(fields: &mut Fields, keep_trailers: bool) -> Result<(), 
     Ok(())
 }
 
-/// Whether an authority is one that we answer for: a host that is not empty and an optional port (RFC 9110 section 4.2.1,
-/// RFC 3986 section 3.2). No user information (RFC 9110 section 4.2.4); no escapes, for names in DNS need none and
-/// servers disagree on decoding them.
+/// Whether an authority is one that we answer for: a host that is not empty and an optional port (RFC 9110 section
+/// 4.2.1, RFC 3986 section 3.2). No user information (RFC 9110 section 4.2.4); no escapes, for names in DNS need none
+/// and servers disagree on decoding them.
 pub fn check_authority(authority: &str) -> Result<(), &'static str> {
     let bytes = authority.as_bytes();
     let (host, port) = match bytes.first() {
@@ -136,7 +136,8 @@ pub fn check_authority(authority: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether two checked authorities name the same place under a scheme: hosts in any case, the default port left out or not.
+/// Whether two checked authorities name the same place under a scheme: hosts in any case, the default port left out or
+/// not.
 pub fn same_authority(one: &str, other: &str, scheme: Scheme) -> bool {
     let default = match scheme {
         Scheme::Http => "80",

@@ -1,9 +1,9 @@
 //! What a route asks of a request besides host and path, and the routes that stand at the same path.
 //!
-//! In: a request head and the client's address. Out: the first candidate, by rank, whose conditions all hold. Candidates are
-//! tried one after another; when there are many, those that ask for an exact header value are found by that
-//! value. So ten thousand tenants told apart by one header cost one look-up; routes at one path that differ only in
-//! method, query, cookie, network or a header's beginning are tried in turn.
+//! In: a request head and the client's address. Out: the first candidate, by rank, whose conditions all hold.
+//! Candidates are tried one after another; when there are many, those that ask for an exact header value are found by
+//! that value. So ten thousand tenants told apart by one header cost one look-up; routes at one path that differ only
+//! in method, query, cookie, network or a header's beginning are tried in turn.
 
 use std::net::IpAddr;
 

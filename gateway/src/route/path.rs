@@ -1,25 +1,27 @@
 //! The normal form of a path, in which routes are compared.
 //!
 //! In: the path of a target as it stood on the wire. Out: an equivalent path (RFC 3986 section 6.2.2), borrowed when it
-//! was normal already, as nearly all are; or why it is refused with 400. Invariant: the result begins with `/`, is made of
-//! `pchar`, slashes and upper-case escapes only, and has no dot segments. The one exception is `*`, which stays.
+//! was normal already, as nearly all are; or why it is refused with 400. Invariant: the result begins with `/`, is made
+//! of `pchar`, slashes and upper-case escapes only, and has no dot segments. The one exception is `*`, which stays.
 //!
-//! Escapes of unreserved characters are decoded, other escapes stay, in upper case; what may not stand in a path is escaped.
-//! Then dot segments are resolved (section 5.2.4). Two slashes keep an empty segment between them. `%2F` stays inside its segment.
+//! Escapes of unreserved characters are decoded, other escapes stay, in upper case; what may not stand in a path is
+//! escaped. Then dot segments are resolved (section 5.2.4). Two slashes keep an empty segment between them. `%2F` stays
+//! inside its segment.
 //!
 //! # No way round a route
 //!
 //! A route for `/admin/` may guard what lies below it, so a request that an upstream could take for one below `/admin/`
 //! must not pass by another route. Upstreams differ in how they read a path. What has one meaning by RFC 3986 is
-//! brought to it (`/x/../admin/`, `/%61dmin/`, `/x/%2e%2e/admin/`), and literals are compared decoded ([`key`]). Where servers
-//! disagree, the request is refused rather than guessed at:
+//! brought to it (`/x/../admin/`, `/%61dmin/`, `/x/%2e%2e/admin/`), and literals are compared decoded ([`key`]). Where
+//! servers disagree, the request is refused rather than guessed at:
 //!
-//! - dots behind an encoded slash, a backslash or a parameter (`..%2fadmin`, `..\admin`, `..;/admin`), and dots that take
-//!   back a segment that others see differently (`/x//../admin`, `/x%2fy/../admin`), are [`PathProblem::HiddenDots`];
+//! - dots behind an encoded slash, a backslash or a parameter (`..%2fadmin`, `..\admin`, `..;/admin`), and dots that
+//!   take back a segment that others see differently (`/x//../admin`, `/x%2fy/../admin`), are
+//!   [`PathProblem::HiddenDots`];
 //! - other paths with `//`, `%2F`, a backslash or `;` are matched as they are, and once more as the most lenient server
-//!   would read them ([`Wide`]). When that reading goes to another route by way of a literal segment that the first reading
-//!   did not see (`/admin%2fusers`, `//admin/`, `/admin;x/users`), no route matches. Otherwise they pass, so that
-//!   `/@scope%2fname` and `/a//b` work as long as no route tells the two readings apart.
+//!   would read them ([`Wide`]). When that reading goes to another route by way of a literal segment that the first
+//!   reading did not see (`/admin%2fusers`, `//admin/`, `/admin;x/users`), no route matches. Otherwise they pass, so
+//!   that `/@scope%2fname` and `/a//b` work as long as no route tells the two readings apart.
 //!
 //! Upstreams that decode twice or ignore case are not covered.
 
@@ -263,7 +265,8 @@ pub(super) fn key(segment: &str) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// The key of a literal of a pattern, which is written as in a URL; a percent sign that opens no escape stands for itself.
+/// The key of a literal of a pattern, which is written as in a URL; a percent sign that opens no escape stands for
+/// itself.
 pub(super) fn key_of_literal(literal: &str) -> Box<[u8]> {
     let mut normal = String::new();
     if push_normal(literal, &mut normal).is_err() {

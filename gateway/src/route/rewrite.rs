@@ -1,8 +1,8 @@
 //! What a route changes on its way: templates, the target, header fields.
 //!
-//! In: what the configuration says and the facts of one request. Out: text that is safe where it goes. Invariant: what comes
-//! from the client (host, target, captures, request id) can end no line, open no new part of a URL, and bring no dot
-//! segment or other host with it; a rewritten target begins with exactly one slash, and so does a relative redirect
+//! In: what the configuration says and the facts of one request. Out: text that is safe where it goes. Invariant: what
+//! comes from the client (host, target, captures, request id) can end no line, open no new part of a URL, and bring no
+//! dot segment or other host with it; a rewritten target begins with exactly one slash, and so does a relative redirect
 //! unless the configuration itself writes `//`.
 
 use std::fmt::Write;
@@ -137,14 +137,13 @@ fn is_host(byte: u8) -> bool {
 /// The target of a redirect.
 pub fn location(template: &Template, context: &Context<'_>) -> String {
     let mut out = String::with_capacity(context.target.len() + 32);
-    match template.parts.first() {
-        // What the client chose must not choose the scheme.
-        Some(TemplatePart::Capture(_) | TemplatePart::Query | TemplatePart::RequestId) => out.push('/'),
-        _ => {}
+    let first = template.parts.first();
+    if let Some(TemplatePart::Capture(_) | TemplatePart::Query | TemplatePart::RequestId) = first {
+        out.push('/'); // What the client chose must not choose the scheme.
     }
     render(template, context, Place::Url, &mut out);
     // "//host" names another host (RFC 3986 section 4.2); only the configuration may do that.
-    if !matches!(template.parts.first(), Some(TemplatePart::Text(text)) if text.starts_with("//")) {
+    if !matches!(first, Some(TemplatePart::Text(text)) if text.starts_with("//")) {
         one_slash(&mut out);
     }
     out
@@ -207,7 +206,8 @@ fn without_prefix<'p>(path: &'p str, prefix: &str) -> &'p str {
 }
 
 /// Changes fields as a route says: first removes, then sets, then adds. Fields that frame a message or belong to one
-/// connection are left alone whatever the route says, for the protocols write those; and so is `Host`, which is the authority.
+/// connection are left alone whatever the route says, for the protocols write those; and so is `Host`, which is the
+/// authority.
 pub fn apply(changes: &HeaderChanges, fields: &mut Fields, context: &Context<'_>) -> Result<(), InvalidField> {
     for name in changes.remove.iter().filter(|name| !is_framing((*name).into())) {
         fields.remove(name);

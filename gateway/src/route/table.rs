@@ -1,10 +1,10 @@
 //! The table of routes, compiled for look-ups.
 //!
-//! In: the routes of a configuration, once; then request heads. Out: the route that wins by the order in [`super`], and what
-//! its path captured. Hosts are found by hash; for each host there is a trie of path segments with a hash map at each
-//! node. So a look-up costs one step for each label of the host that a wildcard could end at and one for each segment
-//! of the path that the table knows, however many routes there are. Nothing is allocated for a path in normal form
-//! without escapes, unless it captures more than a few dozen bytes.
+//! In: the routes of a configuration, once; then request heads. Out: the route that wins by the order in [`super`], and
+//! what its path captured. Hosts are found by hash; for each host there is a trie of path segments with a hash map at
+//! each node. So a look-up costs one step for each label of the host that a wildcard could end at and one for each
+//! segment of the path that the table knows, however many routes there are. Nothing is allocated for a path in normal
+//! form without escapes, unless it captures more than a few dozen bytes.
 
 use std::net::IpAddr;
 
@@ -321,5 +321,4 @@ impl<'t, 'r> Walk<'t, 'r> {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;
