@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod fields;
+pub mod forwarded;
 pub mod head;
 pub mod hygiene;
 pub mod stream;
