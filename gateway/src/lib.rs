@@ -4,6 +4,7 @@
 
 // The data path.
 pub mod http;
+pub mod listener;
 pub mod route;
 
 // The control path.
