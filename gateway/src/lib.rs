@@ -6,6 +6,8 @@
 pub mod tls;
 
 pub mod http;
+pub mod listener;
+pub mod route;
 
 pub mod files;
 
