@@ -172,22 +172,19 @@ pub struct UpstreamTls {
     pub dangerously_accept_any_certificate: Option<bool>,
 }
 
-/// Time-outs. A route's go before its pool's.
+/// Time-outs. A route's go before its pool's; what a route does not give is the pool's.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
-    /// Until a connection to the endpoint stands, TLS included.
-    #[schemars(extend("default" = "5s"))]
+    /// Until a connection to the endpoint stands, TLS included. A pool's is "5s" when not given.
     pub connect: Option<At<Time>>,
-    /// From the request sent to the first byte of the response.
-    #[schemars(extend("default" = "60s"))]
+    /// From the request sent to the first byte of the response. A pool's is "60s" when not given.
     pub first_byte: Option<At<Time>>,
     /// Without progress of a body. When not given, limits.body_idle_time.
     pub idle_body: Option<At<Time>>,
     /// The whole exchange. When not given there is no limit.
     pub request: Option<At<Time>>,
-    /// Waiting for a connection under max_connections.
-    #[schemars(extend("default" = "5s"))]
+    /// Waiting for a connection under max_connections. A pool's is "5s" when not given.
     pub queue: Option<At<Time>>,
 }
 

@@ -227,7 +227,8 @@ pub enum HostHeader {
     Fixed(String),
 }
 
-/// `timeouts = { connect, first_byte, idle_body, request, queue }` of a pool or route. A route's go before its pool's.
+/// `timeouts = { connect, first_byte, idle_body, request, queue }` of a pool or route. A route's go before its pool's,
+/// in which `load` has put the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until the connection stands, TLS included. Default 5s.

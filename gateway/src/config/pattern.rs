@@ -79,7 +79,10 @@ fn segment(text: &str) -> Result<Segment, String> {
     }
     if let Some(name) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         if !is_capture_name(name) {
-            return Err(format!("takes a capture of letters, digits and _, such as \"{{id}}\", not {:?}", excerpt(text)));
+            return Err(format!(
+                "takes a capture of letters, digits and _, such as \"{{id}}\", not {:?}",
+                excerpt(text)
+            ));
         }
         if PLACEHOLDERS.contains(&name) {
             return Err(format!("cannot capture {text}: that placeholder has a meaning of its own"));
@@ -235,7 +238,9 @@ fn is_plain(text: &str) -> bool {
 
 /// Whether a percent sign with two hexadecimal digits stands in it.
 fn is_encoded(text: &str) -> bool {
-    text.as_bytes().windows(3).any(|three| matches!(three, [b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
+    text.as_bytes()
+        .windows(3)
+        .any(|three| matches!(three, [b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -261,8 +266,8 @@ mod tests {
         let api = path("/api/100%/").unwrap();
         assert_eq!((api.segments, api.prefix), (vec![literal("api"), literal("100%")], true));
         for wrong in [
-            "", "a", "//", "/a//b", "/a//", "/./", "/a/..", "/a?b", "/a#b", "/a%2fb", "/{a}/{a}", "/x{a}", "/{a", "/{}",
-            "/{a b}", "/a*", "/{host}", "/\n",
+            "", "a", "//", "/a//b", "/a//", "/./", "/a/..", "/a?b", "/a#b", "/a%2fb", "/{a}/{a}", "/x{a}", "/{a",
+            "/{}", "/{a b}", "/a*", "/{host}", "/\n",
         ] {
             assert!(path(wrong).is_err(), "{wrong}");
         }

@@ -83,10 +83,16 @@ pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> O
     known
         .into_iter()
         .filter(|candidate| candidate.len() <= NAME_LENGTH)
-        .map(|candidate| (strsim::jaro_winkler(&written, &plain(candidate)), candidate))
+        .map(|candidate| (likeness(&written, &plain(candidate)), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
+}
+
+/// From 0 to 1. In short words one wrong letter weighs too much, so those are counted too.
+fn likeness(a: &str, b: &str) -> f64 {
+    let slip = b.len() > 2 && strsim::osa_distance(a, b) <= 1;
+    strsim::jaro_winkler(a, b).max(if slip { 0.9 } else { 0.0 })
 }
 
 /// `; did you mean "host"?`, or nothing.
@@ -124,6 +130,7 @@ mod tests {
         assert_eq!(nearest("hots", keys), Some("host"));
         assert_eq!(nearest("Headers", keys), Some("header"));
         assert_eq!(nearest("max-connections", ["max_connections", "max_waiting"]), Some("max_connections"));
+        assert_eq!(nearest("p3c", ["round-robin", "p2c"]), Some("p2c"));
         assert_eq!(nearest("zebra", keys), None);
         assert_eq!(nearest(&"host".repeat(1000), keys), None);
         assert_eq!(nearest("", keys), None);

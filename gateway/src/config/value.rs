@@ -210,7 +210,8 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("365d"), Ok(LONGEST));
-        for wrong in ["", "5", "s", "1 s", "-1s", "1.5s", "1S", "366d", "99999999999999999999s", "18446744073709551615d"]
+        for wrong in
+            ["", "5", "s", "1 s", "-1s", "1.5s", "1S", "366d", "99999999999999999999s", "18446744073709551615d"]
         {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

@@ -1,10 +1,11 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::{At, Either, Reader, file, value};
 use crate::config::model::{
-    Balance, CertificateFiles, Endpoint, HostHeader, Pool, UpstreamProtocol, UpstreamTls,
+    Balance, CertificateFiles, Endpoint, HostHeader, Pool, Timeouts, UpstreamProtocol, UpstreamTls,
 };
 
 impl Reader<'_, '_> {
@@ -25,6 +26,12 @@ impl Reader<'_, '_> {
             Some(Either::Long(tls)) => Some(self.upstream_tls(tls)),
         };
         let timeouts = self.timeouts(pool.timeouts.as_ref());
+        let timeouts = Timeouts {
+            connect: timeouts.connect.or(Some(Duration::from_secs(5))),
+            first_byte: timeouts.first_byte.or(Some(Duration::from_secs(60))),
+            queue: timeouts.queue.or(Some(Duration::from_secs(5))),
+            ..timeouts
+        };
         Some(Pool {
             name: read_name?,
             endpoints,
@@ -52,7 +59,8 @@ impl Reader<'_, '_> {
             let Some(address) = self.read(span, value::endpoint(text)) else { continue };
             let (line, _) = self.report.position(span.start);
             if let Some(before) = lines.insert(address.to_ascii_lowercase(), line) {
-                let message = format!("{address} was given in line {before} already; for a larger share set its weight");
+                let message =
+                    format!("{address} was given in line {before} already; for a larger share set its weight");
                 self.report.at(span, message);
             }
             endpoints.push(Endpoint { address, weight });

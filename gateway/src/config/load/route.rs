@@ -7,13 +7,13 @@ use http::StatusCode;
 use super::{At, Either, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
-    Action, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static, Template,
-    ValuePattern,
+    Action, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
+    Template, ValuePattern,
 };
 use crate::config::pattern;
 use crate::config::problem::suggestion;
-use crate::http::{FieldName, Scheme};
 use crate::http::fields::{is_token, is_value};
+use crate::http::{FieldName, Scheme};
 
 /// The pools that routes may name.
 struct PoolNames<'p> {
@@ -40,7 +40,8 @@ impl Reader<'_, '_> {
             if self.text(name, value::name).is_some()
                 && let Some(before) = names.insert(&name.value, line)
             {
-                self.report.at(&name.span, format!("{:?} is the name of the route in line {before} already", name.value));
+                self.report
+                    .at(&name.span, format!("{:?} is the name of the route in line {before} already", name.value));
             }
         }
         let mut routes: Vec<Route> = written.iter().filter_map(|route| self.route(route, &pools)).collect();
@@ -202,11 +203,8 @@ impl Reader<'_, '_> {
     }
 
     fn respond(&mut self, at: &At<Either<String, file::Respond>>) -> Option<Respond> {
-        let default = |body| Respond {
-            status: StatusCode::OK,
-            body,
-            content_type: "text/plain; charset=utf-8".to_owned(),
-        };
+        let default =
+            |body| Respond { status: StatusCode::OK, body, content_type: "text/plain; charset=utf-8".to_owned() };
         let table = match &at.value {
             Either::Short(body) => return Some(default(body.clone())),
             Either::Long(table) => table,
@@ -273,7 +271,8 @@ impl Reader<'_, '_> {
     ) -> HeaderChanges {
         let mut changes = HeaderChanges::default();
         let Some(At { value: written, .. }) = at else { return changes };
-        changes.remove = self.texts(written.remove.as_deref().unwrap_or_default(), |name| changeable(name, request, false));
+        changes.remove =
+            self.texts(written.remove.as_deref().unwrap_or_default(), |name| changeable(name, request, false));
         let mut names = HashSet::new();
         for (name, at) in written.set.iter().flatten() {
             let name = self.read(&at.span, changeable(name, request, true));
