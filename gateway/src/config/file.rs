@@ -45,7 +45,7 @@ pub struct File {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// Address and port, such as "0.0.0.0:8080" or "[::]:8443".
+    /// Address and port, such as `"0.0.0.0:8080"` or `"[::]:8443"`.
     pub address: At<String>,
     /// TLS: "dev" (a self-signed certificate for localhost, made at the start), a list of certificates, or a table.
     /// When not given, cleartext.

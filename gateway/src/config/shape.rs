@@ -15,6 +15,12 @@ use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, S
 
 use crate::limits::{KINDS, TABLE, Unit};
 
+/// How a time is written.
+pub(super) const TIME_PATTERN: &str = "^([0-9]+(ms|s|m|h|d))+$";
+
+/// How a size is written, when it is no plain number.
+pub(super) const SIZE_PATTERN: &str = "^[0-9]+([kKMGT]?B|[KMGT]iB)?$";
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub struct At<T> {
@@ -27,7 +33,7 @@ pub struct At<T> {
 /// A value that may be written in a short form or in another.
 #[derive(Clone, Debug)]
 pub enum Either<A, B> {
-    /// The form whose type [`Short`] names.
+    /// The form that is told by its type alone.
     Short(A),
     /// Any other.
     Long(B),
@@ -218,7 +224,7 @@ impl JsonSchema for Time {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^([0-9]+(ms|s|m|h|d))+$" })
+        json_schema!({ "type": "string", "pattern": TIME_PATTERN })
     }
 }
 
@@ -233,7 +239,7 @@ impl JsonSchema for Size {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [
-            { "type": "string", "pattern": "^[0-9]+([kKMGT]?B|[KMGT]iB)?$" },
+            { "type": "string", "pattern": SIZE_PATTERN },
             { "type": "integer", "minimum": 0 },
         ] })
     }

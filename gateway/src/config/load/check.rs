@@ -11,6 +11,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::report::{Report, Span};
 use crate::config::problem::{alternatives, excerpt, suggestion};
+use crate::config::shape::{SIZE_PATTERN, TIME_PATTERN};
 
 /// Checks the whole file.
 pub(super) fn check(root: &mut Spanned<DeTable<'_>>, schema: &Value, report: &mut Report<'_>) {
@@ -197,6 +198,8 @@ fn takes(forms: &[&Value]) -> String {
     for form in forms {
         let words = words(form);
         match words.as_slice() {
+            [] if form["pattern"] == TIME_PATTERN => takes.push("a time such as \"250ms\"".to_owned()),
+            [] if form["pattern"] == SIZE_PATTERN => takes.push("a size such as \"64KiB\"".to_owned()),
             [] => takes.push(article(form["type"].as_str().unwrap_or_default()).to_owned()),
             words => takes.extend(words.iter().map(|word| format!("{word:?}"))),
         }

@@ -8,7 +8,7 @@ use super::{At, Either, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
     Action, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
-    Template, ValuePattern,
+    ValuePattern,
 };
 use crate::config::pattern;
 use crate::config::problem::suggestion;
@@ -276,7 +276,7 @@ impl Reader<'_, '_> {
         let mut names = HashSet::new();
         for (name, at) in written.set.iter().flatten() {
             let name = self.read(&at.span, changeable(name, request, true));
-            let value = self.text(at, |text| header_value(text, captures));
+            let value = self.text(at, |text| pattern::template(text, captures));
             let Some((name, value)) = name.zip(value) else { continue };
             if !names.insert(name.text().to_owned()) {
                 self.report.at(&at.span, format!("{:?} is set twice, in upper and lower case", name.text()));
@@ -285,7 +285,7 @@ impl Reader<'_, '_> {
         }
         for (name, at) in written.add.iter().flatten() {
             let name = self.read(&at.span, changeable(name, request, false));
-            for value in self.strings(Some(at), |text| header_value(text, captures)) {
+            for value in self.strings(Some(at), |text| pattern::template(text, captures)) {
                 changes.add.extend(name.clone().map(|name| (name, value)));
             }
         }
@@ -303,10 +303,6 @@ fn changeable(text: &str, request: bool, set: bool) -> Result<FieldName, String>
         return Err("\"host\" can be set, but not removed or added".into());
     }
     Ok(name)
-}
-
-fn header_value(text: &str, captures: Captures<'_>) -> Result<Template, String> {
-    pattern::template(text, captures)
 }
 
 /// What all the paths capture: only that is there whichever of them matches.

@@ -272,7 +272,7 @@ etc/gateway.toml:12:8: route[0].pool: there is no [pool.apy]; did you mean "api"
 etc/gateway.toml:15:16: route[1].match.method: methods are case-sensitive; did you mean "GET"?
 etc/gateway.toml:16:12: route[1].redirect: does not know "{nope}". There are {scheme}, {host}, {path}, {query}, {uri}, {client}, {request_id} and what every path of the route captures
 etc/gateway.toml:19:1: limits.header_tine: unknown key; did you mean "header_time"?
-etc/gateway.toml:20:13: limits.idle_time: takes a string, not a whole number
+etc/gateway.toml:20:13: limits.idle_time: takes a time such as "250ms", not a whole number
 etc/gateway.toml:21:15: limits.connections: takes a whole number, not a string"#
     );
 }
@@ -394,7 +394,7 @@ fn the_rest_is_checked() {
     says("[access_log]\nformat = \"jsn\"", "did you mean \"json\"");
     says("[limits]\nconnections = 0", "cannot be 0");
     says("[limits]\nconnections = -1", "from 0 to 4294967295");
-    says("[limits]\nbody_size = 1.5", "takes a string or a whole number, not a number with a fraction");
+    says("[limits]\nbody_size = 1.5", "takes a size such as \"64KiB\" or a whole number, not a number with a fraction");
     let config =
         read(&format!("{LISTENER}[forwarded]\nrequest_id = \"\"\nvia = \"\"\n[access_log]\noutput = \"a.log\""));
     assert_eq!((config.forwarded.request_id, &*config.forwarded.via), (None, ""));
