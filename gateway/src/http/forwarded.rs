@@ -165,6 +165,11 @@ impl Peer {
 }
 
 impl RequestId {
+    /// The id of a request that was never given one.
+    pub fn none() -> RequestId {
+        RequestId(SmallVec::new())
+    }
+
     /// A new one: 128 random bits, as hexadecimal digits.
     pub fn random() -> RequestId {
         let number = fastrand::u128(..);

@@ -61,7 +61,7 @@ impl Responder {
     }
 
     /// Answers the upgrade and hands the connection or stream over.
-    pub fn upgrade(self, head: &ResponseHead, body: super::Body) -> Result<Box<dyn Duplex>, Error> {
+    pub fn upgrade(&mut self, head: &ResponseHead, body: super::Body) -> Result<Box<dyn Duplex>, Error> {
         match self {
             Responder::H1(responder) => Ok(Box::new(responder.upgrade(head))),
             Responder::H2(responder) => Ok(Box::new(responder.upgrade(head, body)?)),

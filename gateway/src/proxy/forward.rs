@@ -27,7 +27,8 @@ pub(super) async fn forward(
     let (pool, compiled) = view.pools.get(pool_index).zip(view.snapshot.pools.get(pool_index)).ok_or(missing)?;
     x.facts.pool = Some(pool_index);
     let metrics = &x.worker.metrics;
-    let mut body = std::mem::take(&mut x.body);
+    // What a client sends after an upgrade is for the tunnel.
+    let mut body = if x.request.upgrade.is_some() { Body::Empty } else { std::mem::take(&mut x.body) };
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut reuse = true;
     loop {

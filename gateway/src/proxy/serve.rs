@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use super::exchange::{Client, Exchange, Facts};
 use super::exchange;
+use super::exchange::{Client, Exchange, Facts};
 use crate::clock::Watchdog;
-use crate::error::Error;
 use crate::http::h1::io::Io;
 use crate::http::{Body, Control, Fields, Method, RequestHead, Responder, Version, h1};
 use crate::worker::Worker;
@@ -23,18 +22,19 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
                 (unknown_request(&client), Body::Empty, Responder::H1(responder), Some(error))
             }
         };
+        let facts = Facts::new(client.source.ip());
         let x = Exchange {
             worker,
             view: worker.view(),
             client: &client,
             control,
             request,
-            body,
+            body: body.counted(&facts.bytes_in),
             refused,
             responder,
             watchdog: &mut watchdog,
             deadline: None,
-            facts: Facts::new(client.source.ip()),
+            facts,
         };
         // Boxed, so that a connection between requests does not keep the room of one.
         Box::pin(exchange(x)).await;
@@ -45,7 +45,7 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
 }
 
 /// What a request is called whose head could not be read.
-pub(super) fn unknown_request(client: &Client) -> RequestHead {
+fn unknown_request(client: &Client) -> RequestHead {
     RequestHead {
         method: Method::GET,
         version: Version::Http11,
@@ -57,7 +57,7 @@ pub(super) fn unknown_request(client: &Client) -> RequestHead {
     }
 }
 
-/// Whether nothing is known of the request but that it was refused.
-pub fn is_unknown(request: &RequestHead, refused: Option<&Error>) -> bool {
-    refused.is_some() && request.target.is_empty()
+/// stand-in
+pub async fn serve_h2(_: &Rc<Worker>, _: Io, _: Rc<Client>, _: &Rc<Control>) -> &'static str {
+    "unimplemented"
 }

@@ -11,13 +11,13 @@ use std::task::{Context, Poll};
 
 use super::connect::{self, ClientEnds};
 use super::pool::{PoolState, Site, Turn};
+use super::times::Times;
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::UpstreamProtocol;
 use crate::error::{Error, Kind, Phase, Retry, Side};
-use crate::http::h1::client::{Connection, Event, Exchange, Park};
+use crate::http::h1::client::{Connection, Event, Park};
 use crate::http::h2;
 use crate::http::pump::WaitingFor;
-use crate::snapshot::Times;
 use crate::http::{Body, Duplex, RequestHead, Responder, ResponseHead, StatusCode};
 
 /// What an attempt needs.

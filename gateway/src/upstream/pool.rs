@@ -218,9 +218,9 @@ impl Site {
 
     fn sweep(&self, now: Instant) {
         let idle_time = self.pool.limits.upstream_idle_time;
-        self.idle.borrow_mut().retain_mut(|idle| {
-            now.duration_since(idle.since) < idle_time && idle.connection.is_alive()
-        });
+        self.idle
+            .borrow_mut()
+            .retain_mut(|idle| now.duration_since(idle.since) < idle_time && idle.connection.is_alive());
         self.multiplexed.borrow_mut().retain(|one| one.handle.is_usable() && !one.is_stale(now, idle_time));
         self.waiting.borrow_mut().retain(|sender| !sender.is_closed());
     }

@@ -98,7 +98,13 @@ struct Wire<'a> {
 impl Connection {
     /// A connection that stands.
     pub fn new(stream: Stream) -> Connection {
-        Connection { io: Io::new(stream, BytesMut::new()), since: Instant::now(), exchanges: 0, client: None, permit: None }
+        Connection {
+            io: Io::new(stream, BytesMut::new()),
+            since: Instant::now(),
+            exchanges: 0,
+            client: None,
+            permit: None,
+        }
     }
 
     /// The transport.
@@ -167,7 +173,9 @@ impl Exchange {
                 }
             }
             match ready!(io.poll_fill(cx)) {
-                Ok(0) if io.read.is_empty() => return Poll::Ready(Err(Error::upstream(Kind::Closed, Retry::Idempotent))),
+                Ok(0) if io.read.is_empty() => {
+                    return Poll::Ready(Err(Error::upstream(Kind::Closed, Retry::Idempotent)));
+                }
                 Ok(0) => return Poll::Ready(Err(Error::upstream(Kind::Truncated, Retry::Idempotent))),
                 Ok(_) => {}
                 // A peer that closed before it read everything resets the connection.
