@@ -8,7 +8,7 @@ mod encode;
 mod huffman;
 mod table;
 
-pub(super) use decode::{Broken, Decoder, Sink};
+pub(super) use decode::{Decoder, Sink};
 pub(super) use encode::{Encoder, list_size};
 pub(super) use table::{Label, Pseudo};
 
@@ -19,6 +19,7 @@ pub(super) const INITIAL_TABLE_SIZE: usize = 4096;
 mod tests {
     use proptest::prelude::*;
 
+    use super::decode::Broken;
     use super::*;
     use crate::http::Name;
 
