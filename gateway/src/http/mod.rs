@@ -3,10 +3,11 @@
 //! In: bytes of a [`Stream`]. Out: heads and bodies that are correct by RFC 9112 and 9113, whichever protocol brought
 //! them; and the other way round. Knows nothing of routes, pools or files.
 
+// The protocols.
 pub mod h1;
-
 pub mod h2;
 
+// What they share.
 pub mod body;
 pub mod control;
 pub mod fields;

@@ -62,7 +62,7 @@ const INVALID: Error = Error::gateway(Kind::Internal("a header change gave an in
 /// What templates are filled from.
 pub fn context<'a>(x: &'a Exchange<'_>, captures: &'a Captures<'a>) -> Context<'a> {
     Context {
-        scheme: x.request.scheme,
+        scheme: x.facts.scheme,
         host: x.request.host(),
         target: x.facts.original_target.as_deref().unwrap_or(&x.request.target),
         client: x.facts.client,

@@ -29,6 +29,7 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     let (client, scheme) = (seen.client, seen.scheme);
     peer.announce(forwarded, &mut x.request, &x.facts.request_id)?;
     x.facts.client = client;
+    x.facts.scheme = scheme;
     x.request.scheme = scheme;
     identify(x)
 }

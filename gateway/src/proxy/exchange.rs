@@ -66,6 +66,8 @@ pub struct Facts {
     pub began: Instant,
     /// The same by the clock on the wall.
     pub time: SystemTime,
+    /// The scheme that the client used, as trusted proxies tell.
+    pub scheme: Scheme,
     /// The client, as trusted proxies tell.
     pub client: IpAddr,
     /// Its name in logs and towards upstreams.
@@ -108,11 +110,12 @@ pub struct Response {
 
 impl Facts {
     /// A request that comes in now.
-    pub fn new(client: IpAddr) -> Facts {
+    pub fn new(client: &Client) -> Facts {
         Facts {
             began: Instant::now(),
             time: SystemTime::now(),
-            client,
+            scheme: client.scheme,
+            client: client.source.ip(),
             request_id: RequestId::none(),
             original_target: None,
             original_authority: None,

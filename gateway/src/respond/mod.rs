@@ -91,7 +91,7 @@ fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
         time: x.facts.time,
         client: x.facts.client,
         method: known.then_some(&x.request.method),
-        scheme: x.request.scheme,
+        scheme: x.facts.scheme,
         authority: x.facts.original_authority.as_deref().unwrap_or(&x.request.authority),
         target: x.facts.original_target.as_deref().unwrap_or(&x.request.target),
         version: x.request.version,
