@@ -15,7 +15,8 @@ const BACKENDS: [(&str, u64); 3] = [("ada", 2), ("grace", 2), ("edsger", 60)];
 /// Runs the demonstration.
 pub(super) fn demo(port: u16) -> Result<(), Failure> {
     let site = write_site()?;
-    let backends = BACKENDS.iter().map(|(name, delay)| start_backend(name, *delay)).collect::<std::io::Result<Vec<_>>>()?;
+    let backends =
+        BACKENDS.iter().map(|(name, delay)| start_backend(name, *delay)).collect::<std::io::Result<Vec<_>>>()?;
     let text = configuration(port, &site, &backends);
     let file = site.join("../gateway.toml");
     std::fs::write(&file, &text)?;

@@ -10,7 +10,8 @@ use crate::config::{self, model};
 
 /// Serves a folder.
 pub(super) fn serve(directory: &Path, listen: SocketAddr, listing: bool, tls: bool) -> Result<(), Failure> {
-    let root = std::fs::canonicalize(directory).map_err(|error| Failure(format!("{}: {error}", directory.display())))?;
+    let root =
+        std::fs::canonicalize(directory).map_err(|error| Failure(format!("{}: {error}", directory.display())))?;
     let root = root.to_str().ok_or_else(|| Failure(format!("{}: the name is not UTF-8", directory.display())))?;
     let route = format!("[[route]]\nstatic = {{ root = {}, listing = {listing} }}\n", quoted(root));
     start(listen, tls, &route, &format!("{}", directory.display()))

@@ -3,10 +3,12 @@
 //! In: a request whose framing is sound. Out: the same with its true client, its id and its forwarding fields, or why it is
 //! refused.
 
+use std::borrow::Cow;
+
 use super::exchange::Exchange;
 use crate::error::{Error, Kind};
-use crate::http::Method;
-use crate::route;
+use crate::http::{Method, RequestHead};
+use crate::route::{self, PathProblem};
 
 /// Lets a request in.
 pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
@@ -22,8 +24,8 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
         return Err(Error::client(Kind::Refused("CONNECT is not served")));
     }
     // Two readings of a path are how access rules are passed by.
-    if x.request.target != "*" && route::normalise(x.request.path()).is_err() {
-        return Err(Error::client(Kind::Malformed("malformed path")));
+    if let Some(target) = settle_path(&x.request)? {
+        x.facts.original_target = Some(std::mem::replace(&mut x.request.target, target));
     }
     let seen = peer.seen(forwarded, &x.request);
     let (client, scheme) = (seen.client, seen.scheme);
@@ -32,6 +34,23 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     x.facts.scheme = scheme;
     x.request.scheme = scheme;
     identify(x)
+}
+
+/// The target without dot segments, when it had some: what is routed is what the upstream sees.
+fn settle_path(request: &RequestHead) -> Result<Option<String>, Error> {
+    let path = request.path();
+    let malformed = |problem: PathProblem| Error::client(Kind::Malformed(problem.text()));
+    match route::normalise(path).map_err(malformed)? {
+        Cow::Owned(normal)
+            if normal.bytes().filter(|&b| b == b'/').count() < path.bytes().filter(|&b| b == b'/').count() =>
+        {
+            Ok(Some(match request.query() {
+                Some(query) => format!("{normal}?{query}"),
+                None => normal,
+            }))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Tells upstreams who the client proved to be, and believes nobody else who says so.

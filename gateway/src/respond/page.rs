@@ -53,7 +53,12 @@ impl Form {
 
 /// Makes the page. `explanation` may be empty; then a sentence for the status stands in its place. Without a request
 /// (its head was broken) the form is plain text.
-pub(super) fn page(request: Option<&RequestHead>, status: StatusCode, explanation: &str, id: &str) -> (ResponseHead, Body) {
+pub(super) fn page(
+    request: Option<&RequestHead>,
+    status: StatusCode,
+    explanation: &str,
+    id: &str,
+) -> (ResponseHead, Body) {
     let form = request.map_or(Form::Text, |request| Form::of(&request.fields));
     let reason = status.canonical_reason().unwrap_or("Error");
     let sentence = sentence(status);

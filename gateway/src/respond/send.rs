@@ -93,11 +93,7 @@ async fn pump(x: &mut Exchange<'_>, body: &mut Body, idle: Duration) -> (u64, Op
     (pump.moved, result.err())
 }
 
-async fn run_tunnel(
-    x: &mut Exchange<'_>,
-    head: &ResponseHead,
-    upstream: Box<dyn crate::http::Duplex>,
-) -> Sent {
+async fn run_tunnel(x: &mut Exchange<'_>, head: &ResponseHead, upstream: Box<dyn crate::http::Duplex>) -> Sent {
     let body = std::mem::take(&mut x.body);
     let client = match x.responder.upgrade(head, body) {
         Ok(client) => client,

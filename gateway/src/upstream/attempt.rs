@@ -67,7 +67,7 @@ pub struct Failure {
 }
 
 enum Leased {
-    H1(Connection),
+    H1(Box<Connection>),
     H2(h2::client::Handle),
 }
 
@@ -83,10 +83,10 @@ impl Attempt<'_> {
 
     async fn lease(&mut self) -> Result<Leased, Error> {
         let client = self.client_key();
-        if self.reuse {
-            if let Some(leased) = self.existing(client) {
-                return Ok(leased);
-            }
+        if self.reuse
+            && let Some(leased) = self.existing(client)
+        {
+            return Ok(leased);
         }
         let deadline = Deadline::after(self.times.queue, Phase::Queue, Side::Gateway).or(self.deadline);
         let permit = match self.watchdog.within(deadline, self.site.wait_for_turn()).await? {
@@ -110,7 +110,7 @@ impl Attempt<'_> {
                 site.keep(handle.clone(), client, permit);
                 return Ok(Leased::H2(handle));
             }
-            let mut connection = Connection::new(connected.stream);
+            let mut connection = Box::new(Connection::new(connected.stream));
             connection.permit = permit;
             connection.client = client;
             Ok(Leased::H1(connection))
@@ -132,7 +132,7 @@ impl Attempt<'_> {
         self.pool.model.proxy_protocol.map(|_| self.client.source)
     }
 
-    async fn over_h1(self, connection: Connection, body: Body) -> Result<Reply, Failure> {
+    async fn over_h1(self, connection: Box<Connection>, body: Body) -> Result<Reply, Failure> {
         let reused = connection.exchanges > 0;
         let limits = self.pool.limits.clone();
         let translated = self.head.upgrade.is_some().then(|| crate::http::upgrade::towards_h1(self.head)).flatten();

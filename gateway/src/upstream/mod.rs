@@ -9,8 +9,8 @@ mod endpoint;
 mod pool;
 mod times;
 
-pub use connect::ClientEnds;
 pub use attempt::{Attempt, Failure, Reply};
+pub use connect::ClientEnds;
 pub use endpoint::{Active, Endpoint};
 pub use pool::{Pool, PoolState};
 pub use times::Times;
