@@ -19,7 +19,7 @@ LIBC = ctypes.CDLL(None)
 class Child:
     """A process in a session of its own, so that Ctrl-C reaches us first and its own children end with it.
 
-    Use it as a context manager. It gets SIGTERM, then SIGKILL after three seconds; the kernel kills it if we die.
+    Use it as a context manager. It gets SIGTERM, then SIGKILL after three seconds; the kernel ends it if we are killed.
     """
 
     def __init__(self, name: str, command: list[str], core: int, folder: Path, cwd: Path | None = None) -> None:
@@ -75,7 +75,7 @@ class Child:
 
 def prepare(core: int) -> None:
     """Runs in the child before its program."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # not SIGKILL: nginx has a worker to end
     os.sched_setaffinity(0, {core})
 
 

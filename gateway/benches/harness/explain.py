@@ -52,7 +52,7 @@ def trace(bench: Bench, workload: Load, contestant: Contestant, strace: str) -> 
             if time.monotonic() > deadline:
                 raise Trouble(f"strace does not attach to {contestant.name}; see {child.log}")
             time.sleep(0.05)
-        answered = bench.generators.run(workload, contestant, 1, bench.plan.cores.load)
+        answered = bench.generators.run(workload, contestant, bench.plan.seconds, bench.plan.cores.load)
         child.process.send_signal(signal.SIGINT)
         child.process.wait(10)
     calls, failed = {}, {}

@@ -48,6 +48,11 @@ class Sample:
         return self.used.cpu_ns / 1e9 / self.answered.seconds
 
     @property
+    def others(self) -> float:
+        """Share of the proxy's core that was not the proxy's."""
+        return (self.used.core_busy_ns - self.used.cpu_ns) / 1e9 / self.answered.seconds
+
+    @property
     def user_share(self) -> float:
         return self.used.user_ns / max(1, self.used.user_ns + self.used.system_ns)
 
@@ -90,7 +95,9 @@ class LoadResult:
         if opened > requests / 100 + 64 * len(samples):
             found.append(f"opened {opened} upstream connections for {requests} requests")
         if self.middle(name, "busy") < 0.6:
-            found.append("the load was the bottleneck")
+            found.append("mostly waiting: the load was the bottleneck, or something else ran on its core")
+        if (taken := self.middle(name, "others")) > 0.05:
+            found.append(f"others took {taken * 100:.0f}% of the proxy's core")
         return found
 
 
