@@ -1,4 +1,4 @@
-"""Processes that we start: pinned to a core, logged to a file, and ended whatever happens to us."""
+"""Processes that we start: pinned to cores, logged to a file, and ended whatever happens to us."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ class Child:
     Use it as a context manager. It gets SIGTERM, then SIGKILL after three seconds; the kernel ends it if we are killed.
     """
 
-    def __init__(self, name: str, command: list[str], core: int, folder: Path, cwd: Path | None = None) -> None:
+    def __init__(self, name: str, command: list[str], cores: set[int], folder: Path, cwd: Path | None = None,
+                 environment: dict[str, str] | None = None) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=cwd,
-                                            start_new_session=True, preexec_fn=lambda: prepare(core))
+                                            env={**os.environ, **(environment or {})}, start_new_session=True,
+                                            preexec_fn=lambda: prepare(cores))
 
     @property
     def pid(self) -> int:
@@ -73,17 +75,17 @@ class Child:
         raise Trouble(f"{self.name} does not listen on port {port}; see {self.log}")
 
 
-def prepare(core: int) -> None:
+def prepare(cores: set[int]) -> None:
     """Runs in the child before its program."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # not SIGKILL: nginx has a worker to end
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
 
 
 def run_pinned(command: list[str], core: int, seconds: float, environment: dict[str, str] | None = None) -> str:
     """Runs a program to its end and gives what it printed. It is killed when it takes far too long or when we end."""
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, errors="replace", start_new_session=True,
-                               env={**os.environ, **(environment or {})}, preexec_fn=lambda: prepare(core))
+                               env={**os.environ, **(environment or {})}, preexec_fn=lambda: prepare({core}))
     try:
         output, _ = process.communicate(timeout=seconds + 20)
     except subprocess.TimeoutExpired:

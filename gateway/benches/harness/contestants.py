@@ -54,7 +54,7 @@ class Contestant:
         """On new ports. The caller ends the child."""
         self.http, self.https = free_ports(2)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.child = Child(self.name, self.write(site), core, self.folder, cwd=self.folder)
+        self.child = Child(self.name, self.write(site), {core}, self.folder, cwd=self.folder)
         try:
             self.child.wait_for_port(self.http)
             self.child.wait_for_port(self.https)

@@ -45,7 +45,7 @@ def trace(bench: Bench, workload: Load, contestant: Contestant, strace: str) -> 
     counts = bench.plan.folder / f"strace.{contestant.name}"
     members = family(contestant.pid)
     command = [strace, "-c", "-f", "-o", str(counts), *(f"-p{member}" for member in members)]
-    with Child("strace", command, bench.plan.cores.load, bench.plan.folder) as child:
+    with Child("strace", command, {bench.plan.cores.load}, bench.plan.folder) as child:
         deadline = time.monotonic() + 10
         while child.log.read_text(errors="replace").count(" attached") < len(members):
             child.check_alive()

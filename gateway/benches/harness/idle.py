@@ -18,8 +18,9 @@ END_STREAM, END_HEADERS, ACK = 1, 4, 1
 class IdleClients:
     """A context manager: opens them one after the other, closes them at the end."""
 
-    def __init__(self, kind: str, port: int, count: int, size: int) -> None:
+    def __init__(self, kind: str, port: int, count: int, size: int, prefix: str = "/") -> None:
         self.kind, self.port, self.count, self.size = kind, port, count, size
+        self.path = f"{prefix}{size}".encode()
         self.sockets: list[socket.socket] = []
         self.context = ssl.create_default_context()
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
@@ -50,7 +51,8 @@ class IdleClients:
         connection.connect(("127.0.0.1", self.port))
         if self.kind != "h1":
             connection = self.context.wrap_socket(connection, server_hostname="localhost")
-        length = http2_exchange(connection, self.size) if self.kind == "h2" else http1_exchange(connection, self.size)
+        length = (http2_exchange(connection, self.path) if self.kind == "h2"
+                  else http1_exchange(connection, self.path, self.size))
         if length != self.size:
             raise EOFError(f"{length} bytes instead of {self.size}")
         connection.setblocking(False)
@@ -73,8 +75,8 @@ def still_open(connection: socket.socket) -> bool:
         return False
 
 
-def http1_exchange(connection: socket.socket, size: int) -> int:
-    connection.sendall(f"GET /{size} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+def http1_exchange(connection: socket.socket, path: bytes, size: int) -> int:
+    connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
     received = b""
     while b"\r\n\r\n" not in received or len(received.partition(b"\r\n\r\n")[2]) < size:
         data = connection.recv(65536)
@@ -86,9 +88,8 @@ def http1_exchange(connection: socket.socket, size: int) -> int:
     return len(received.partition(b"\r\n\r\n")[2])
 
 
-def http2_exchange(connection: socket.socket, size: int) -> int:
+def http2_exchange(connection: socket.socket, path: bytes) -> int:
     """The least that RFC 9113 wants of a client: preface, settings and their acknowledgement, one request."""
-    path = f"/{size}".encode()
     # RFC 7541, appendix A: 2 is GET, 7 is https, 4 is :path, 1 is :authority.
     block = b"\x82\x87\x04" + bytes([len(path)]) + path + b"\x01\x09localhost"
     connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + frame(HEADERS, END_STREAM | END_HEADERS, 1, block))
@@ -99,7 +100,8 @@ def http2_exchange(connection: socket.socket, size: int) -> int:
             raise EOFError("closed before the response was complete")
         received += data
         while len(received) >= 9 and len(received) >= 9 + int.from_bytes(received[:3], "big"):
-            length, (kind, flags, stream) = int.from_bytes(received[:3], "big"), struct.unpack(">BBI", received[3:9])
+            length = int.from_bytes(received[:3], "big")
+            kind, flags, stream = struct.unpack(">BBI", received[3:9])
             received = received[9 + length:]
             if kind == SETTINGS and not flags & ACK:
                 connection.sendall(frame(SETTINGS, ACK, 0, b""))

@@ -45,10 +45,17 @@ class Wrk:
         # wrk has no options for TLS, but OpenSSL reads them from here.
         self.openssl = folder / "openssl.cnf"
         self.openssl.write_text(OPENSSL_SETTINGS)
+        self.environment = {"OPENSSL_CONF": str(self.openssl)}
 
-    def run(self, url: str, size: int, connections: int, seconds: float, core: int) -> Answered:
-        output = run_pinned([self.binary, "-t1", f"-c{connections}", f"-d{seconds:g}", "--timeout", "5s",
-                             "-s", str(self.script), url], core, seconds, {"OPENSSL_CONF": str(self.openssl)})
+    def run(self, url: str, size: int, connections: int, seconds: int, core: int) -> Answered:
+        command = self.command(url, connections, seconds)
+        return self.read(run_pinned(command, core, seconds, self.environment), size)
+
+    def command(self, url: str, connections: int, seconds: int) -> list[str]:
+        return [self.binary, "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "5s", "-s", str(self.script), url]
+
+    @staticmethod
+    def read(output: str, size: int) -> Answered:
         line = next((line for line in output.splitlines() if line.startswith("{")), None)
         if line is None:
             raise Trouble(f"wrk said nothing useful:\n    {output.strip()[-600:]}")
@@ -92,16 +99,16 @@ class H2load:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "h2load.log"
 
-    def run(self, url: str, size: int, connections: int, streams: int, seconds: float, core: int,
-            latencies: bool = True) -> Answered:
+    def run(self, url: str, size: int, connections: int, streams: int, seconds: int, core: int) -> Answered:
         self.log.unlink(missing_ok=True)
-        command = [self.binary, "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds:g}", *self.common(url)]
-        output = run_pinned(command[:-1] + ([f"--log-file={self.log}"] if latencies else []) + [url], core, seconds)
-        answered = self.read(output, size)
+        command = [*self.command(url, connections, streams, seconds), f"--log-file={self.log}"]
+        answered = self.read(run_pinned(command, core, seconds), size)
         answered.seconds = seconds
-        if latencies:
-            answered.p50_us, answered.p99_us = self.percentiles()
+        answered.p50_us, answered.p99_us = self.percentiles()
         return answered
+
+    def command(self, url: str, connections: int, streams: int, seconds: int) -> list[str]:
+        return [self.binary, "-t1", f"-c{connections}", f"-m{streams}", f"-D{seconds}", *self.common(url)]
 
     def common(self, url: str) -> list[str]:
         return [f"--tls13-ciphers={CIPHER}", f"--groups={GROUP}", url]
@@ -112,7 +119,6 @@ class H2load:
 
     @staticmethod
     def read(output: str, size: int) -> Answered:
-        # What still runs when the time is over is counted as failed by h2load; it says so only with what it sent.
         counts = re.search(r"requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", output)
         status = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
         data = re.search(r"\((\d+)\) data", output)

@@ -145,7 +145,7 @@ class Bench:
         [port] = free_ports(1)
         self.site = Site(port, *make_certificate(self.plan.folder / "tls"))
         command = [install.build_c("origin"), str(port)]
-        origin = self.stack.enter_context(Child("origin", command, self.plan.cores.origin, self.plan.folder))
+        origin = self.stack.enter_context(Child("origin", command, {self.plan.cores.origin}, self.plan.folder))
         try:
             origin.wait_for_port(port)
         except BaseException:
