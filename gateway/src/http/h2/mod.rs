@@ -28,3 +28,6 @@ mod stream;
 
 pub use frame::{Code, PREFACE};
 pub use handle::{Event, Reply, Responder, SendStream, Tunnel};
+
+#[cfg(test)]
+mod tests;

@@ -65,7 +65,8 @@ impl Core {
 
     /// Sends data, now as far as that goes, and the rest in turn.
     pub(super) fn send_data(&mut self, key: usize, mut bytes: Bytes, end: bool) {
-        let at_once = self.ready.is_empty();
+        // What takes more than one frame takes turns with the other streams.
+        let at_once = self.ready.is_empty() && (bytes.len() <= MAX_PAYLOAD || self.open.len() == 1);
         let Some(stream) = self.streams.get_mut(key) else { return };
         if stream.sending != Sending::Body || stream.finish.is_some() || (bytes.is_empty() && !end) {
             return;
