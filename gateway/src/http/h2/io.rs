@@ -142,7 +142,7 @@ impl Io {
             if core.incoming.is_some() {
                 return Parsed::Incoming;
             }
-            if core.out.len() as u64 > core.limits.http2_send_buffer_size + CONTROL_ROOM as u64 {
+            if core.out.len() > core.room() + CONTROL_ROOM {
                 return Parsed::Full;
             }
             let Some(header) = FrameHeader::parse(&self.buffer) else { return Parsed::Starved };

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod interop;
+mod random;
 mod raw;
 
 use std::future::Future;
