@@ -120,7 +120,8 @@ impl Io {
                     return Poll::Ready(Turn::Over);
                 }
             };
-            if !read && !(full && written) {
+            let again = read || (full && written);
+            if !again {
                 break;
             }
         }

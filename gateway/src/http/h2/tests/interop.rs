@@ -19,7 +19,7 @@ use crate::limits::Limits;
 
 const SIZES: [usize; 5] = [0, 1, 4096, 100_000, 5_000_000];
 
-fn pattern(size: usize) -> Bytes {
+pub(super) fn pattern(size: usize) -> Bytes {
     (0..size).map(|at| (at * 7 + at / 256) as u8).collect()
 }
 
@@ -60,7 +60,7 @@ async fn response(reply: &mut crate::http::h2::Reply) -> (ResponseHead, Body) {
 }
 
 /// Sends `bytes` to `/echo` and takes them back, with trailers.
-async fn echo(handle: &Handle, bytes: Bytes) {
+pub(super) async fn echo(handle: &Handle, bytes: Bytes) {
     let head = RequestHead { method: Method::POST, ..get("/echo") };
     handle.ready().await.unwrap();
     let mut stream = handle.send(&head, false).unwrap();

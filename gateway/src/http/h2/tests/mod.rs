@@ -5,6 +5,7 @@ mod conformance;
 mod interop;
 mod random;
 mod raw;
+mod tls;
 
 use std::future::Future;
 use std::time::Duration;
@@ -121,7 +122,10 @@ async fn answer(incoming: Incoming) {
 async fn echo(response: &ResponseHead, mut body: Body, responder: super::Responder) {
     let end = body.is_end();
     let mut send = responder.send_head(response, end);
-    while !end {
+    if end {
+        return;
+    }
+    loop {
         if send.ready().await.is_err() {
             return;
         }
