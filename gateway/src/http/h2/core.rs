@@ -28,6 +28,8 @@ use crate::limits::Limits;
 pub(super) const CONTROL_ROOM: usize = 32 * 1024;
 /// How many streams that ended are remembered, of each kind.
 const REMEMBERED: usize = 64;
+/// Room for so many streams is kept on an idle connection.
+const KEPT_STREAMS: usize = 4;
 /// The PING that goes with the first GOAWAY.
 pub(super) const GRACE: [u8; 8] = *b"shutdown";
 
@@ -356,11 +358,14 @@ impl Core {
         }
     }
 
-    /// Gives memory back that an idle connection does not need.
+    /// Gives memory back that an idle connection does not need; what a single request takes is kept.
     pub(super) fn shrink(&mut self) {
-        if self.open.is_empty() && self.streams.is_empty() {
-            self.out.shrink();
-            self.decoder.shrink();
+        if !self.open.is_empty() || !self.streams.is_empty() {
+            return;
+        }
+        self.out.shrink();
+        self.decoder.shrink();
+        if self.streams.capacity() > KEPT_STREAMS {
             self.streams = Slab::new();
             self.open = Vec::new();
             self.ready = VecDeque::new();
