@@ -35,6 +35,8 @@ pub struct FieldName {
 pub struct Fields {
     text: Vec<u8>,
     entries: Vec<Entry>,
+    /// The known names that may be here, by number: most look-ups are for fields that are not, and cost one comparison.
+    present: u128,
 }
 
 /// Why a field was refused.
@@ -150,6 +152,9 @@ known_names! {
     X_REAL_IP = "x-real-ip",
     X_REQUEST_ID = "x-request-id",
 }
+
+/// [`Fields`] keeps a bit for each.
+const _: () = assert!(TEXTS.len() <= 128);
 
 const SLOTS: usize = 256;
 
@@ -327,13 +332,14 @@ impl Fields {
 
     /// Room for so many fields with so much text.
     pub fn with_capacity(fields: usize, text: usize) -> Fields {
-        Fields { text: Vec::with_capacity(text), entries: Vec::with_capacity(fields) }
+        Fields { text: Vec::with_capacity(text), entries: Vec::with_capacity(fields), present: 0 }
     }
 
     /// Takes all fields out and keeps the memory.
     pub fn clear(&mut self) {
         self.text.clear();
         self.entries.clear();
+        self.present = 0;
     }
 
     /// How many fields there are.
@@ -359,12 +365,12 @@ impl Fields {
         }
         let length = u16::try_from(name.len()).map_err(|_| InvalidField::Length)?;
         let (start, value_length) = self.room(name.len(), value.len())?;
+        self.text.extend_from_slice(name);
         let mut valid = !name.is_empty();
-        self.text.extend(name.iter().map(|&b| {
-            let lower = TOKEN[b as usize];
-            valid &= lower != 0;
-            lower
-        }));
+        for byte in &mut self.text[start as usize..] {
+            *byte = TOKEN[*byte as usize];
+            valid &= *byte != 0;
+        }
         if !valid {
             self.text.truncate(start as usize);
             return Err(InvalidField::Name);
@@ -372,6 +378,7 @@ impl Fields {
         let known = Known::find(&self.text[start as usize..]).map_or(0, |known| known.0);
         self.text.extend_from_slice(value);
         self.entries.push(Entry { known, name_length: length, start, value_length });
+        self.present |= 1 << known;
         Ok(())
     }
 
@@ -388,6 +395,7 @@ impl Fields {
         self.text.extend_from_slice(text);
         self.text.extend_from_slice(value);
         self.entries.push(Entry { known: known.0, name_length: text.len() as u16, start, value_length });
+        self.present |= 1 << known.0;
         Ok(())
     }
 
@@ -404,9 +412,15 @@ impl Fields {
     /// Removes all fields of this name and says how many there were.
     pub fn remove<'n>(&mut self, name: impl Into<Name<'n>>) -> usize {
         let name = name.into();
+        if !self.may_have(name) {
+            return 0;
+        }
         let before = self.entries.len();
         let text = &self.text;
         self.entries.retain(|entry| !entry.is(name, text));
+        if let Name::Known(known) = name {
+            self.present &= !(1 << known.0);
+        }
         before - self.entries.len()
     }
 
@@ -419,6 +433,9 @@ impl Fields {
     /// The value of the first field of this name.
     pub fn value<'n>(&self, name: impl Into<Name<'n>>) -> Option<&[u8]> {
         let name = name.into();
+        if !self.may_have(name) {
+            return None;
+        }
         self.entries.iter().find(|entry| entry.is(name, &self.text)).map(|entry| entry.value(&self.text))
     }
 
@@ -430,7 +447,8 @@ impl Fields {
     /// The values of all fields of this name, in wire order.
     pub fn values<'f, 'n: 'f>(&'f self, name: impl Into<Name<'n>>) -> impl Iterator<Item = &'f [u8]> {
         let name = name.into();
-        self.entries.iter().filter(move |entry| entry.is(name, &self.text)).map(|entry| entry.value(&self.text))
+        let entries = if self.may_have(name) { &self.entries[..] } else { &[] };
+        entries.iter().filter(move |entry| entry.is(name, &self.text)).map(|entry| entry.value(&self.text))
     }
 
     /// The members of the comma-separated list that the fields of this name make up together.
@@ -446,6 +464,13 @@ impl Fields {
     /// All fields in wire order.
     pub fn iter(&self) -> impl Iterator<Item = (Name<'_>, &[u8])> {
         self.entries.iter().map(|entry| (entry.name(&self.text), entry.value(&self.text)))
+    }
+
+    fn may_have(&self, name: Name<'_>) -> bool {
+        match name {
+            Name::Known(known) => self.present & (1 << known.0) != 0,
+            Name::Text(_) => self.present & 1 != 0,
+        }
     }
 
     fn room(&self, name: usize, value: usize) -> Result<(u32, u32), InvalidField> {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::endpoint::Endpoint;
-use crate::clock;
 use crate::balance::{Balancer, Candidate};
+use crate::clock;
 use crate::config::model;
 use crate::error::{Error, Kind};
 use crate::http::h1::client::{Connection, Park};

@@ -226,7 +226,18 @@ impl Exchange {
             park,
             limits: self.limits,
         };
-        if body.decoder.is_done() && body.upload.state == UploadState::Done {
+        if body.upload.state != UploadState::Done {
+            return Body::source(body);
+        }
+        // A small response has mostly come with its head: its connection is free before it is passed on.
+        if let (Some(length @ 1..), Some(connection)) = (body.decoder.remaining(), &mut body.connection)
+            && connection.io.read.len() as u64 >= length
+            && let Ok(Decoded::Data(data)) = body.decoder.decode(&mut connection.io.read, &body.limits)
+        {
+            body.finish();
+            return Body::Full(data);
+        }
+        if body.decoder.is_done() {
             body.finish();
             return Body::Empty;
         }

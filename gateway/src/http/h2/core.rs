@@ -13,8 +13,7 @@ use std::time::Instant;
 
 use slab::Slab;
 
-use super::fault::{Fault, Scope};
-use super::flood::{Event, Flood};
+use super::flood::Flood;
 use super::flow::{ReceiveWindow, SendWindow};
 use super::frame::{self, Code, flag, kind};
 use super::hpack::{Decoder, Encoder};
@@ -29,6 +28,8 @@ use crate::limits::Limits;
 pub(super) const CONTROL_ROOM: usize = 32 * 1024;
 /// How many streams that ended are remembered, of each kind.
 const REMEMBERED: usize = 64;
+/// Room for so many streams is kept on an idle connection.
+const KEPT_STREAMS: usize = 4;
 /// The PING that goes with the first GOAWAY.
 pub(super) const GRACE: [u8; 8] = *b"shutdown";
 
@@ -294,7 +295,7 @@ impl Core {
     }
 
     /// Ends both halves of a stream at once; `error` is what its handles are told.
-    fn cut(&mut self, key: usize, error: Error, how: Ended) {
+    pub(super) fn cut(&mut self, key: usize, error: Error, how: Ended) {
         let Some(stream) = self.streams.get_mut(key) else { return };
         stream.error.get_or_insert(error);
         stream.sending = Sending::Done;
@@ -357,123 +358,14 @@ impl Core {
         }
     }
 
-    /// Acts on a breach of the protocol.
-    pub(super) fn fault(&mut self, fault: Fault) {
-        tracing::debug!(what = fault.what, code = fault.code.0, scope = ?fault.scope, "HTTP/2 violation");
-        self.violation = Some(fault.what);
-        match fault.scope {
-            Scope::Connection => self.fail(fault.code, self.peer_error(Kind::Malformed(fault.what), Retry::Idempotent)),
-            Scope::Stream(id) => {
-                match self.find(id) {
-                    Some(key) => {
-                        let error = self.peer_error(Kind::Malformed(fault.what), Retry::Idempotent);
-                        self.reset(key, fault.code, error);
-                    }
-                    None => {
-                        self.write_reset(id, fault.code);
-                        self.remember(id, Ended::ByUs);
-                    }
-                }
-                // Resets that a client provokes cost as much as those that it sends.
-                if self.role == Role::Server {
-                    self.count(Event::Reset);
-                }
-            }
-        }
-    }
-
-    /// Counts what may become a flood, and ends the connection when it has.
-    pub(super) fn count(&mut self, event: Event) {
-        if let Some(label) = self.flood.count(event, self.now) {
-            self.flooded(label);
-        }
-    }
-
-    pub(super) fn flooded(&mut self, label: &'static str) {
-        self.fault(Fault::connection(Code::ENHANCE_YOUR_CALM, label));
-    }
-
-    /// GOAWAY and the end of every stream (RFC 9113 section 5.4.1).
-    pub(super) fn fail(&mut self, code: Code, error: Error) {
-        if matches!(self.phase, Phase::Closing | Phase::Over) {
-            return;
-        }
-        self.goaway(self.processed_id, code);
-        self.close(error);
-    }
-
-    /// Ends every stream and begins to close.
-    pub(super) fn close(&mut self, error: Error) {
-        if matches!(self.phase, Phase::Closing | Phase::Over) {
-            return;
-        }
-        self.phase = Phase::Closing;
-        self.error = Some(error);
-        self.block = None;
-        self.incoming = None;
-        self.ready.clear();
-        for (_, key) in std::mem::take(&mut self.open) {
-            self.cut(key, error, Ended::Forgotten);
-            self.release(key);
-        }
-        for waker in self.openers.drain(..) {
-            waker.wake();
-        }
-        self.notify();
-    }
-
-    /// Reading or writing failed, or the peer is gone: nothing more can be said.
-    pub(super) fn broken(&mut self, error: Error) {
-        self.close(error);
-        self.out.clear();
-        self.phase = Phase::Over;
-    }
-
-    pub(super) fn goaway(&mut self, last: u32, code: Code) {
-        self.out.write(|out| {
-            let mut payload = [0; 8];
-            payload[..4].copy_from_slice(&last.to_be_bytes());
-            payload[4..].copy_from_slice(&code.0.to_be_bytes());
-            frame::write(kind::GOAWAY, 0, 0, &payload, out);
-        });
-        self.notify();
-    }
-
-    /// RFC 9113 section 6.8: first a warning, then, a round trip later, the truth.
-    pub(super) fn shut_down(&mut self) {
-        if self.phase != Phase::Open {
-            return;
-        }
-        self.phase = Phase::Warned;
-        self.goaway(settings::MAX_WINDOW, Code::NO_ERROR);
-        self.out.write(|out| frame::write(kind::PING, 0, 0, &GRACE, out));
-    }
-
-    /// The round trip is over.
-    pub(super) fn warned(&mut self) {
-        self.phase = Phase::Draining;
-        self.goaway(self.last_id, Code::NO_ERROR);
-    }
-
-    /// Begins to close when nothing is left to do.
-    pub(super) fn close_if_done(&mut self) {
-        if !self.open.is_empty() || self.incoming.is_some() || matches!(self.phase, Phase::Closing | Phase::Over) {
-            return;
-        }
-        let nobody = self.role == Role::Client && self.handles == 0;
-        if self.phase == Phase::Draining || self.leaving || nobody {
-            if self.phase != Phase::Draining {
-                self.goaway(self.processed_id, Code::NO_ERROR);
-            }
-            self.close(self.peer_error(Kind::Closed, Retry::Safe));
-        }
-    }
-
-    /// Gives memory back that an idle connection does not need.
+    /// Gives memory back that an idle connection does not need; what a single request takes is kept.
     pub(super) fn shrink(&mut self) {
-        if self.open.is_empty() && self.streams.is_empty() {
-            self.out.shrink();
-            self.decoder.shrink();
+        if !self.open.is_empty() || !self.streams.is_empty() {
+            return;
+        }
+        self.out.shrink();
+        self.decoder.shrink();
+        if self.streams.capacity() > KEPT_STREAMS {
             self.streams = Slab::new();
             self.open = Vec::new();
             self.ready = VecDeque::new();

@@ -95,6 +95,9 @@ impl Responder {
     pub fn send_head(mut self, head: &ResponseHead, end: bool) -> SendStream {
         if let Some(part) = &self.part {
             let mut core = part.core.borrow_mut();
+            if let Some(stream) = core.streams.get_mut(part.key).filter(|_| !head.status.is_success()) {
+                stream.tunnel = false;
+            }
             core.send_head(part.key, false, end, |encoder, out| encode_response(head, encoder, out));
         }
         SendStream { part: self.part.take() }
@@ -260,6 +263,7 @@ impl Drop for Receiver {
         let key = self.part.key;
         let Some(stream) = core.streams.get_mut(key) else { return };
         stream.unwanted = true;
+        stream.tunnel = false;
         stream.trailers = None;
         let open = stream.receiving == Receiving::Open;
         let unread = stream.discard();
@@ -267,6 +271,8 @@ impl Drop for Receiver {
         // A client that wants no more of a response says so; a server answers first.
         if open && core.role == Role::Client {
             core.reset(key, Code::CANCEL, Error::gateway(Kind::Reset(Code::CANCEL.0)));
+        } else {
+            core.settle(key, Ended::Complete);
         }
     }
 }

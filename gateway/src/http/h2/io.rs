@@ -2,7 +2,7 @@
 //!
 //! In: what the peer sends, in large reads that are parsed in place. Out: what the core gathered, in few writes, once
 //! nothing more is to be read: so the answers of many streams that became ready together leave together. Bounds: a
-//! read is 32 KiB, and its memory is given back whenever nothing of it waits; nothing is read while the output is
+//! read is 64 KiB at most, and its memory is given back whenever nothing of it waits; nothing is read while the output is
 //! over its bounds, or while a request waits to be taken; closing takes [`LINGER`] at most.
 
 use std::cell::RefCell;
@@ -24,7 +24,9 @@ use super::settings::Role;
 use crate::error::{Error, Kind, Retry};
 use crate::http::stream::Stream;
 
-const READ: usize = 32 * 1024;
+/// How much is read at once: more while reads fill their room, less when they do not.
+const READ_LEAST: usize = 8 * 1024;
+const READ_MOST: usize = 64 * 1024;
 /// With less room than this a read is not worth its call.
 const ROOM: usize = 4096;
 /// Payloads from this size on are passed on in the read buffer; smaller ones would hold too much of it.
@@ -39,6 +41,8 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Io {
     stream: Stream,
     buffer: BytesMut,
+    /// The size of the next read.
+    size: usize,
     /// How much of the client's preface is to come.
     preface: usize,
     /// The last read found nothing, so the socket tells when there is more.
@@ -70,7 +74,16 @@ enum Parsed {
 impl Io {
     pub(super) fn new(stream: Stream, read_so_far: BytesMut, role: Role) -> Io {
         let preface = if role == Role::Server { PREFACE.len() } else { 0 };
-        Io { stream, buffer: read_so_far, preface, drained: false, unflushed: false, shut: false, linger: None }
+        Io {
+            stream,
+            buffer: read_so_far,
+            size: READ_LEAST,
+            preface,
+            drained: false,
+            unflushed: false,
+            shut: false,
+            linger: None,
+        }
     }
 
     /// Does all that can be done now.
@@ -120,7 +133,8 @@ impl Io {
                     return Poll::Ready(Turn::Over);
                 }
             };
-            if !read && !(full && written) {
+            let again = read || (full && written);
+            if !again {
                 break;
             }
         }
@@ -142,7 +156,7 @@ impl Io {
             if core.incoming.is_some() {
                 return Parsed::Incoming;
             }
-            if core.out.len() as u64 > core.limits.http2_send_buffer_size + CONTROL_ROOM as u64 {
+            if core.out.len() > core.room() + CONTROL_ROOM {
                 return Parsed::Full;
             }
             let Some(header) = FrameHeader::parse(&self.buffer) else { return Parsed::Starved };
@@ -187,10 +201,16 @@ impl Io {
             if self.drained && self.buffer.is_empty() {
                 std::task::ready!(self.stream.tcp().poll_read_ready(cx))?;
             }
-            self.buffer.reserve(READ);
+            self.buffer.reserve(self.size);
         }
+        let room = self.buffer.capacity() - self.buffer.len();
         let result = pin!(self.stream.read_buf(&mut self.buffer)).poll(cx);
         self.drained = result.is_pending();
+        match result {
+            Poll::Ready(Ok(read)) if read == room => self.size = READ_MOST.min(self.size * 2),
+            Poll::Ready(Ok(read)) if read < self.size / 4 => self.size = READ_LEAST.max(self.size / 2),
+            _ => {}
+        }
         result
     }
 

@@ -9,8 +9,10 @@
 //! an error, never an end. Limits: each `http2_*` row of [`Limits`](crate::limits::Limits), `header_size`,
 //! `header_fields`. Time is for the users to watch.
 
+mod blocks;
 pub mod client;
 mod core;
+mod end;
 pub mod exchange;
 mod fault;
 mod flood;
@@ -29,3 +31,6 @@ mod stream;
 
 pub use frame::{Code, PREFACE};
 pub use handle::{Event, Reply, Responder, SendStream, Tunnel};
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,8 @@ const SHARED: usize = 4096;
 pub(super) const SLICES: usize = 32;
 /// The buffer is kept up to this size once it is empty.
 const KEPT: usize = 64 * 1024;
+/// And on an idle connection up to this one.
+const KEPT_IDLE: usize = 1024;
 
 /// Bytes in order: runs of the buffer and payloads.
 #[derive(Default)]
@@ -124,7 +126,7 @@ impl Output {
 
     /// Gives memory back when nothing waits.
     pub(super) fn shrink(&mut self) {
-        if self.is_empty() {
+        if self.is_empty() && (self.buffer.capacity() > KEPT_IDLE || self.segments.capacity() > SLICES) {
             self.clear();
         }
     }

@@ -65,7 +65,8 @@ impl Core {
 
     /// Sends data, now as far as that goes, and the rest in turn.
     pub(super) fn send_data(&mut self, key: usize, mut bytes: Bytes, end: bool) {
-        let at_once = self.ready.is_empty();
+        // What takes more than one frame takes turns with the other streams.
+        let at_once = self.ready.is_empty() && (bytes.len() <= MAX_PAYLOAD || self.open.len() == 1);
         let Some(stream) = self.streams.get_mut(key) else { return };
         if stream.sending != Sending::Body || stream.finish.is_some() || (bytes.is_empty() && !end) {
             return;
@@ -165,7 +166,12 @@ impl Core {
 
     /// Whether data has to wait until something is written.
     pub(super) fn is_full(&self) -> bool {
-        self.out.len() as u64 >= self.limits.http2_send_buffer_size
+        self.out.len() >= self.room()
+    }
+
+    /// What may wait in the output before data has to; less than a frame would hold everything back.
+    pub(super) fn room(&self) -> usize {
+        self.limits.http2_send_buffer_size.clamp(MAX_PAYLOAD as u64, 1 << 30) as usize
     }
 
     /// Gives each stream that has something to send its turn, as long as there is room.
@@ -202,7 +208,7 @@ impl Core {
     /// Waits until a stream may be given data: what it was given before is sent, its window and the output have room.
     pub(super) fn poll_ready(&mut self, key: usize, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
         let full = self.is_full();
-        let room = self.limits.http2_send_buffer_size.saturating_sub(self.out.len() as u64) as usize;
+        let room = self.room().saturating_sub(self.out.len());
         let Some(stream) = self.streams.get_mut(key) else { return Poll::Ready(Err(self.over())) };
         if let Some(error) = stream.error {
             return Poll::Ready(Err(error));

@@ -97,6 +97,13 @@ impl Connection {
         core.open.is_empty().then_some(core.last_activity)
     }
 
+    /// Since when nothing has moved although the client owes us room: it reads too little, or opens no window.
+    pub fn stalled_since(&self) -> Option<Instant> {
+        let core = self.core.borrow();
+        let waits = |&(_, key): &(u32, usize)| core.streams.get(key).is_some_and(|stream| !stream.queue.is_empty());
+        (!core.out.is_empty() || core.open.iter().any(waits)).then_some(core.last_activity)
+    }
+
     /// Since when the client has owed the rest of its preface or of a head.
     pub fn incomplete_since(&self) -> Option<Instant> {
         self.core.borrow().incomplete_since
@@ -107,7 +114,7 @@ impl Connection {
         self.core.borrow().violation
     }
 
-    /// Why the connection ended, when it did not end in order.
+    /// Why the connection ended; [`Kind::Closed`] when in order.
     pub fn error(&self) -> Option<Error> {
         self.core.borrow().error
     }

@@ -9,6 +9,8 @@ use super::table::{Label, STATIC, Table};
 
 /// The most table size updates at the start of a block that mean anything (RFC 7541 section 4.2).
 const SIZE_UPDATES: usize = 2;
+/// Scratch buffers are kept on an idle connection up to this size.
+const SCRATCH: usize = 256;
 
 /// Takes decoded fields.
 pub(in crate::http::h2) trait Sink {
@@ -81,8 +83,11 @@ impl Decoder {
 
     /// Gives the memory of scratch buffers back.
     pub(in crate::http::h2) fn shrink(&mut self) {
-        self.name = Vec::new();
-        self.value = Vec::new();
+        for scratch in [&mut self.name, &mut self.value] {
+            if scratch.capacity() > SCRATCH {
+                *scratch = Vec::new();
+            }
+        }
     }
 
     fn literal(&mut self, first: u8, input: &mut &[u8], sink: &mut impl Sink) -> Result<(), Broken> {

@@ -148,10 +148,11 @@ impl<'a> Label<'a> {
     /// Tells what a name from the wire is.
     pub(super) fn of(text: &'a [u8]) -> Label<'a> {
         // RFC 9113 section 8.2: a token, in lower case.
-        if is_token(text) && !text.iter().any(u8::is_ascii_uppercase) {
-            if let Ok(text) = std::str::from_utf8(text) {
-                return Label::Name(Name::from(text));
-            }
+        if is_token(text)
+            && !text.iter().any(u8::is_ascii_uppercase)
+            && let Ok(text) = std::str::from_utf8(text)
+        {
+            return Label::Name(Name::from(text));
         }
         match Pseudo::ALL.into_iter().find(|pseudo| pseudo.text().as_bytes() == text) {
             Some(pseudo) => Label::Pseudo(pseudo),
