@@ -84,7 +84,7 @@ impl Desk {
     }
 
     async fn connection(&self, tcp: TcpStream) {
-        let io = Io::new(Stream::Tcp(tcp), BytesMut::new());
+        let io = Io::new(Stream::cleartext(tcp), BytesMut::new());
         let mut connection = Connection::new(io, Scheme::Http, self.limits.clone());
         let (control, mut watchdog) = (Control::default(), Watchdog::default());
         while let Some(request) = connection.next(&control, &mut watchdog).await {

@@ -17,6 +17,7 @@ pub mod hygiene;
 pub mod pump;
 pub mod responder;
 pub mod stream;
+mod tcp;
 pub mod tunnel;
 pub mod upgrade;
 
@@ -26,3 +27,4 @@ pub use fields::{FieldName, Fields, Known, Name, name};
 pub use head::{Method, RequestHead, ResponseHead, Scheme, StatusCode, Version};
 pub use responder::{Duplex, Responder};
 pub use stream::Stream;
+pub use tcp::Tcp;

@@ -7,10 +7,12 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::tcp::Tcp;
+
 /// A connection: cleartext, or TLS towards a client or an upstream.
 pub enum Stream {
     /// Cleartext.
-    Tcp(TcpStream),
+    Tcp(Tcp),
     /// TLS, we are the server.
     TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
     /// TLS, we are the client.
@@ -18,10 +20,15 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// A cleartext connection.
+    pub fn cleartext(tcp: TcpStream) -> Stream {
+        Stream::Tcp(Tcp::new(tcp))
+    }
+
     /// The socket below.
     pub fn tcp(&self) -> &TcpStream {
         match self {
-            Stream::Tcp(tcp) => tcp,
+            Stream::Tcp(tcp) => tcp.socket(),
             Stream::TlsServer(tls) => tls.get_ref().0,
             Stream::TlsClient(tls) => tls.get_ref().0,
         }

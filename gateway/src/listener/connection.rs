@@ -85,7 +85,7 @@ async fn open(
         return Err("limit");
     }
     let (stream, tls, alpn_h2) = match &settings.tls {
-        None => (Stream::Tcp(tcp), None, None),
+        None => (Stream::cleartext(tcp), None, None),
         Some(server) => {
             let handshake = async { Ok(tls::accept(tcp, server).await) };
             match watchdog.within(deadline, handshake).await {

@@ -48,7 +48,7 @@ pub(super) async fn connect(endpoint: &Endpoint, pool: &PoolState, client: Clien
         tcp.write_all(&header).await.map_err(failed)?;
     }
     let Some(tls) = &pool.tls else {
-        return Ok(Connected { stream: Stream::Tcp(tcp), h2: pool.model.protocol == UpstreamProtocol::H2 });
+        return Ok(Connected { stream: Stream::cleartext(tcp), h2: pool.model.protocol == UpstreamProtocol::H2 });
     };
     let (stream, h2) = tls.connect(tcp, endpoint.host()).await.map_err(|error| {
         tracing::debug!(endpoint = endpoint.address, %error, "TLS with the endpoint failed");

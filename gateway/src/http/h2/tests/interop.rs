@@ -27,14 +27,14 @@ pub(super) fn pattern(size: usize) -> Bytes {
 async fn connect(server: impl AsyncFnOnce(tokio::net::TcpStream)) -> Handle {
     let (ours, theirs) = pair().await;
     server(theirs).await;
-    let (handle, driver) = client::start(Stream::Tcp(ours), BytesMut::new(), &Limits::default());
+    let (handle, driver) = client::start(Stream::cleartext(ours), BytesMut::new(), &Limits::default());
     tokio::task::spawn_local(driver);
     handle
 }
 
 async fn ours() -> Handle {
     connect(async |tcp| {
-        let connection = Connection::new(Stream::Tcp(tcp), BytesMut::new(), Scheme::Http, &Limits::default());
+        let connection = Connection::new(Stream::cleartext(tcp), BytesMut::new(), Scheme::Http, &Limits::default());
         tokio::task::spawn_local(serve(connection));
     })
     .await
@@ -180,7 +180,7 @@ fn a_server_that_leaves_says_what_may_be_sent_again() {
 fn a_connection_that_breaks_fails_what_runs() {
     run(async {
         let (ours, theirs) = pair().await;
-        let (handle, driver) = client::start(Stream::Tcp(ours), BytesMut::new(), &Limits::default());
+        let (handle, driver) = client::start(Stream::cleartext(ours), BytesMut::new(), &Limits::default());
         tokio::task::spawn_local(driver);
         let mut stream = handle.send(&get("/"), true).unwrap();
         drop(theirs);
@@ -195,7 +195,7 @@ fn a_tunnel_carries_bytes_both_ways_and_ends_by_halves() {
     run(async {
         let (near, far) = pair().await;
         tokio::task::spawn_local(async move {
-            let mut connection = Connection::new(Stream::Tcp(far), BytesMut::new(), Scheme::Http, &Limits::default());
+            let mut connection = Connection::new(Stream::cleartext(far), BytesMut::new(), Scheme::Http, &Limits::default());
             while let Some(incoming) = connection.accept().await {
                 assert_eq!(incoming.head.upgrade.as_deref(), Some("websocket"));
                 tokio::task::spawn_local(async move {
@@ -208,7 +208,7 @@ fn a_tunnel_carries_bytes_both_ways_and_ends_by_halves() {
                 });
             }
         });
-        let (handle, driver) = client::start(Stream::Tcp(near), BytesMut::new(), &Limits::default());
+        let (handle, driver) = client::start(Stream::cleartext(near), BytesMut::new(), &Limits::default());
         tokio::task::spawn_local(driver);
         handle.settled().await.unwrap();
         assert!(handle.extended_connect());
@@ -231,8 +231,8 @@ fn a_tunnel_carries_bytes_both_ways_and_ends_by_halves() {
 fn the_connection_closes_with_its_last_handle() {
     run(async {
         let (ours, theirs) = pair().await;
-        let (handle, driver) = client::start(Stream::Tcp(ours), BytesMut::new(), &Limits::default());
-        let connection = Connection::new(Stream::Tcp(theirs), BytesMut::new(), Scheme::Http, &Limits::default());
+        let (handle, driver) = client::start(Stream::cleartext(ours), BytesMut::new(), &Limits::default());
+        let connection = Connection::new(Stream::cleartext(theirs), BytesMut::new(), Scheme::Http, &Limits::default());
         tokio::task::spawn_local(serve(connection));
         let driver = tokio::task::spawn_local(driver);
         echo(&handle, pattern(3)).await;
@@ -376,14 +376,14 @@ fn a_reset_by_the_client_reaches_the_handler() {
         let seen = Rc::new(RefCell::new(None));
         let slot = Rc::clone(&seen);
         let server = tokio::task::spawn_local(async move {
-            let mut connection = Connection::new(Stream::Tcp(far), BytesMut::new(), Scheme::Http, &Limits::default());
+            let mut connection = Connection::new(Stream::cleartext(far), BytesMut::new(), Scheme::Http, &Limits::default());
             let mut incoming = connection.accept().await.unwrap();
             tokio::select! {
                 error = incoming.responder.gone() => *slot.borrow_mut() = Some(error),
                 _ = connection.accept() => panic!("the connection ended"),
             }
         });
-        let (handle, driver) = client::start(Stream::Tcp(near), BytesMut::new(), &Limits::default());
+        let (handle, driver) = client::start(Stream::cleartext(near), BytesMut::new(), &Limits::default());
         tokio::task::spawn_local(driver);
         let stream = handle.send(&get("/"), true).unwrap();
         stream.body.reset(Code::CANCEL);

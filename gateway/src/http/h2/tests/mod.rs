@@ -41,7 +41,7 @@ async fn pair() -> (TcpStream, TcpStream) {
 /// A client's end of a connection that our server serves.
 async fn served(limits: &Limits) -> TcpStream {
     let (client, server) = pair().await;
-    let connection = Connection::new(Stream::Tcp(server), BytesMut::new(), Scheme::Http, limits);
+    let connection = Connection::new(Stream::cleartext(server), BytesMut::new(), Scheme::Http, limits);
     tokio::task::spawn_local(serve(connection));
     client
 }
