@@ -115,6 +115,9 @@ limits! {
     http2_send_buffer_size: size = 65536, "\"64KiB\"", "What waits to be written on one HTTP/2 connection before streams are held back.";
     upstream_idle_time: time = 60000, "\"60s\"", "An upstream connection that waits for a request; it is closed beyond it.";
     upstream_idle_connections: count = 256, "256", "Waiting connections to one endpoint, by worker; more are closed.";
+    access_log_queue_size: size = 8388608, "\"8MiB\"", "Access-log lines that wait to be written; beyond it new ones are dropped and counted.";
+    file_cache_size: size = 67108864, "\"64MiB\"", "Static files that each worker keeps in memory; the least used go beyond it.";
+    file_cache_time: time = 200, "\"200ms\"", "How long a static file in memory is served before the disk is asked whether it changed.";
     drain_time: time = 30000, "\"30s\"", "From the call to stop until what still runs is cut.";
 }
 

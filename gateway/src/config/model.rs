@@ -1,16 +1,19 @@
 //! The configuration as the gateway uses it: parsed, defaults applied, every reference checked.
 //!
 //! Plain data without behaviour. `file` is what people write; `load` turns it into this; `snapshot` compiles this
-//! into what a request needs. Paths are absolute or relative to the working directory by now.
+//! into what a request needs. Paths are absolute or relative to the working directory by now. Enumerated words are
+//! read from the file as they stand here, so the comments on them are what editors show.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-use crate::http::FieldName;
+use crate::http::{FieldName, Scheme};
 use crate::limits::Limits;
 
 /// A whole configuration.
@@ -34,6 +37,26 @@ pub struct Config {
     pub log: Log,
     /// The bounds.
     pub limits: Limits,
+    /// Where each path of a file or folder was written, for whoever opens it and has something to say about it.
+    pub places: Vec<(PathBuf, Place)>,
+}
+
+/// A place in the configuration file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// Such as `listener[0].tls[0].certificate`.
+    pub key: String,
+}
+
+impl Config {
+    /// Where a path was written first.
+    pub fn place(&self, path: &Path) -> Option<&Place> {
+        self.places.iter().find(|(written, _)| written == path).map(|(_, place)| place)
+    }
 }
 
 /// `[[listener]]`
@@ -88,11 +111,13 @@ pub struct CertificateFiles {
 }
 
 /// The oldest TLS version that is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum TlsVersion {
-    /// `"1.2"`
+    /// TLS 1.2 and 1.3.
+    #[serde(rename = "1.2")]
     Tls12,
-    /// `"1.3"`
+    /// TLS 1.3 alone.
+    #[serde(rename = "1.3")]
     Tls13,
 }
 
@@ -147,16 +172,18 @@ pub struct Endpoint {
 }
 
 /// A balancer that is built in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Balance {
-    /// `"round-robin"`: smooth weighted.
+    /// One after the other, by weight.
     RoundRobin,
-    /// `"p2c"`: the less busy of two at random; the default.
+    /// The less busy of two at random.
     P2c,
 }
 
 /// What is spoken to endpoints.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum UpstreamProtocol {
     /// HTTP/1.1.
     H1,
@@ -180,7 +207,8 @@ pub struct UpstreamTls {
 }
 
 /// PROXY protocol version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProxyVersion {
     /// Text.
     V1,
@@ -199,7 +227,8 @@ pub enum HostHeader {
     Fixed(String),
 }
 
-/// `timeouts = { connect, first_byte, idle_body, request, queue }` of a pool or route. A route's go before its pool's.
+/// `timeouts = { connect, first_byte, idle_body, request, queue }` of a pool or route. A route's go before its pool's,
+/// in which `load` has put the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until the connection stands, TLS included. Default 5s.
@@ -235,9 +264,11 @@ pub struct Route {
     pub body_limit: Option<u64>,
 }
 
-/// `match = { host, path, method, header, query, cookie, client }`; all that are given must hold.
+/// `match = { scheme, host, path, method, header, query, cookie, client }`; all that are given must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Match {
+    /// `scheme = "http"`: whether the request came in cleartext or over TLS; `None`: either.
+    pub scheme: Option<Scheme>,
     /// Lower case, no port. Any of these; empty: every host.
     pub hosts: Vec<HostPattern>,
     /// Any of these; empty: every path.
@@ -437,7 +468,8 @@ pub struct AccessLog {
 }
 
 /// How access-log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum AccessLogFormat {
     /// One JSON object a line.
     Json,

@@ -5,7 +5,9 @@
 
 pub mod body;
 pub mod fields;
+pub mod forwarded;
 pub mod head;
+pub mod hygiene;
 pub mod stream;
 
 pub use body::{Body, Frame, Source};

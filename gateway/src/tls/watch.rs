@@ -50,6 +50,17 @@ impl Stamps {
         }
         changed
     }
+
+    /// Looks at these files from now on. What was known of one of them stays known, so that no change is missed.
+    pub fn follow(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        let before = std::mem::take(&mut self.files);
+        let known = |path: &PathBuf| before.iter().find(|(other, _)| other == path).map(|(_, stamp)| *stamp);
+        let look = |path: PathBuf| {
+            let stamp = known(&path).unwrap_or_else(|| Stamp::of(&path));
+            (path, stamp)
+        };
+        self.files = paths.into_iter().map(look).collect();
+    }
 }
 
 impl Stamp {

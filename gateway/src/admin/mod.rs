@@ -1,0 +1,180 @@
+//! What operators ask of a running gateway: `GET /metrics`, `GET /status`, `GET /healthz`, `POST /reload`.
+//!
+//! In: requests at the admin address, in HTTP/1.1. Out: text for Prometheus, JSON for everybody else. Runs on the control thread, so that
+//! it answers while workers are busy. Whoever reaches the address may reload; it belongs on a loopback or management
+//! address. Requests that a browser sends on behalf of another site are refused.
+
+mod status;
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::clock::{Deadline, Watchdog};
+use crate::error::{Phase, Side};
+use crate::http::h1::io::Io;
+use crate::http::h1::server::{Connection, Responder};
+use crate::http::pump::Pump;
+use crate::http::{Body, Control, Method, RequestHead, ResponseHead, Scheme, StatusCode, Stream, name};
+use crate::limits::Limits;
+use crate::run::Order;
+use crate::worker::Shared;
+
+/// Connections at a time.
+const MOST: usize = 64;
+/// To write one answer.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+
+/// The one who answers.
+pub struct Desk {
+    shared: Arc<Shared>,
+    orders: mpsc::WeakUnboundedSender<Order>,
+    limits: Arc<Limits>,
+}
+
+/// An answer.
+struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+}
+
+/// Takes the address.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+impl Desk {
+    /// Answers from what is shared; passes orders on.
+    pub fn new(shared: Arc<Shared>, orders: mpsc::WeakUnboundedSender<Order>) -> Desk {
+        let limits = Limits { idle_time: Duration::from_secs(30), body_size: 0, ..Limits::default() };
+        Desk { shared, orders, limits: Arc::new(limits) }
+    }
+
+    /// Answers until the thread ends.
+    pub async fn serve(self, socket: std::net::TcpListener) {
+        let socket = match TcpListener::from_std(socket) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::error!(%error, "the admin address does not answer"),
+        };
+        let desk = Rc::new(self);
+        let places = Arc::new(Semaphore::new(MOST));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match socket.accept().await {
+                Ok((tcp, _)) => {
+                    let desk = desk.clone();
+                    tokio::task::spawn_local(async move {
+                        desk.connection(tcp).await;
+                        drop(place);
+                    });
+                }
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    async fn connection(&self, tcp: TcpStream) {
+        let io = Io::new(Stream::Tcp(tcp), BytesMut::new());
+        let mut connection = Connection::new(io, Scheme::Http, self.limits.clone());
+        let (control, mut watchdog) = (Control::default(), Watchdog::default());
+        while let Some(request) = connection.next(&control, &mut watchdog).await {
+            let (answer, head_only, mut responder) = match request {
+                Ok(received) => {
+                    let answer = self.answer(&received.head).await;
+                    (answer, received.head.method == Method::HEAD, received.responder)
+                }
+                Err((error, responder)) => {
+                    let status = error.outcome().status;
+                    (Answer::text(status, format!("{error}\n")), false, responder)
+                }
+            };
+            let deadline = Deadline::after(WRITE_TIME, Phase::BodyIdle, Side::Client);
+            let sent = watchdog.within(deadline, send(&mut responder, answer, head_only)).await;
+            drop(responder);
+            if sent.is_err() || !connection.finish(&mut watchdog).await {
+                return;
+            }
+        }
+    }
+
+    async fn answer(&self, request: &RequestHead) -> Answer {
+        let reading = request.method == Method::GET || request.method == Method::HEAD;
+        match request.path() {
+            "/metrics" if reading => Answer {
+                status: StatusCode::OK,
+                content_type: crate::metrics::CONTENT_TYPE,
+                body: self.shared.metrics.render(),
+            },
+            "/status" if reading => Answer::json(StatusCode::OK, &status::status(&self.shared)),
+            "/healthz" if reading => Answer::text(StatusCode::OK, "ok\n".into()),
+            "/" if reading => Answer::text(StatusCode::OK, HELP.into()),
+            "/reload" if request.method == Method::POST => self.reload(request).await,
+            "/metrics" | "/status" | "/healthz" | "/" | "/reload" => {
+                Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into())
+            }
+            _ => Answer::text(StatusCode::NOT_FOUND, HELP.into()),
+        }
+    }
+
+    async fn reload(&self, request: &RequestHead) -> Answer {
+        // A page that somebody looks at can send this too; its browser says so.
+        if request.fields.contains(name::ORIGIN) || request.fields.contains("sec-fetch-site") {
+            return Answer::text(StatusCode::FORBIDDEN, "not from a browser\n".into());
+        }
+        let (reply, answer) = oneshot::channel();
+        if let Some(orders) = self.orders.upgrade() {
+            let _ = orders.send(Order::Reload(reply));
+        }
+        match answer.await {
+            Ok(Ok(changes)) => Answer::json(StatusCode::OK, &serde_json::json!({ "reloaded": true, "changes": changes })),
+            Ok(Err(error)) => {
+                let problems = error.to_string();
+                let problems: Vec<&str> = problems.lines().collect();
+                let body = serde_json::json!({ "reloaded": false, "problems": problems });
+                Answer::json(StatusCode::UNPROCESSABLE_ENTITY, &body)
+            }
+            Err(_) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping\n".into()),
+        }
+    }
+}
+
+const HELP: &str = "\
+GET  /metrics   counters and histograms, for Prometheus
+GET  /status    what is in force: listeners, routes, pools and their endpoints, as JSON
+GET  /healthz   200 while the gateway runs
+POST /reload    reads the configuration file again; 422 and the problems when it stays as it was
+";
+
+impl Answer {
+    fn text(status: StatusCode, body: String) -> Answer {
+        Answer { status, content_type: "text/plain; charset=utf-8", body }
+    }
+
+    fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
+        Answer { status, content_type: "application/json", body: format!("{value:#}\n") }
+    }
+}
+
+async fn send(responder: &mut Responder, answer: Answer, head_only: bool) -> Result<(), crate::error::Error> {
+    let mut head = ResponseHead::new(answer.status);
+    let _ = head.fields.set(name::CONTENT_TYPE, answer.content_type.as_bytes());
+    let _ = head.fields.set(name::CACHE_CONTROL, b"no-store");
+    let mut body = Body::full(answer.body);
+    let length = body.length();
+    if !responder.head(&head, length, true) || head_only {
+        body = Body::Empty;
+        return poll_fn(|cx| crate::http::pump::Outlet::poll_flush(responder, cx)).await.map(|()| drop(body));
+    }
+    let mut pump = Pump::default();
+    poll_fn(|cx| pump.poll(&mut body, responder, cx)).await
+}

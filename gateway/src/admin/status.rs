@@ -1,0 +1,48 @@
+//! What is in force, as JSON.
+
+use serde_json::{Value, json};
+
+use crate::config::model::Action;
+use crate::snapshot::{CompiledPool, CompiledRoute};
+use crate::worker::Shared;
+
+/// Listeners, routes, pools and their endpoints.
+pub(super) fn status(shared: &Shared) -> Value {
+    let snapshot = shared.snapshot();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "configuration": snapshot.number,
+        "connections": shared.metrics.connections_open(),
+        "requests_in_flight": shared.metrics.requests_in_flight(),
+        "listeners": snapshot.config.listeners.iter().map(|listener| json!({
+            "address": listener.address.to_string(),
+            "tls": listener.tls.is_some(),
+        })).collect::<Vec<_>>(),
+        "routes": snapshot.routes.iter().map(|one| route(one, &snapshot.pools)).collect::<Vec<_>>(),
+        "pools": snapshot.pools.iter().map(pool).collect::<Vec<_>>(),
+    })
+}
+
+fn route(route: &CompiledRoute, pools: &[CompiledPool]) -> Value {
+    let (kind, target) = match &route.model.action {
+        Action::Pool(pool) => ("pool", pools.get(*pool).map(|pool| pool.state.model.name.clone()).unwrap_or_default()),
+        Action::Static(folder) => ("static", folder.root.display().to_string()),
+        Action::Redirect(redirect) => ("redirect", redirect.status.as_u16().to_string()),
+        Action::Respond(fixed) => ("respond", fixed.status.as_u16().to_string()),
+    };
+    json!({ "name": route.model.name, kind: target })
+}
+
+fn pool(pool: &CompiledPool) -> Value {
+    let endpoint = |candidate: &crate::balance::Candidate| {
+        json!({
+            "address": candidate.endpoint.address,
+            "weight": candidate.weight,
+            "active": candidate.endpoint.active(),
+        })
+    };
+    json!({
+        "name": pool.state.model.name,
+        "endpoints": pool.state.candidates.iter().map(endpoint).collect::<Vec<_>>(),
+    })
+}

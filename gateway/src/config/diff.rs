@@ -1,0 +1,163 @@
+//! What changed between two configurations, in words for the line that a reload logs.
+//!
+//! Pure. Things are told apart by what people call them: a listener by its address, pools and routes by their names.
+//! The line stays short: of many things only the first are named. What stands in certificate files is not looked at.
+
+use std::collections::HashMap;
+use std::fmt::{Display, Write};
+use std::hash::Hash;
+
+use super::model::{Action, Config, Route};
+
+/// How many things of a kind are named.
+const NAMED: usize = 5;
+
+/// What `after` has that `before` had not, and the other way round; empty when nothing changed.
+pub fn diff(before: &Config, after: &Config) -> String {
+    let mut words = String::new();
+    things(
+        &mut words,
+        "listeners",
+        before.listeners.iter().map(|listener| (listener.address, listener)),
+        after.listeners.iter().map(|listener| (listener.address, listener)),
+        |before, after| before == after,
+    );
+    things(
+        &mut words,
+        "pools",
+        before.pools.iter().map(|pool| (&*pool.name, pool)),
+        after.pools.iter().map(|pool| (&*pool.name, pool)),
+        |before, after| before == after,
+    );
+    things(
+        &mut words,
+        "routes",
+        before.routes.iter().map(|route| (&*route.name, route)),
+        after.routes.iter().map(|route| (&*route.name, route)),
+        |one, other| same_route(one, before, other, after),
+    );
+    for (name, same) in [
+        ("workers", before.workers == after.workers),
+        ("admin", before.admin == after.admin),
+        ("forwarded", before.forwarded == after.forwarded),
+        ("access_log", before.access_log == after.access_log),
+        ("log", before.log == after.log),
+        ("limits", before.limits == after.limits),
+    ] {
+        if !same {
+            sentence(&mut words, format_args!("{name} changed"));
+        }
+    }
+    if words.is_empty() && !same_order(&before.routes, &after.routes) {
+        words.push_str("routes in another order");
+    }
+    words
+}
+
+/// A route names its pool by an index, which moves when another pool comes or goes.
+fn same_route(one: &Route, before: &Config, other: &Route, after: &Config) -> bool {
+    let actions = match (&one.action, &other.action) {
+        (Action::Pool(one), Action::Pool(other)) => {
+            before.pools.get(*one).map(|pool| &pool.name) == after.pools.get(*other).map(|pool| &pool.name)
+        }
+        (one, other) => one == other,
+    };
+    actions && *one == Route { action: one.action.clone(), ..other.clone() }
+}
+
+fn same_order(before: &[Route], after: &[Route]) -> bool {
+    before.iter().map(|route| &route.name).eq(after.iter().map(|route| &route.name))
+}
+
+fn things<K: Copy + Eq + Hash + Display, T>(
+    words: &mut String,
+    kind: &str,
+    before: impl Iterator<Item = (K, T)>,
+    after: impl Iterator<Item = (K, T)>,
+    same: impl Fn(&T, &T) -> bool,
+) {
+    // Several may share a name (listeners on port 0), and are then taken in their order.
+    let number = |seen: &mut HashMap<K, usize>, key| {
+        let number = seen.entry(key).or_default();
+        *number += 1;
+        (key, *number)
+    };
+    let mut seen = HashMap::new();
+    let before: Vec<_> = before.map(|(key, thing)| (number(&mut seen, key), thing)).collect();
+    seen.clear();
+    let after: Vec<_> = after.map(|(key, thing)| (number(&mut seen, key), thing)).collect();
+    let old: HashMap<_, _> = before.iter().map(|(key, thing)| (*key, thing)).collect();
+    let new: HashMap<_, _> = after.iter().map(|(key, thing)| (*key, thing)).collect();
+
+    let added: Vec<K> = after.iter().filter(|(key, _)| !old.contains_key(key)).map(|(key, _)| key.0).collect();
+    let removed: Vec<K> = before.iter().filter(|(key, _)| !new.contains_key(key)).map(|(key, _)| key.0).collect();
+    let differs = |key, thing| old.get(key).is_some_and(|before| !same(before, thing));
+    let changed: Vec<K> = after.iter().filter(|(key, thing)| differs(key, thing)).map(|(key, _)| key.0).collect();
+    for (what, keys) in [("added", added), ("changed", changed), ("removed", removed)] {
+        if !keys.is_empty() {
+            sentence(words, format_args!("{kind} {what}: {}", names(&keys)));
+        }
+    }
+}
+
+fn names<K: Display>(keys: &[K]) -> String {
+    let named: Vec<_> = keys.iter().take(NAMED).map(K::to_string).collect();
+    match keys.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
+fn sentence(words: &mut String, more: impl Display) {
+    let comma = if words.is_empty() { "" } else { "; " };
+    // Writing to a String does not fail.
+    let _ = write!(words, "{comma}{more}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::parse;
+
+    const BASE: &str =
+        "[[listener]]\naddress = \"127.0.0.1:80\"\n[pool.b]\nendpoints = [\"b:80\"]\n[[route]]\npool = \"b\"\n";
+
+    fn change(before: &str, after: &str) -> String {
+        let read = |text: &str| parse(text, Path::new("g.toml")).unwrap();
+        diff(&read(before), &read(after))
+    }
+
+    #[test]
+    fn what_is_the_same_is_not_mentioned() {
+        assert_eq!(change(BASE, BASE), "");
+        assert_eq!(change(BASE, &format!("# Moved down.\n{BASE}")), "");
+    }
+
+    #[test]
+    fn things_are_named() {
+        let more =
+            "[pool.a]\nendpoints = [\"a:80\"]\n[[listener]]\naddress = \"127.0.0.1:81\"\n[limits]\nconnections = 5\n";
+        let more = format!("{BASE}{more}");
+        // The route is the same, although its pool has another index now.
+        assert_eq!(change(BASE, &more), "listeners added: 127.0.0.1:81; pools added: a; limits changed");
+        assert_eq!(change(&more, BASE), "listeners removed: 127.0.0.1:81; pools removed: a; limits changed");
+        let other = BASE.replace("b:80", "c:80").replace("pool = \"b\"", "respond = \"b\"");
+        assert_eq!(change(BASE, &other), "pools changed: b; routes changed: /");
+    }
+
+    #[test]
+    fn many_things_are_counted() {
+        let routes: String = (0..12).map(|n| format!("[[route]]\nmatch.path = \"/{n}\"\nrespond = \"\"\n")).collect();
+        let said = change(BASE, &format!("{BASE}{routes}"));
+        assert_eq!(said, "routes added: /0, /1, /2, /3, /4 and 7 more");
+    }
+
+    #[test]
+    fn order_counts_when_nothing_else_changed() {
+        let route = |path: &str| format!("[[route]]\nmatch.path = \"{path}\"\nrespond = \"\"\n");
+        let (a, b) = (route("/a"), route("/b"));
+        assert_eq!(change(&format!("{BASE}{a}{b}"), &format!("{BASE}{b}{a}")), "routes in another order");
+    }
+}

@@ -1,0 +1,485 @@
+use std::collections::BTreeSet;
+
+use http::StatusCode;
+use proptest::prelude::*;
+use serde_json::Value as Json;
+use toml::Value as Toml;
+
+use super::*;
+use crate::config::model::{
+    Action, Balance, Certificates, HostHeader, HostPattern, Rewrite, Segment, TlsVersion, ValuePattern,
+};
+use crate::config::schema;
+use crate::limits::TABLE;
+
+const FILES: &[(&str, &str)] = &[
+    ("behind-a-load-balancer.toml", include_str!("../../../../config/behind-a-load-balancer.toml")),
+    ("gateway.toml", GATEWAY),
+    ("grpc.toml", include_str!("../../../../config/grpc.toml")),
+    ("minimal.toml", include_str!("../../../../config/minimal.toml")),
+    ("mtls.toml", include_str!("../../../../config/mtls.toml")),
+    ("reverse-proxy-tls.toml", include_str!("../../../../config/reverse-proxy-tls.toml")),
+    ("static-site.toml", include_str!("../../../../config/static-site.toml")),
+    ("websocket.toml", include_str!("../../../../config/websocket.toml")),
+];
+
+const GATEWAY: &str = include_str!("../../../../config/gateway.toml");
+
+const LISTENER: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\n";
+
+fn read(text: &str) -> Config {
+    parse(text, Path::new("dir/g.toml")).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// The problems of a file that has a listener in its first two lines.
+fn wrong(text: &str) -> Vec<String> {
+    let problems = parse(&format!("{LISTENER}{text}"), Path::new("g.toml")).err();
+    problems.map(|all| all.problems.iter().map(Problem::to_string).collect()).unwrap_or_default()
+}
+
+/// That the file has one problem, and that this is said of it.
+#[track_caller]
+fn says(text: &str, expected: &str) {
+    let problems = wrong(text);
+    assert!(problems.len() == 1 && problems[0].contains(expected), "{text}\nexpected {expected}\n{problems:#?}");
+}
+
+/// The file with every `#key = value` as a setting.
+fn uncommented(text: &str) -> String {
+    let setting =
+        |line: &&str| line.starts_with('#') && line[1..].starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    text.lines().map(|line| if setting(&line) { &line[1..] } else { line }).collect::<Vec<_>>().join("\n")
+}
+
+fn without_places(mut config: Config) -> String {
+    config.places.clear();
+    format!("{config:#?}")
+}
+
+/// All keys of a schema with their defaults, as `route.match.host`; forms of a union are put together.
+fn keys(schema: &Json, path: &str, found: &mut Vec<(String, Option<Json>)>) {
+    for union in ["anyOf", "oneOf"] {
+        schema[union].as_array().into_iter().flatten().for_each(|form| keys(form, path, found));
+    }
+    if schema["items"].is_object() {
+        keys(&schema["items"], path, found);
+    }
+    if schema["additionalProperties"].is_object() {
+        keys(&schema["additionalProperties"], &format!("{path}*."), found);
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let name = format!("{path}{name}");
+        found.push((name.clone(), schema.get("default").cloned()));
+        keys(schema, &format!("{name}."), found);
+    }
+}
+
+/// Calls `visit` with each key of a tree, by its path in the schema; what it says no to is taken out.
+fn prune(value: &mut Toml, schema: &Json, path: &str, visit: &mut impl FnMut(&str, &Toml) -> bool) {
+    for union in ["anyOf", "oneOf"] {
+        schema[union].as_array().into_iter().flatten().for_each(|form| prune(value, form, path, visit));
+    }
+    match value {
+        Toml::Array(items) => items.iter_mut().for_each(|item| prune(item, &schema["items"], path, visit)),
+        Toml::Table(table) => table.retain(|name, value| {
+            let mut name = format!("{path}{name}");
+            let mut inner = &schema["properties"][&name[path.len()..]];
+            if inner.is_null() && schema["additionalProperties"].is_object() {
+                inner = &schema["additionalProperties"];
+                name = format!("{path}*");
+            }
+            if inner.is_null() {
+                return true;
+            }
+            let keep = name.ends_with('*') || visit(&name, value);
+            prune(value, inner, &format!("{name}."), visit);
+            keep
+        }),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_file_that_comes_along_is_right() {
+    for (name, text) in FILES {
+        if let Err(problems) = parse(text, Path::new(name)) {
+            panic!("{problems}");
+        }
+    }
+    if let Err(problems) = parse(&uncommented(GATEWAY), Path::new("gateway.toml, uncommented")) {
+        panic!("{problems}");
+    }
+}
+
+#[test]
+fn the_reference_file_has_every_key_with_its_true_default() {
+    let schema = schema::schema();
+    let mut known = Vec::new();
+    keys(&schema, "", &mut known);
+    assert!(known.len() > 100, "{known:#?}");
+
+    let full: Toml = toml::from_str(&uncommented(GATEWAY)).unwrap();
+    let mut missing: BTreeSet<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+    let mut defaults: BTreeSet<&str> =
+        known.iter().filter(|(_, default)| default.is_some()).map(|(name, _)| name.as_str()).collect();
+    let mut bare = full.clone();
+    prune(&mut bare, &schema, "", &mut |name, value| {
+        missing.remove(name);
+        let json = serde_json::to_value(value).unwrap();
+        let is_default = known.iter().any(|(known, default)| known == name && default.as_ref() == Some(&json));
+        if is_default {
+            defaults.remove(name);
+        }
+        !is_default
+    });
+    assert_eq!(missing, BTreeSet::new(), "keys that config/gateway.toml does not explain");
+    assert_eq!(defaults, BTreeSet::new(), "keys that config/gateway.toml does not show with their default");
+    let text = |value: &Toml| toml::to_string(value).unwrap();
+    assert_ne!(text(&full), text(&bare));
+    let (full, bare) = (without_places(read(&text(&full))), without_places(read(&text(&bare))));
+    let differ = full.lines().zip(bare.lines()).find(|(full, bare)| full != bare);
+    assert_eq!(differ, None, "a default that is none");
+}
+
+#[test]
+fn the_schema_is_closed_explained_and_without_null() {
+    fn look(schema: &Json, path: &str) {
+        if schema["type"] == "object" {
+            assert!(!schema["additionalProperties"].is_null(), "{path} takes any key");
+        }
+        assert_ne!(schema["type"], "null", "{path}");
+        assert!(!schema["type"].is_array() && schema["$ref"].is_null(), "{path}: {schema}");
+        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(schema["description"].as_str().is_some_and(|text| text.len() > 5), "{path}.{name}: {schema}");
+            look(schema, &format!("{path}.{name}"));
+        }
+        for inner in ["anyOf", "oneOf"].iter().flat_map(|union| schema[*union].as_array()).flatten() {
+            look(inner, path);
+        }
+        for inner in ["items", "additionalProperties"].map(|key| &schema[key]).into_iter().filter(|s| s.is_object()) {
+            look(inner, path);
+        }
+    }
+    let schema = schema::schema();
+    look(&schema, "");
+    for row in TABLE {
+        let default: Json = serde_json::from_str(row.default).unwrap();
+        assert_eq!(schema["properties"]["limits"]["properties"][row.name]["default"], default);
+    }
+}
+
+#[test]
+fn keys_reach_the_model() {
+    let config = read(&format!(
+        r#"
+        workers = 1_0
+        {LISTENER}
+        [[listener]]
+        address = "[::1]:8443"
+        protocols = ["h2"]
+        tls = {{ certificates = [{{ certificate = "a.pem", key = "/b.key" }}], minimum = "1.3", client = {{ ca = "ca.pem" }} }}
+        [pool.b]
+        endpoints = ["127.0.0.1:1"]
+        [pool.a]
+        endpoints = ["a:80", {{ address = "[::1]:81", weight = 3 }}]
+        balance = "round-robin"
+        host = "fixed.example"
+        timeouts = {{ connect = "250ms" }}
+        [[route]]
+        match = {{ host = "*.A.example", path = ["/x/{{id}}", "/y/{{id}}/"], header = {{ X-A = "1*", b = true }}, client = "10.1.2.3/8" }}
+        pool = "b"
+        rewrite = {{ path = "/{{id}}" }}
+        body_limit = 5
+        [[route]]
+        match.path = "/r"
+        redirect = {{ to = "/{{query}}", status = 307 }}
+        [[route]]
+        match.path = "/r"
+        respond = "hi"
+        [limits]
+        header_time = "3s"
+        body_size = "1MiB"
+        connections = 5
+        "#
+    ));
+    assert_eq!(config.workers, Some(10));
+    let tls = config.listeners[1].tls.as_ref().unwrap();
+    let Certificates::Files(files) = &tls.certificates else { panic!("{tls:?}") };
+    assert_eq!((files[0].certificate.as_path(), files[0].key.as_path()), (Path::new("dir/a.pem"), Path::new("/b.key")));
+    assert_eq!((tls.minimum, tls.client.as_ref().unwrap().required), (TlsVersion::Tls13, true));
+    assert_eq!(config.place(Path::new("dir/a.pem")).unwrap().key, "listener[1].tls.certificates[0].certificate");
+    assert_eq!(config.pools.iter().map(|pool| &*pool.name).collect::<Vec<_>>(), ["a", "b"]);
+    let pool = &config.pools[0];
+    assert_eq!((pool.balance, &pool.host), (Balance::RoundRobin, &HostHeader::Fixed("fixed.example".into())));
+    assert_eq!((pool.endpoints[1].weight, pool.timeouts.connect), (3, Some(Duration::from_millis(250))));
+    let queue = Some(Duration::from_secs(5));
+    assert_eq!((pool.timeouts.first_byte, pool.timeouts.queue), (Some(Duration::from_secs(60)), queue));
+    let route = &config.routes[0];
+    assert_eq!(route.timeouts, Timeouts::default());
+    assert_eq!(route.name, "*.a.example/x/{id}");
+    assert_eq!(route.action, Action::Pool(1));
+    assert_eq!(route.matches.hosts, [HostPattern::Wildcard(".a.example".into())]);
+    assert_eq!(route.matches.paths[1].segments[1], Segment::Capture("id".into()));
+    let headers: Vec<_> = route.matches.headers.iter().map(|(name, value)| (name.text(), value)).collect();
+    assert_eq!(headers, [("x-a", &ValuePattern::Prefix("1".into())), ("b", &ValuePattern::Present)]);
+    assert!(matches!(route.rewrite, Some(Rewrite::Path(_))));
+    assert_eq!(route.body_limit, Some(5));
+    let Action::Redirect(redirect) = &config.routes[1].action else { panic!() };
+    assert_eq!(redirect.status, StatusCode::TEMPORARY_REDIRECT);
+    assert_eq!((&*config.routes[1].name, &*config.routes[2].name), ("/r", "/r#2"));
+    assert_eq!((config.limits.header_time, config.limits.body_size), (Duration::from_secs(3), 1 << 20));
+    assert_eq!(config.limits.connections, 5);
+}
+
+#[test]
+fn all_problems_come_at_once_and_in_order() {
+    let problems = parse(
+        r#"wokers = 4
+[[listener]]
+address = "nowhere"
+tls = 5
+
+[pool.api]
+endpoints = ["127.0.0.1:9001", { address = "b:80", weight = 0 }, "c:80"]
+balance = "p3c"
+
+[[route]]
+match = { hots = "a.example", path = ["/a/{id}", "b"] }
+pool = "apy"
+
+[[route]]
+match.method = "get"
+redirect = "/{nope}"
+
+[limits]
+header_tine = "1s"
+idle_time = 7
+connections = "7"
+"#,
+        Path::new("etc/gateway.toml"),
+    )
+    .unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        r#"etc/gateway.toml:1:1: wokers: unknown key; did you mean "workers"?
+etc/gateway.toml:3:11: listener[0].address: takes an address and a port, such as "0.0.0.0:8080" or "[::]:8443", not "nowhere"
+etc/gateway.toml:4:7: listener[0].tls: takes "dev", a list or a table, not a whole number
+etc/gateway.toml:7:61: pool.api.endpoints[1].weight: takes a whole number from 1 to 65535
+etc/gateway.toml:8:11: pool.api.balance: takes "round-robin" or "p2c", not "p3c"; did you mean "p2c"?
+etc/gateway.toml:11:11: route[0].match.hots: unknown key; did you mean "host"?
+etc/gateway.toml:11:50: route[0].match.path[1]: takes a path that begins with a slash, not "b"
+etc/gateway.toml:12:8: route[0].pool: there is no [pool.apy]; did you mean "api"?
+etc/gateway.toml:15:16: route[1].match.method: methods are case-sensitive; did you mean "GET"?
+etc/gateway.toml:16:12: route[1].redirect: does not know "{nope}". There are {scheme}, {host}, {path}, {query}, {uri}, {client}, {request_id} and what every path of the route captures
+etc/gateway.toml:19:1: limits.header_tine: unknown key; did you mean "header_time"?
+etc/gateway.toml:20:13: limits.idle_time: takes a time such as "250ms", not a whole number
+etc/gateway.toml:21:15: limits.connections: takes a whole number, not a string"#
+    );
+}
+
+#[test]
+fn errors_of_syntax_name_their_place() {
+    says("[pool.a\n", "3:");
+    says("x = \n", "3:5: ");
+    says("admin.address = \"ü\" \"\n", "3:21: ");
+    let twice = wrong("a = 1\na = 2\nb = 1\nb = 1\n");
+    assert_eq!(twice.len(), 2, "{twice:?}");
+    let deep = format!("a = {}", "[".repeat(100_000));
+    assert!(!wrong(&deep).is_empty());
+    assert!(!wrong(&format!("a{} = 1", ".a".repeat(100_000))).is_empty());
+    assert!(!wrong(&format!("[a{}]", ".a".repeat(70))).is_empty());
+}
+
+#[test]
+fn a_problem_is_reported_once() {
+    // What is unknown or of a wrong type is not also missing, and what names it is not wrong for that.
+    says(
+        "[pool.a]\nendpoint = [\"a:80\"]\nendpoints = [\"a:80\"]\n[[route]]\npool = \"a\"",
+        "did you mean \"endpoints\"",
+    );
+    says("[pool.a]\nendpoints = 5\n[[route]]\npool = \"a\"", "endpoints: takes a list");
+    says("[[route]]\npol = \"a\"", "did you mean \"pool\"");
+    says(
+        "[pool.a]\nendpoints = [\"a:80\"]\n[[route]]\npool = \"a\"\nrewrite = { paht = \"/\" }",
+        "did you mean \"path\"",
+    )
+}
+
+#[test]
+fn listeners_are_checked() {
+    assert!(parse("", Path::new("g")).unwrap_err().to_string().contains("without a [[listener]]"));
+    says("[[listener]]\n", "3:1: listener[1].address: is missing");
+    let two = "[[listener]]\naddress = \"[::]:80\"\n";
+    says(&format!("{two}{two}"), "6:11: listener[2].address: [::]:80 was given in line 4 already");
+    says(&format!("{two}[admin]\naddress = \"[::]:80\""), "admin.address: [::]:80 was given in line 4");
+    assert!(wrong(LISTENER).is_empty(), "port 0 may be given twice");
+    says("tls = \"def\"", "takes \"dev\", not \"def\"; did you mean \"dev\"?");
+    says("tls = []", "takes at least one");
+    says("tls = [{ certificate = \"a\" }]", "listener[0].tls[0].key: is missing");
+    says("tls = { certificates = \"dev\", minimum = \"1.1\" }", "takes \"1.2\" or \"1.3\"");
+    says("tls = { certificates = \"dev\", client = { required = true } }", "client.ca: is missing");
+    let client = "tls = { certificates = \"dev\", client = { ca = \"a\", subject_header = \"x\", san_header = ";
+    says(&format!("{client}\"X\" }} }}"), "another part");
+    says(&format!("{client}\"te\" }} }}"), "a meaning of its own");
+    says("protocols = []", "at least one");
+    says("protocols = [\"h3\"]", "takes \"h1\" or \"h2\"");
+    says("proxy_protocol = [\"10.0.0.0/64\"]", "proxy_protocol[0]: takes a network");
+}
+
+#[test]
+fn pools_are_checked() {
+    let says = |keys: &str, expected: &str| says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n{keys}"), expected);
+    says("[pool.b]\nendpoints = []", "at least one");
+    says("[pool.b]\nendpoints = [\"a\"]", "takes host and port");
+    says("[pool.b]\nendpoints = [\"http://a:80\"]", "without \"http://\"");
+    says("[pool.b]\nendpoints = [\"a:80\", \"A:80\"]", "already");
+    says("[pool.b]\n", "pool.b.endpoints: is missing");
+    says("[pool.\"\"]\nendpoints = [\"a:80\"]", "takes a name");
+    says("max_connections = 0", "from 1");
+    says("max_connections = 99999999999999999999999", "from 1");
+    says("timeouts = { connect = \"0s\" }", "above 0");
+    says("timeouts = { conect = \"1s\" }", "did you mean \"connect\"");
+    says("host = \"a b\"", "takes \"preserve\"");
+    says("tls = { certificate = \"a\" }", "needs its \"key\"");
+    says("tls = { key = \"a\" }", "needs its \"certificate\"");
+    says("tls = { name = \"a/b\" }", "takes a host name");
+    says("tls = \"yes\"", "takes true or false or a table, not a string");
+    says("health = { path = \"/\" }", "pool.a.health: unknown key");
+}
+
+#[test]
+fn routes_are_checked() {
+    let says = |keys: &str, expected: &str| {
+        says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n[[route]]\n{keys}"), expected);
+    };
+    says("", "route[0]: needs one of");
+    says("pool = \"a\"\nrespond = \"x\"", "stands beside \"pool\"");
+    says("pool = \"a\"\nname = \"x\"\n[[route]]\npool = \"a\"\nname = \"x\"", "line 7 already");
+    says("pool = \"a\"\nmatch.host = []", "at least one");
+    says("pool = \"a\"\nmatch.header = { host = \"x\" }", "matched by \"host\"");
+    says("pool = \"a\"\nmatch.header = { \"a b\" = \"x\" }", "route[0].match.header.\"a b\": \"a b\" is not a header");
+    says("pool = \"a\"\nmatch.cookie = { a = 5 }", "takes true or false or a string");
+    says("pool = \"a\"\ncache = true", "route[0].cache: unknown key");
+    says("static = \"\"", "takes a path");
+    says("static = { listing = true }", "static.root: is missing");
+    says("redirect = \"www.example\"", "takes an address");
+    says("redirect = { to = \"/\", status = 200 }", "takes 301, 302, 303, 307 or 308");
+    says("respond = { status = 101 }", "from 200 to 599");
+    says("respond = { status = 204, body = \"x\" }", "no body");
+    says("respond = { type = \"html\" }", "media type");
+    says("respond = \"x\"\nrewrite = { path = \"/\" }", "only on a route with a pool");
+    says("respond = \"x\"\ntimeouts = { connect = \"1s\" }", "timeouts.connect: has a meaning only");
+    says("pool = \"a\"\nrewrite = {}", "needs \"strip_prefix\"");
+    says("pool = \"a\"\nrewrite = { path = \"/\", add_prefix = \"/x\" }", "cannot stand beside");
+    says("pool = \"a\"\nrewrite = { path = \"/{id}\" }", "does not know \"{id}\"");
+    says("pool = \"a\"\nmatch.path = [\"/{id}\", \"/b\"]\nrewrite = { path = \"/{id}\" }", "does not know \"{id}\"");
+    says("pool = \"a\"\nmatch.path = [\"/{id}\", \"b\"]\nrewrite = { path = \"/{id}\" }", "begins with a slash");
+    says("pool = \"a\"\nrequest_headers.set = { content-length = \"1\" }", "writes it itself");
+    says("pool = \"a\"\nrequest_headers.set = { X-a = \"1\", x-A = \"1\" }", "set twice");
+    says("pool = \"a\"\nrequest_headers.remove = [\"Host\"]", "can be set");
+    says("pool = \"a\"\nresponse_headers.add = { a = \"x\\ny\" }", "control characters");
+    says("pool = \"a\"\nbody_limit = \"1X\"", "takes a size");
+    let right =
+        "pool = \"a\"\nrequest_headers.set = { host = \"b\" }\nresponse_headers.add = { link = [\"a\", \"b\"] }";
+    let text = format!("{LISTENER}[pool.a]\nendpoints = [\"a:80\"]\n[[route]]\n{right}");
+    assert_eq!(read(&text).routes[0].response_headers.add.len(), 2);
+}
+
+#[test]
+fn the_rest_is_checked() {
+    says("[forwarded]\ntrusted = [\"x\"]", "forwarded.trusted[0]: takes a network");
+    says("[forwarded]\nvia = \"a b\"", "takes one word");
+    says("[forwarded]\nrequest_id = \"a b\"", "not a header name");
+    says("[log]\nlevel = \"inof\"", "did you mean \"info\"");
+    says("[access_log]\nformat = \"jsn\"", "did you mean \"json\"");
+    says("[limits]\nconnections = 0", "cannot be 0");
+    says("[limits]\nconnections = -1", "from 0 to 4294967295");
+    says("[limits]\nbody_size = 1.5", "takes a size such as \"64KiB\" or a whole number, not a number with a fraction");
+    let config =
+        read(&format!("{LISTENER}[forwarded]\nrequest_id = \"\"\nvia = \"\"\n[access_log]\noutput = \"a.log\""));
+    assert_eq!((config.forwarded.request_id, &*config.forwarded.via), (None, ""));
+    assert_eq!(config.access_log.and_then(|log| log.file), Some(PathBuf::from("dir/a.log")));
+}
+
+#[test]
+fn too_many_problems_are_counted() {
+    let text: String = (0..5000).map(|number| format!("key{number} = 1\n")).collect();
+    let problems = parse(&text, Path::new("g")).unwrap_err();
+    assert_eq!((problems.problems.len(), problems.omitted), (1000, 4000));
+}
+
+#[test]
+fn files_are_read_from_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("g.toml");
+    let shown = |path: &Path| load(path).unwrap_err().to_string();
+    assert!(shown(&file).contains("cannot be read"));
+    std::fs::write(&file, format!("{LISTENER}[[route]]\nstatic = \"public\"")).unwrap();
+    let config = load(&file).unwrap();
+    assert!(
+        matches!(&config.routes[0].action, Action::Static(folder_) if folder_.root == folder.path().join("public"))
+    );
+    std::fs::write(&file, b"a = 1\nb = \xff").unwrap();
+    assert!(shown(&file).ends_with("g.toml:2:5: is not UTF-8 from here on"), "{}", shown(&file));
+    std::fs::File::create(&file).unwrap().set_len(FILE_LIMIT + 1).unwrap();
+    assert!(shown(&file).contains("larger than 16 MiB"));
+}
+
+/// A file that comes along, with some bytes taken out, doubled, or put in from elsewhere.
+fn mutated() -> impl Strategy<Value = String> {
+    let pieces = prop::sample::select(vec![
+        "\"",
+        "'",
+        "{",
+        "}",
+        "[",
+        "]",
+        "=",
+        ".",
+        ",",
+        "\n",
+        "#",
+        "\u{0}",
+        "é",
+        "0",
+        "-1",
+        "true",
+        "[[route]]\n",
+        "[pool.a]\n",
+        "match",
+        "tls = \"dev\"\n",
+        "1979-05-27",
+        "nan",
+        "{id}",
+        "\"\"\"",
+        "\r",
+        "99999999999999999999",
+    ]);
+    let change = (any::<prop::sample::Index>(), 0usize..40, pieces);
+    (0..FILES.len(), any::<bool>(), prop::collection::vec(change, 1..6)).prop_map(|(file, full, changes)| {
+        let mut text = if full { uncommented(FILES[file].1) } else { FILES[file].1.to_owned() };
+        for (at, length, piece) in changes {
+            let place = |text: &str, at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at));
+            let start = place(&text, at.index(text.len() + 1)).unwrap();
+            let end = place(&text, start + length).unwrap();
+            text.replace_range(start..end, piece);
+        }
+        text
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in mutated()) {
+        if let Err(problems) = parse(&text, Path::new("g.toml")) {
+            prop_assert!(!problems.problems.is_empty());
+            let lines = text.matches('\n').count() + 1;
+            prop_assert!(problems.problems.iter().all(|problem| (1..=lines).contains(&problem.line)), "{}", problems);
+        }
+    }
+
+    #[test]
+    fn no_noise_makes_it_panic(text in "\\PC*") {
+        let _ = parse(&text, Path::new("g.toml"));
+    }
+}

@@ -1,0 +1,156 @@
+//! From a file and a request to a response: conditions, then ranges, then the whole.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::body::{FileBody, Piece};
+use super::conditional::{self, Verdict};
+use super::load::{Content, Loaded};
+use super::ranges::{self, Selection};
+use crate::http::{Body, Fields, Known, Method, RequestHead, ResponseHead, StatusCode, name};
+
+/// The response to a GET or HEAD for this file.
+pub(super) fn file(file: &Loaded, request: &RequestHead) -> (ResponseHead, Body) {
+    let tag = file.tag.as_bytes();
+    match conditional::evaluate(&request.fields, tag, file.modified) {
+        Verdict::Proceed => {}
+        Verdict::NotModified => return (not_modified(file), Body::Empty),
+        Verdict::Failed => return empty(StatusCode::PRECONDITION_FAILED),
+    }
+    let length = file.identity.length;
+    // RFC 9110 section 14.2: Range is for GET only.
+    let range = request.fields.value(name::RANGE).filter(|_| request.method == Method::GET);
+    let selection = match range {
+        Some(range) if conditional::range_holds(&request.fields, tag, file.modified) => ranges::select(range, length),
+        _ => Selection::Whole,
+    };
+    match selection {
+        Selection::Whole => {
+            let mut head = ResponseHead::new(StatusCode::OK);
+            head.fields = file.fields.clone();
+            number(&mut head.fields, name::CONTENT_LENGTH, length);
+            let body = if request.method == Method::HEAD { Body::Empty } else { whole(file) };
+            (head, body)
+        }
+        Selection::Parts(parts) => partial(file, &parts),
+        Selection::Unsatisfiable => {
+            let (mut head, body) = empty(StatusCode::RANGE_NOT_SATISFIABLE);
+            text(&mut head.fields, name::CONTENT_RANGE, &format!("bytes */{length}"));
+            (head, body)
+        }
+    }
+}
+
+/// To the same path with a slash.
+pub(super) fn redirect(location: &str) -> (ResponseHead, Body) {
+    let (mut head, body) = empty(StatusCode::PERMANENT_REDIRECT);
+    text(&mut head.fields, name::LOCATION, location);
+    (head, body)
+}
+
+/// A folder's list.
+pub(super) fn listing(page: Vec<u8>, request: &RequestHead) -> (ResponseHead, Body) {
+    let mut head = ResponseHead::new(StatusCode::OK);
+    text(&mut head.fields, name::CONTENT_TYPE, "text/html; charset=utf-8");
+    number(&mut head.fields, name::CONTENT_LENGTH, page.len() as u64);
+    text(&mut head.fields, name::CACHE_CONTROL, "no-cache");
+    text(&mut head.fields, name::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
+    (head, if request.method == Method::HEAD { Body::Empty } else { Body::full(page) })
+}
+
+/// RFC 9110 section 15.4.5: what a 200 would have said of the version, and no content.
+fn not_modified(file: &Loaded) -> ResponseHead {
+    let mut head = ResponseHead::new(StatusCode::NOT_MODIFIED);
+    for field in [name::ETAG, name::LAST_MODIFIED] {
+        if let Some(value) = file.fields.value(field) {
+            // It comes out of other fields, so it is a value.
+            let _ = head.fields.append(field, value);
+        }
+    }
+    head
+}
+
+fn partial(file: &Loaded, parts: &[Range<u64>]) -> (ResponseHead, Body) {
+    let mut head = ResponseHead::new(StatusCode::PARTIAL_CONTENT);
+    head.fields = file.fields.clone();
+    let length = file.identity.length;
+    if let [part] = parts {
+        text(&mut head.fields, name::CONTENT_RANGE, &content_range(part, length));
+        number(&mut head.fields, name::CONTENT_LENGTH, part.end - part.start);
+        return (head, body(file, VecDeque::from([Piece::File(part.clone())])));
+    }
+    // RFC 9110 section 14.6. The boundary cannot be guessed, so no file can hold it on purpose.
+    let boundary = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let mut pieces = VecDeque::with_capacity(parts.len() * 2 + 1);
+    for part in parts {
+        let mut opening = String::with_capacity(192);
+        let _ = write!(
+            opening,
+            "\r\n--{boundary}\r\nContent-Type: {}\r\nContent-Range: {}\r\n\r\n",
+            file.content_type,
+            content_range(part, length)
+        );
+        pieces.push_back(Piece::Text(opening.into()));
+        pieces.push_back(Piece::File(part.clone()));
+    }
+    pieces.push_back(Piece::Text(format!("\r\n--{boundary}--\r\n").into()));
+    let total = pieces.iter().map(Piece::length).sum();
+    let _ = head.fields.set(name::CONTENT_TYPE, format!("multipart/byteranges; boundary={boundary}").as_bytes());
+    number(&mut head.fields, name::CONTENT_LENGTH, total);
+    (head, body(file, pieces))
+}
+
+fn whole(file: &Loaded) -> Body {
+    match &file.content {
+        Content::Memory(bytes) => Body::full(bytes.clone()),
+        Content::Disk(_) => body(file, VecDeque::from([Piece::File(0..file.identity.length)])),
+    }
+}
+
+fn body(file: &Loaded, pieces: VecDeque<Piece>) -> Body {
+    match &file.content {
+        Content::Disk(open) => Body::source(FileBody::new(open.clone(), file.identity, pieces)),
+        Content::Memory(bytes) => Body::full(cut(bytes, &pieces)),
+    }
+}
+
+/// The pieces from memory, in one: without a copy when it is only one.
+fn cut(bytes: &Bytes, pieces: &VecDeque<Piece>) -> Bytes {
+    let slice = |range: &Range<u64>| {
+        let end = (range.end as usize).min(bytes.len());
+        bytes.slice((range.start as usize).min(end)..end)
+    };
+    if let (Some(Piece::File(range)), 1) = (pieces.front(), pieces.len()) {
+        return slice(range);
+    }
+    let mut out = BytesMut::with_capacity(pieces.iter().map(|piece| piece.length() as usize).sum());
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::File(range) => out.extend_from_slice(&slice(range)),
+        }
+    }
+    out.freeze()
+}
+
+fn content_range(part: &Range<u64>, length: u64) -> String {
+    format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1))
+}
+
+fn empty(status: StatusCode) -> (ResponseHead, Body) {
+    let mut head = ResponseHead::new(status);
+    number(&mut head.fields, name::CONTENT_LENGTH, 0);
+    (head, Body::Empty)
+}
+
+fn number(fields: &mut Fields, field: Known, value: u64) {
+    text(fields, field, itoa::Buffer::new().format(value));
+}
+
+/// All values here are our own or come out of a target, which holds no control characters.
+fn text(fields: &mut Fields, field: Known, value: &str) {
+    let _ = fields.append(field, value.as_bytes());
+}

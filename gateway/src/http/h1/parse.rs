@@ -1,0 +1,190 @@
+//! Heads of HTTP/1 messages out of complete bytes.
+//!
+//! Pure. In: a head that [`super::lines`] found complete. Out: the head, its framing, and what becomes of the
+//! connection, or why it is refused. What belongs to one connection only (RFC 9110 section 7.6.1) is taken out here.
+
+use super::framing::{self, Framing};
+use super::lines::{parse_fields, split_start_line};
+use crate::error::{Error, Kind, Retry, Side};
+use crate::http::hygiene::{self, Target};
+use crate::http::{Fields, Method, RequestHead, ResponseHead, Scheme, StatusCode, Version, name};
+use crate::limits::Limits;
+
+/// A request and what concerns its connection.
+#[derive(Debug)]
+pub struct ParsedRequest {
+    /// The head, without fields that belong to the connection.
+    pub head: RequestHead,
+    /// The length of its body.
+    pub framing: Framing,
+    /// Whether the client wants to use the connection again.
+    pub keep: bool,
+    /// The client waits for 100 before it sends the body.
+    pub expects_continue: bool,
+}
+
+/// A response and what concerns its connection.
+#[derive(Debug)]
+pub struct ParsedResponse {
+    /// The head, without fields that belong to the connection.
+    pub head: ResponseHead,
+    /// The length of its body.
+    pub framing: Framing,
+    /// Whether the upstream lets the connection be used again.
+    pub keep: bool,
+    /// The protocol of a 101.
+    pub upgrade: Option<String>,
+}
+
+/// Takes a request head apart.
+pub fn request(bytes: &[u8], scheme: Scheme, limits: &Limits) -> Result<ParsedRequest, Error> {
+    let malformed = |what| Error::client(Kind::Malformed(what));
+    let (start, lines) = split_start_line(bytes);
+    let (method, target, version) = request_line(start).map_err(malformed)?;
+    if target.len() as u64 > limits.uri_size {
+        return Err(Error::client(Kind::UriTooLong));
+    }
+    let method = Method::from_bytes(method).map_err(|_| malformed("method is not a token"))?;
+    let target = hygiene::parse_target(&method, target).map_err(malformed)?;
+    let mut fields = parse_fields(lines, Side::Client)?;
+    let framing = framing::of_request(version, &fields)?;
+    let host = host(version, &mut fields).map_err(malformed)?;
+    let (authority, target) = match target {
+        Target::Origin(path) => (host.unwrap_or_default(), path.to_owned()),
+        Target::Asterisk => (host.unwrap_or_default(), "*".to_owned()),
+        // RFC 9112 section 3.2.2: the absolute form replaces Host. That the two differ is nothing a client does by
+        // accident, and a cache or filter before us may have looked at the other one.
+        Target::Absolute { authority, path } => {
+            if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
+                return Err(malformed("host differs from the request target"));
+            }
+            (authority.to_owned(), path.into_owned())
+        }
+        Target::Authority(authority) => (authority.to_owned(), String::new()),
+    };
+    let options = Options::of(&fields);
+    let keep = options.keep(version);
+    let upgrade = options.upgrade.then(|| upgrade(&fields)).flatten().filter(|_| framing == Framing::None);
+    let expects_continue = expectation(version, framing, &mut fields)?;
+    hygiene::strip_hop_by_hop(&mut fields, true);
+    let head = RequestHead { method, version, scheme, authority, target, upgrade, fields };
+    Ok(ParsedRequest { head, framing, keep, expects_continue })
+}
+
+/// Takes a response head apart; `method` is that of the request.
+pub fn response(bytes: &[u8], method: &Method) -> Result<ParsedResponse, Error> {
+    let malformed = |what| Error::upstream(Kind::Malformed(what), Retry::Never);
+    let (start, lines) = split_start_line(bytes);
+    let (version, status) = status_line(start).map_err(malformed)?;
+    let mut fields = parse_fields(lines, Side::Upstream)?;
+    let framing = framing::of_response(method, status, version, &fields)?;
+    let options = Options::of(&fields);
+    let keep = options.keep(version) && framing != Framing::UntilClose;
+    let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade(&fields)).flatten();
+    hygiene::strip_hop_by_hop(&mut fields, false);
+    Ok(ParsedResponse { head: ResponseHead { status, version, fields }, framing, keep, upgrade })
+}
+
+/// method SP request-target SP HTTP-version (RFC 9112 section 3), with exactly one space each.
+fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), &'static str> {
+    let method_end = memchr::memchr(b' ', line).ok_or("request line has no target")?;
+    let version_start = memchr::memrchr(b' ', line).filter(|&at| at > method_end).ok_or("request line has no version")?;
+    let method = line.get(..method_end).unwrap_or_default();
+    let target = line.get(method_end + 1..version_start).unwrap_or_default();
+    let version = match line.get(version_start + 1..).unwrap_or_default() {
+        b"HTTP/1.1" => Version::Http11,
+        b"HTTP/1.0" => Version::Http10,
+        _ => return Err("not HTTP/1.1 or HTTP/1.0"),
+    };
+    Ok((method, target, version))
+}
+
+/// HTTP-version SP status-code SP [ reason-phrase ] (RFC 9112 section 4). The space before an absent reason is often
+/// missing in practice and nothing can be misread without it.
+fn status_line(line: &[u8]) -> Result<(Version, StatusCode), &'static str> {
+    let version = match line.get(..9) {
+        Some(b"HTTP/1.1 ") => Version::Http11,
+        Some(b"HTTP/1.0 ") => Version::Http10,
+        _ => return Err("not an HTTP/1 response"),
+    };
+    let status = line.get(9..12).and_then(|digits| StatusCode::from_bytes(digits).ok());
+    let status = status.filter(|status| (100..600).contains(&status.as_u16())).ok_or("status is not a number")?;
+    let reason = line.get(12..).unwrap_or_default();
+    if !(reason.is_empty() || reason.starts_with(b" ")) || !crate::http::fields::is_value(reason) {
+        return Err("malformed reason phrase");
+    }
+    Ok((version, status))
+}
+
+/// RFC 9112 section 3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0.
+fn host(version: Version, fields: &mut Fields) -> Result<Option<String>, &'static str> {
+    let mut values = fields.values(name::HOST);
+    let host = match (values.next(), values.next()) {
+        (_, Some(_)) => return Err("several host fields"),
+        (None, None) if version == Version::Http10 => return Ok(None),
+        (None, None) => return Err("no host field"),
+        (Some(host), None) => host,
+    };
+    let host = std::str::from_utf8(host).map_err(|_| "malformed host")?.to_owned();
+    // An empty Host is what a client sends whose target has no authority (RFC 9110 section 7.2).
+    if !host.is_empty() {
+        hygiene::check_authority(&host)?;
+    }
+    fields.remove(name::HOST);
+    Ok(Some(host))
+}
+
+/// RFC 9110 section 10.1.1. HTTP/1.0 knows no interim responses, so its expectation is dropped.
+fn expectation(version: Version, framing: Framing, fields: &mut Fields) -> Result<bool, Error> {
+    let Some(value) = fields.value(name::EXPECT) else { return Ok(false) };
+    if version == Version::Http10 || framing == Framing::None {
+        fields.remove(name::EXPECT);
+        return Ok(false);
+    }
+    if !value.eq_ignore_ascii_case(b"100-continue") {
+        return Err(Error::client(Kind::ExpectationFailed));
+    }
+    Ok(true)
+}
+
+/// The protocol to change to. WebSocket goes before others; HTTP/2 is not spoken by upgrade (RFC 9113 section 3.1), and
+/// passing such a request on would let a client speak to an upstream past the gateway.
+fn upgrade(fields: &Fields) -> Option<String> {
+    let mut wanted = None;
+    for protocol in fields.members(name::UPGRADE) {
+        let protocol = std::str::from_utf8(protocol).ok()?.to_ascii_lowercase();
+        match protocol.as_str() {
+            "websocket" => return Some(protocol),
+            "h2c" | "h2" => {}
+            _ => {
+                wanted.get_or_insert(protocol);
+            }
+        }
+    }
+    wanted
+}
+
+#[derive(Default)]
+struct Options {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+}
+
+impl Options {
+    /// The options of Connection that concern us (RFC 9110 section 7.6.1).
+    fn of(fields: &Fields) -> Options {
+        let mut options = Options::default();
+        for option in fields.members(name::CONNECTION) {
+            options.close |= option.eq_ignore_ascii_case(b"close");
+            options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            options.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+        }
+        options
+    }
+
+    /// RFC 9112 section 9.3.
+    fn keep(&self, version: Version) -> bool {
+        !self.close && (version != Version::Http10 || self.keep_alive)
+    }
+}

@@ -1,0 +1,3 @@
+//! Where clients connect.
+
+pub mod proxy_protocol;

@@ -1,0 +1,101 @@
+//! Every metric: its name, its type, its labels, its meaning. The one table behind the output and the documentation.
+
+/// What the values of a metric are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Type {
+    /// It only grows.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+    /// Buckets, sum and count.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Family {
+    /// As Prometheus knows it.
+    pub name: &'static str,
+    /// What its values are.
+    pub kind: Type,
+    /// The names of its labels, separated by commas.
+    pub labels: &'static str,
+    /// What it counts.
+    pub help: &'static str,
+}
+
+impl Type {
+    /// As the output spells it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Type::Counter => "counter",
+            Type::Gauge => "gauge",
+            Type::Histogram => "histogram",
+        }
+    }
+}
+
+macro_rules! families {
+    ($($constant:ident = $kind:ident $name:literal ($labels:literal) $help:literal;)*) => {
+        $(pub(super) const $constant: Family =
+            Family { name: $name, kind: Type::$kind, labels: $labels, help: $help };)*
+
+        /// All metrics, in the order of the output.
+        pub const TABLE: &[Family] = &[$($constant),*];
+    };
+}
+
+families! {
+    REQUESTS = Counter "gatewright_requests_total" ("route, pool, status, protocol")
+        "Requests that were answered or given up, by status class (2xx) and protocol (h1, h2).";
+    DURATION = Histogram "gatewright_request_duration_seconds" ("route, pool")
+        "From the first byte of a request head to the last byte of its response.";
+    RECEIVED = Counter "gatewright_request_bytes_total" ("route, pool")
+        "Bytes of request bodies.";
+    SENT = Counter "gatewright_response_bytes_total" ("route, pool")
+        "Bytes of response bodies.";
+    IN_FLIGHT = Gauge "gatewright_requests_in_flight" ("")
+        "Requests that have begun and not ended.";
+    CONNECTIONS_OPEN = Gauge "gatewright_connections_open" ("listener, tls")
+        "Client connections now.";
+    CONNECTIONS = Counter "gatewright_connections_total" ("listener, tls")
+        "Client connections that were accepted.";
+    CLOSED = Counter "gatewright_connections_closed_total" ("reason")
+        "Client connections that ended, by reason.";
+    HANDSHAKES = Counter "gatewright_tls_handshakes_total" ("result, error")
+        "TLS handshakes with clients: full, resumed, or failed with an error.";
+    TUNNELS_OPEN = Gauge "gatewright_tunnels_open" ("")
+        "WebSocket and other upgraded connections now.";
+    TUNNELS = Counter "gatewright_tunnels_total" ("")
+        "Connections that were upgraded.";
+    FIRST_BYTE = Histogram "gatewright_upstream_first_byte_seconds" ("pool")
+        "From the request sent to the first byte of the upstream's response.";
+    UPSTREAM_OPEN = Gauge "gatewright_upstream_connections_open" ("pool")
+        "Upstream connections now, idle ones included.";
+    UPSTREAM_CONNECTIONS = Counter "gatewright_upstream_connections_total" ("pool, event")
+        "Upstream connections: opened, reused for a further request, failed to open, closed.";
+    UPSTREAM_ERRORS = Counter "gatewright_upstream_errors_total" ("pool, error")
+        "Attempts that failed at an upstream, by kind.";
+    RETRIES = Counter "gatewright_upstream_retries_total" ("pool")
+        "Requests that were sent to an upstream once more.";
+    LIMITS = Counter "gatewright_limits_hit_total" ("limit")
+        "How often each bound was met.";
+    RELOADS = Counter "gatewright_reloads_total" ("result")
+        "Configuration reloads: ok or failed.";
+    RELOAD_OK = Gauge "gatewright_config_last_reload_successful" ("")
+        "Whether the last reload took effect (1) or the configuration before it stayed (0).";
+    RELOAD_TIME = Gauge "gatewright_config_last_success_timestamp_seconds" ("")
+        "When the configuration in use was loaded.";
+    CONFIG = Gauge "gatewright_config_info" ("hash")
+        "The configuration in use; always 1.";
+    LOG_DROPPED = Counter "gatewright_access_log_dropped_lines_total" ("")
+        "Access-log lines that could not be written.";
+    WORKERS = Gauge "gatewright_workers" ("")
+        "Worker threads.";
+    MEMORY = Gauge "gatewright_process_resident_memory_bytes" ("")
+        "Memory of the process.";
+    STARTED = Gauge "gatewright_process_start_time_seconds" ("")
+        "When the gateway started.";
+    BUILD = Gauge "gatewright_build_info" ("version")
+        "The version of the gateway; always 1.";
+}

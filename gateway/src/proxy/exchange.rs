@@ -1,0 +1,132 @@
+//! One request and everything that is known of it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::clock::{Deadline, Watchdog};
+use crate::error::{Error, Kind};
+use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme};
+use crate::listener::Listener;
+use crate::snapshot::CompiledRoute;
+use crate::tls::TlsFacts;
+use crate::upstream::Endpoint;
+use crate::worker::{View, Worker};
+
+/// A client's connection.
+pub struct Client {
+    /// Who connected to us.
+    pub peer: SocketAddr,
+    /// Where the client is, as a PROXY header told; else the peer.
+    pub source: SocketAddr,
+    /// Where it connected to, as a PROXY header told; else our end.
+    pub destination: SocketAddr,
+    /// Whether it speaks TLS to us.
+    pub scheme: Scheme,
+    /// What TLS told.
+    pub tls: Option<TlsFacts>,
+    /// By which listener it came.
+    pub listener: Arc<Listener>,
+}
+
+/// One request on its way.
+pub struct Exchange<'a> {
+    /// Whose it is.
+    pub worker: &'a Rc<Worker>,
+    /// The configuration that it keeps to its end.
+    pub view: Rc<View>,
+    /// Whose request it is.
+    pub client: &'a Client,
+    /// How the connection is told to end.
+    pub control: &'a Control,
+    /// The request, changed on its way.
+    pub request: RequestHead,
+    /// Its body, until an upstream has it.
+    pub body: Body,
+    /// Why it must not go further, when its head was already wrong.
+    pub refused: Option<Error>,
+    /// How it is answered.
+    pub responder: Responder,
+    /// The one timer.
+    pub watchdog: &'a mut Watchdog,
+    /// When all of it must be over.
+    pub deadline: Option<Deadline>,
+    /// What is told of it afterwards.
+    pub facts: Facts,
+}
+
+/// What the log, the metrics and later stages are told of a request.
+pub struct Facts {
+    /// When its head was there.
+    pub began: Instant,
+    /// The same by the clock on the wall.
+    pub time: SystemTime,
+    /// The client, as trusted proxies tell.
+    pub client: IpAddr,
+    /// Its name in logs and towards upstreams.
+    pub request_id: String,
+    /// The target as the client sent it, when it was rewritten.
+    pub original_target: Option<String>,
+    /// The index of its route.
+    pub route: Option<usize>,
+    /// The index of its pool.
+    pub pool: Option<usize>,
+    /// Who answered.
+    pub endpoint: Option<Arc<Endpoint>>,
+    /// From its begin to the first byte of the upstream's response.
+    pub first_byte: Option<Duration>,
+    /// How often it was sent again.
+    pub retries: u32,
+    /// How long its body may be.
+    pub body_limit: u64,
+    /// What went wrong.
+    pub error: Option<Error>,
+}
+
+/// A response, not sent yet.
+pub struct Response {
+    /// Its head.
+    pub head: ResponseHead,
+    /// Its body.
+    pub body: Body,
+    /// The upstream's connection, when it is to carry another protocol from now on.
+    pub tunnel: Option<Box<dyn Duplex>>,
+    /// Keeps the endpoint's count until the response is over.
+    pub active: Option<crate::upstream::Active>,
+    /// Whether the client's connection may go on.
+    pub keep: bool,
+}
+
+impl Facts {
+    /// A request that comes in now.
+    pub fn new(client: IpAddr) -> Facts {
+        Facts {
+            began: Instant::now(),
+            time: SystemTime::now(),
+            client,
+            request_id: String::new(),
+            original_target: None,
+            route: None,
+            pool: None,
+            endpoint: None,
+            first_byte: None,
+            retries: 0,
+            body_limit: u64::MAX,
+            error: None,
+        }
+    }
+
+    /// Notes the route.
+    pub fn enter<'v>(&mut self, view: &'v View, index: usize) -> Result<&'v CompiledRoute, Error> {
+        self.route = Some(index);
+        view.snapshot.routes.get(index).ok_or(Error::gateway(Kind::Internal("no such route")))
+    }
+}
+
+impl Response {
+    /// A response that lets the connection go on.
+    pub fn new(head: ResponseHead, body: Body) -> Response {
+        Response { head, body, tunnel: None, active: None, keep: true }
+    }
+}

@@ -1,0 +1,129 @@
+//! From a route's pool to a response: pick, send, and send again where that is safe.
+
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use super::exchange::{Exchange, Response};
+use crate::config::model::HostHeader;
+use crate::error::{Error, Kind, Retry};
+use crate::http::{Body, Method, upgrade};
+use crate::metrics::Connection;
+use crate::snapshot::CompiledRoute;
+use crate::upstream::{Active, Attempt, ClientEnds, Failure, Reply};
+use crate::worker::View;
+
+/// Endpoints that one request is sent to at the most.
+const MOST_ATTEMPTS: u32 = 3;
+
+/// Has the request answered by an endpoint of the pool.
+pub(super) async fn forward(
+    x: &mut Exchange<'_>,
+    view: &Rc<View>,
+    pool_index: usize,
+    route: &CompiledRoute,
+) -> Result<Response, Error> {
+    let missing = Error::gateway(Kind::Internal("no such pool"));
+    let (pool, compiled) = view.pools.get(pool_index).zip(view.snapshot.pools.get(pool_index)).ok_or(missing)?;
+    x.facts.pool = Some(pool_index);
+    let metrics = &x.worker.metrics;
+    let mut body = std::mem::take(&mut x.body);
+    let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+    let mut reuse = true;
+    loop {
+        let (index, site) = pool.pick(&tried).ok_or(Error::gateway(Kind::NoEndpoint))?;
+        x.facts.endpoint = Some(site.endpoint.clone());
+        let active = site.endpoint.begin();
+        match &pool.state.model.host {
+            HostHeader::Preserve => {}
+            HostHeader::Endpoint => x.request.authority.clone_from(&site.endpoint.address),
+            HostHeader::Fixed(host) => x.request.authority.clone_from(host),
+        }
+        let attempt = Attempt {
+            pool: &pool.state,
+            site: &site,
+            head: &x.request,
+            responder: &mut x.responder,
+            watchdog: x.watchdog,
+            deadline: x.deadline,
+            times: route.times,
+            body_limit: x.facts.body_limit,
+            client: ClientEnds { source: x.client.source, destination: x.client.destination },
+            reuse,
+        };
+        match attempt.run(body).await {
+            Ok(reply) => {
+                let first_byte = x.facts.began.elapsed();
+                x.facts.first_byte = Some(first_byte);
+                metrics.upstream_first_byte(compiled.id, first_byte);
+                let what = if reply.reused { Connection::Reused } else { Connection::Opened };
+                metrics.upstream_connection(compiled.id, what);
+                return Ok(respond(x, reply, active));
+            }
+            Err(failure) => {
+                metrics.upstream_error(compiled.id, failure.error.label());
+                tracing::debug!(endpoint = site.endpoint.address, error = %failure.error, "no response");
+                if x.facts.retries + 1 >= MOST_ATTEMPTS {
+                    return Err(failure.error);
+                }
+                // A stale connection says nothing against its endpoint; a connection that was refused does.
+                if failure.error.retry == Retry::Safe {
+                    tried.push(index);
+                } else {
+                    reuse = false;
+                }
+                body = may_go_again(&x.request.method, failure)?;
+                x.facts.retries += 1;
+                metrics.upstream_retry(compiled.id);
+            }
+        }
+    }
+}
+
+/// The body of a request that may be sent again. That is one that no upstream can have seen; and, of those that an upstream
+/// may have seen, an idempotent one (RFC 9110 section 9.2.2) whose kept connection was found closed.
+fn may_go_again(method: &Method, failure: Failure) -> Result<Body, Error> {
+    let stale = failure.reused && failure.error.kind == Kind::Closed;
+    let again = match failure.error.retry {
+        Retry::Safe => true,
+        Retry::Idempotent => stale && is_idempotent(method),
+        Retry::Never => false,
+    };
+    failure.body.filter(|_| again).ok_or(failure.error)
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    // QUERY is safe, hence idempotent, by its own specification.
+    matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" | "QUERY")
+}
+
+fn respond(x: &Exchange<'_>, reply: Reply, active: Active) -> Response {
+    let mut response = Response::new(reply.head, reply.body);
+    if reply.tunnel.is_some() {
+        response.head = upgrade::accepted(&x.request, response.head);
+    }
+    response.tunnel = reply.tunnel;
+    response.active = Some(active);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(kind: Kind, retry: Retry, reused: bool, body: bool) -> Failure {
+        Failure { error: Error::upstream(kind, retry), body: body.then_some(Body::Empty), reused }
+    }
+
+    #[test]
+    fn only_what_had_no_effect_goes_again() {
+        let again = |method: Method, failure| may_go_again(&method, failure).is_ok();
+        assert!(again(Method::POST, failure(Kind::Connect, Retry::Safe, false, true)));
+        assert!(again(Method::GET, failure(Kind::Closed, Retry::Idempotent, true, true)));
+        assert!(!again(Method::POST, failure(Kind::Closed, Retry::Idempotent, true, true)));
+        assert!(!again(Method::GET, failure(Kind::Closed, Retry::Idempotent, false, true)));
+        assert!(!again(Method::GET, failure(Kind::Truncated, Retry::Idempotent, true, true)));
+        assert!(!again(Method::PUT, failure(Kind::Closed, Retry::Idempotent, true, false)));
+        assert!(!again(Method::GET, failure(Kind::Malformed(""), Retry::Never, true, true)));
+    }
+}

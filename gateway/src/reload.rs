@@ -1,0 +1,191 @@
+//! From one configuration to the next, without a request noticing.
+//!
+//! In: a configuration. Out: it is in force everywhere, or nothing has changed and the problems are told. Everything that can
+//! fail (files, certificates, sockets) is done before anything is put in place.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::config::{self, Problems, diff, model};
+use crate::listener::{self, Listener, Settings};
+use crate::snapshot::{Problem, Snapshot};
+use crate::tls::ServerTls;
+use crate::worker::{Command, Shared};
+
+/// The configuration in force, and those who have to be told of another.
+pub struct Force {
+    shared: Arc<Shared>,
+    workers: Vec<UnboundedSender<Command>>,
+    listeners: Vec<Arc<Listener>>,
+}
+
+/// Why a configuration did not come into force.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The file.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// What the file names.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
+    /// Something that only a restart can change.
+    #[error("{0} cannot change without a restart")]
+    NeedsRestart(&'static str),
+    /// There is no file to read again.
+    #[error("the gateway runs without a configuration file")]
+    NoFile,
+    /// It is too late.
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+/// A listener that is to be, with its sockets when it is new.
+struct Prepared {
+    listener: Arc<Listener>,
+    settings: Settings,
+    sockets: Vec<TcpListener>,
+}
+
+impl Force {
+    /// With no listeners yet.
+    pub fn new(shared: Arc<Shared>, workers: Vec<UnboundedSender<Command>>) -> Force {
+        Force { shared, workers, listeners: Vec::new() }
+    }
+
+    /// What the threads share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The listeners, in the order of the configuration.
+    pub fn listeners(&self) -> &[Arc<Listener>] {
+        &self.listeners
+    }
+
+    /// Tells all workers.
+    pub fn tell(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            // A worker that is gone has nothing left to do.
+            let _ = worker.send(command());
+        }
+    }
+
+    /// Reads the file again and puts it into force. What changed, in words.
+    pub fn reload(&mut self, file: Option<&Path>) -> Result<Vec<String>, ReloadError> {
+        let result = file.ok_or(ReloadError::NoFile).and_then(|file| {
+            let config = config::load(file)?;
+            self.apply(config)
+        });
+        match &result {
+            Ok(changes) if changes.is_empty() => tracing::info!("reloaded; nothing changed in the configuration"),
+            Ok(changes) => tracing::info!(changes = changes.join(", "), "reloaded"),
+            Err(error) => {
+                self.shared.metrics.reload_failed();
+                tracing::error!("the configuration was not reloaded, the old one stays in force:\n{error}");
+            }
+        }
+        result
+    }
+
+    /// Puts a configuration into force. What changed, in words.
+    pub fn apply(&mut self, config: model::Config) -> Result<Vec<String>, ReloadError> {
+        let before = self.shared.snapshot();
+        if config.workers != before.config.workers {
+            return Err(ReloadError::NeedsRestart("workers"));
+        }
+        if config.admin != before.config.admin {
+            return Err(ReloadError::NeedsRestart("admin.address"));
+        }
+        let changes = diff::changes(&before.config, &config);
+        let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics);
+        let (snapshot, prepared) = match compiled {
+            Ok(snapshot) => {
+                let prepared = self.prepare(&snapshot.config.listeners).map_err(ReloadError::Problems)?;
+                (snapshot, prepared)
+            }
+            Err(problems) => return Err(ReloadError::Problems(problems)),
+        };
+        let hash = hash(&snapshot.config);
+        self.shared.replace(snapshot);
+        self.put_in_place(prepared);
+        self.tell(|| Command::Refresh);
+        self.shared.metrics.reload_succeeded(&hash, SystemTime::now());
+        Ok(changes)
+    }
+
+    /// Opens the listeners of the first configuration.
+    pub fn open(&mut self) -> Result<(), Vec<Problem>> {
+        let snapshot = self.shared.snapshot();
+        let prepared = self.prepare(&snapshot.config.listeners)?;
+        self.put_in_place(prepared);
+        self.shared.metrics.config_loaded(&hash(&snapshot.config), SystemTime::now());
+        Ok(())
+    }
+
+    fn prepare(&self, wanted: &[model::Listener]) -> Result<Vec<Prepared>, Vec<Problem>> {
+        let mut open = self.listeners.clone();
+        let mut problems = Vec::new();
+        let mut prepared = Vec::new();
+        for (index, model) in wanted.iter().enumerate() {
+            match self.prepare_one(index, model, &mut open) {
+                Ok(one) => prepared.push(one),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() { Ok(prepared) } else { Err(problems) }
+    }
+
+    fn prepare_one(
+        &self,
+        index: usize,
+        model: &model::Listener,
+        open: &mut Vec<Arc<Listener>>,
+    ) -> Result<Prepared, Problem> {
+        let place = |key: &str| format!("listener[{index}].{key}");
+        let tls = model.tls.as_ref().map(|tls| ServerTls::load(tls, &model.protocols)).transpose();
+        let tls = tls.map_err(|problem| Problem::Tls { place: place("tls"), problem })?;
+        let settings = Settings { model: model.clone(), tls };
+        // Each open listener serves one of the configuration's, in order: with port 0 there can be several alike.
+        if let Some(at) = open.iter().position(|listener| listener.configured == model.address) {
+            return Ok(Prepared { listener: open.remove(at), settings, sockets: Vec::new() });
+        }
+        let listen = |error| Problem::Listen { place: place("address"), address: model.address, error };
+        let sockets = listener::bind(model.address, self.workers.len()).map_err(listen)?;
+        let address = sockets.first().map_or(Ok(model.address), TcpListener::local_addr).map_err(listen)?;
+        let id = self.shared.metrics.register_listener(&address.to_string(), model.tls.is_some());
+        let current = Settings { model: model.clone(), tls: settings.tls.clone() };
+        let listener =
+            Listener { configured: model.address, address, id, settings: ArcSwap::from_pointee(current) };
+        Ok(Prepared { listener: Arc::new(listener), settings, sockets })
+    }
+
+    fn put_in_place(&mut self, prepared: Vec<Prepared>) {
+        let kept = |listener: &Arc<Listener>| prepared.iter().any(|one| Arc::ptr_eq(&one.listener, listener));
+        for gone in self.listeners.iter().filter(|listener| !kept(listener)) {
+            tracing::info!(address = %gone.address, "no longer listening");
+            self.tell(|| Command::Unlisten(gone.clone()));
+        }
+        self.listeners = prepared.iter().map(|one| one.listener.clone()).collect();
+        for one in prepared {
+            if !one.sockets.is_empty() {
+                let tls = one.settings.tls.is_some();
+                tracing::info!(address = %one.listener.address, tls, "listening");
+            }
+            one.listener.settings.store(Arc::new(one.settings));
+            for (worker, socket) in self.workers.iter().zip(one.sockets) {
+                let _ = worker.send(Command::Listen(one.listener.clone(), socket));
+            }
+        }
+    }
+}
+
+/// A short name for a configuration, to tell whether two gateways run the same.
+fn hash(config: &model::Config) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{config:?}").as_bytes());
+    digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}

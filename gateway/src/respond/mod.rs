@@ -1,0 +1,118 @@
+//! The end of every request: its response is made, sent, logged and counted here, once, however it came about.
+
+mod page;
+mod send;
+
+use std::time::Instant;
+
+use crate::access_log::Record;
+use crate::config::model::{Redirect, Respond};
+use crate::error::{Error, Kind, Side};
+use crate::http::{Body, ResponseHead, StatusCode, name};
+use crate::metrics::Finished;
+use crate::metrics::RouteId;
+use crate::policy;
+use crate::proxy::{Exchange, Response};
+use crate::route::Captures;
+use crate::route::rewrite;
+
+/// A redirect.
+pub fn redirect(x: &Exchange<'_>, redirect: &Redirect, captures: &Captures<'_>) -> Result<Response, Error> {
+    let location = rewrite::location(&redirect.to, &policy::context(x, captures));
+    let mut head = ResponseHead::new(redirect.status);
+    head.fields.set(name::LOCATION, location.as_bytes()).map_err(|_| Error::gateway(INVALID))?;
+    Ok(Response::new(head, Body::Empty))
+}
+
+/// A fixed answer.
+pub fn fixed(fixed: &Respond) -> Result<Response, Error> {
+    let mut head = ResponseHead::new(fixed.status);
+    if !fixed.body.is_empty() {
+        head.fields.set(name::CONTENT_TYPE, fixed.content_type.as_bytes()).map_err(|_| Error::gateway(INVALID))?;
+    }
+    Ok(Response::new(head, Body::full(fixed.body.clone())))
+}
+
+const INVALID: Kind = Kind::Internal("a configured value is no field value");
+
+/// The page that tells of an error.
+pub fn error(x: &mut Exchange<'_>, error: Error) -> Response {
+    let outcome = error.outcome();
+    x.facts.error = Some(error);
+    if let Some(limit) = error.limit() {
+        x.worker.metrics.limit_hit(limit);
+    }
+    let request = (!x.request.target.is_empty()).then_some(&x.request);
+    let (mut head, body) = page::page(request, outcome.status, error.explanation(), &x.facts.request_id);
+    if outcome.status == StatusCode::METHOD_NOT_ALLOWED {
+        // Static routes are the only ones that choose by method.
+        let _ = head.fields.set(name::ALLOW, b"GET, HEAD");
+    }
+    if outcome.status == StatusCode::SERVICE_UNAVAILABLE {
+        let _ = head.fields.set(name::RETRY_AFTER, b"1");
+    }
+    Response { keep: outcome.keep, ..Response::new(head, body) }
+}
+
+/// Sends the response, then tells of the exchange.
+pub async fn finish(mut x: Exchange<'_>, response: Response) {
+    let status = response.head.status;
+    let active = response.active;
+    let response = Response { active: None, ..response };
+    let sent = send::send(&mut x, response).await;
+    drop(active);
+    if x.facts.error.is_none() {
+        x.facts.error = sent.error;
+    }
+    if let (Some(error), Some(pool)) = (sent.error.filter(|e| e.side == Side::Upstream), x.facts.pool)
+        && let Some(pool) = x.view.snapshot.pools.get(pool)
+    {
+        x.worker.metrics.upstream_error(pool.id, error.label());
+    }
+    tell(&x, status, &sent);
+}
+
+fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
+    let snapshot = &x.view.snapshot;
+    let route = x.facts.route.and_then(|route| snapshot.routes.get(route));
+    let duration = Instant::now().duration_since(x.facts.began);
+    let (bytes_in, bytes_out) = (x.facts.bytes_in.get(), sent.bytes);
+    x.worker.metrics.request_finished(&Finished {
+        route: route.map_or(RouteId::NONE, |route| route.id),
+        status,
+        version: x.request.version,
+        duration,
+        bytes_in,
+        bytes_out,
+    });
+    let mut log = x.worker.access_log.borrow_mut();
+    if !log.is_on() {
+        return;
+    }
+    let known = !x.request.target.is_empty();
+    let pool = x.facts.pool.and_then(|pool| snapshot.pools.get(pool));
+    log.write(&Record {
+        time: x.facts.time,
+        client: x.facts.client,
+        method: known.then_some(&x.request.method),
+        scheme: x.facts.scheme,
+        authority: x.facts.original_authority.as_deref().unwrap_or(&x.request.authority),
+        target: x.facts.original_target.as_deref().unwrap_or(&x.request.target),
+        version: x.request.version,
+        status: sent.begun.then_some(status),
+        bytes_in,
+        bytes_out,
+        duration,
+        upstream: x.facts.endpoint.as_ref().map(|endpoint| endpoint.address.as_str()),
+        upstream_first_byte: x.facts.first_byte,
+        retries: x.facts.retries,
+        route: route.map(|route| route.model.name.as_str()),
+        pool: pool.map(|pool| pool.state.model.name.as_str()),
+        request_id: &x.facts.request_id,
+        error: x.facts.error.map(|error| error.label()),
+        tls: x.client.tls.as_ref().map(|tls| tls.version),
+        user_agent: x.request.fields.value(name::USER_AGENT),
+        referer: x.request.fields.value(name::REFERER),
+        cache: None,
+    });
+}

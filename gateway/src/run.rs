@@ -1,0 +1,285 @@
+//! A running gateway: its threads, from the start to the end.
+//!
+//! In: a configuration or its file. Out: a [`Running`] gateway that serves until it is stopped. One thread a worker; one for the
+//! control path, which alone changes what is in force.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admin;
+use crate::config::{self, Problems, model};
+use crate::metrics::Metrics;
+use crate::reload::{Force, ReloadError};
+use crate::snapshot::{Problem, Snapshot};
+use crate::tls::{self, Stamps};
+use crate::worker::{self, Command, Shared};
+
+/// A gateway at work. Dropping it stops it at once.
+pub struct Running {
+    orders: mpsc::UnboundedSender<Order>,
+    threads: Vec<JoinHandle<()>>,
+    addresses: Arc<Mutex<Vec<SocketAddr>>>,
+    admin: Option<SocketAddr>,
+    shared: Arc<Shared>,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The file.
+    #[error("{0}")]
+    Config(#[from] Problems),
+    /// What the file names.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Problems(Vec<Problem>),
+    /// The address for operators.
+    #[error("admin.address: cannot listen on {0}: {1}")]
+    Admin(SocketAddr, std::io::Error),
+    /// The system.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// What the control thread is asked for.
+pub enum Order {
+    /// Read the file again.
+    Reload(oneshot::Sender<Result<Vec<String>, ReloadError>>),
+    /// Put this into force.
+    Apply(Box<model::Config>, oneshot::Sender<Result<Vec<String>, ReloadError>>),
+    /// Write access-log lines to a new file of the same name.
+    ReopenLog,
+    /// Finish what runs, then end.
+    Stop,
+    /// End.
+    Leave,
+}
+
+/// How often files are looked at for changes.
+const WATCH: Duration = Duration::from_millis(500);
+
+/// Starts a gateway from a file, which it watches.
+pub fn start_file(path: &Path) -> Result<Running, StartError> {
+    let config = config::load(path)?;
+    launch(config, Some(path.to_owned()))
+}
+
+/// Starts a gateway without a file.
+pub fn start(config: model::Config) -> Result<Running, StartError> {
+    launch(config, None)
+}
+
+fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, StartError> {
+    let stamps = Stamps::of(watched(file.as_deref(), &config));
+    let workers = config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    let metrics = Metrics::new(workers);
+    let admin = config.admin.as_ref().map(|admin| admin::bind(admin.address)).transpose();
+    let admin = admin.map_err(|error| {
+        StartError::Admin(config.admin.as_ref().map_or(([0, 0, 0, 0], 0).into(), |admin| admin.address), error)
+    })?;
+    let admin_address = admin.as_ref().and_then(|socket| socket.local_addr().ok());
+    let snapshot = Snapshot::compile(config, None, &metrics).map_err(StartError::Problems)?;
+    let shared = Arc::new(Shared::new(snapshot, metrics));
+    let mut threads = Vec::new();
+    let mut commands = Vec::new();
+    for index in 0..workers {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let shared = shared.clone();
+        let run = move || match shared.metrics.worker(index) {
+            Some(metrics) => worker::run(shared, metrics, receiver),
+            None => tracing::error!(index, "a worker without counters cannot run"),
+        };
+        threads.push(spawn(format!("worker-{index}"), run)?);
+        commands.push(sender);
+    }
+    let mut force = Force::new(shared.clone(), commands);
+    if let Err(problems) = force.open() {
+        force.tell(|| Command::Leave);
+        return Err(StartError::Problems(problems));
+    }
+    let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
+    let (orders, receiver) = mpsc::unbounded_channel();
+    let control = Control { force, file, stamps, addresses: addresses.clone(), orders: orders.downgrade() };
+    threads.push(spawn("control".into(), move || control.run(receiver, admin))?);
+    Ok(Running { orders, threads, addresses, admin: admin_address, shared })
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Thread)
+}
+
+/// The files whose change is a reason to reload.
+fn watched(file: Option<&Path>, config: &model::Config) -> impl Iterator<Item = PathBuf> + use<> {
+    file.map(Path::to_owned).into_iter().chain(tls::files(config))
+}
+
+impl Running {
+    /// Where it listens, in the order of the configuration.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where operators connect.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Everything that is counted, as Prometheus reads it.
+    pub fn metrics(&self) -> String {
+        self.shared.metrics.render()
+    }
+
+    /// Reads the file again. What changed, in words.
+    pub fn reload(&self) -> Result<Vec<String>, ReloadError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Order::Reload(reply), answer)
+    }
+
+    /// Puts another configuration into force. What changed, in words.
+    pub fn apply(&self, config: model::Config) -> Result<Vec<String>, ReloadError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Order::Apply(Box::new(config), reply), answer)
+    }
+
+    /// Hands an order to the control thread.
+    pub fn order(&self, order: Order) {
+        // Without a control thread there is nobody left to obey.
+        let _ = self.orders.send(order);
+    }
+
+    /// Finishes what runs, for as long as `limits.drain_time` allows, and ends.
+    pub fn stop(mut self) {
+        self.order(Order::Stop);
+        self.join();
+    }
+
+    fn ask<T>(
+        &self,
+        order: Order,
+        answer: oneshot::Receiver<Result<T, ReloadError>>,
+    ) -> Result<T, ReloadError> {
+        self.order(order);
+        // Also called from threads that run tasks, where `blocking_recv` may not be.
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| answer.blocking_recv().unwrap_or(Err(ReloadError::Stopping)));
+            waiting.join().unwrap_or(Err(ReloadError::Stopping))
+        })
+    }
+
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.order(Order::Leave);
+        self.join();
+    }
+}
+
+/// The control thread.
+struct Control {
+    force: Force,
+    file: Option<PathBuf>,
+    stamps: Stamps,
+    addresses: Arc<Mutex<Vec<SocketAddr>>>,
+    orders: mpsc::WeakUnboundedSender<Order>,
+}
+
+impl Control {
+    fn run(self, orders: mpsc::UnboundedReceiver<Order>, admin: Option<std::net::TcpListener>) {
+        match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
+            Ok(runtime) => runtime.block_on(self.obey(orders, admin)),
+            Err(error) => tracing::error!(%error, "the control thread cannot start"),
+        }
+    }
+
+    async fn obey(mut self, mut orders: mpsc::UnboundedReceiver<Order>, admin: Option<std::net::TcpListener>) {
+        if let Some(socket) = admin {
+            let desk = admin::Desk::new(self.force.shared().clone(), self.orders.clone());
+            tokio::task::spawn_local(desk.serve(socket));
+        }
+        let mut watch = tokio::time::interval(WATCH);
+        watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let order = tokio::select! {
+                order = orders.recv() => order.unwrap_or(Order::Leave),
+                _ = watch.tick() => {
+                    self.look();
+                    continue;
+                }
+            };
+            match order {
+                Order::Reload(reply) => {
+                    let result = self.reload();
+                    let _ = reply.send(result);
+                }
+                Order::Apply(config, reply) => {
+                    let result = self.force.apply(*config);
+                    self.changed();
+                    let _ = reply.send(result);
+                }
+                Order::ReopenLog => {
+                    if let Some(log) = &self.force.shared().snapshot().access_log {
+                        log.reopen();
+                    }
+                }
+                Order::Stop => return self.drain().await,
+                Order::Leave => return self.force.tell(|| Command::Leave),
+            }
+        }
+    }
+
+    fn reload(&mut self) -> Result<Vec<String>, ReloadError> {
+        // Looked at first: what changes while it is read is seen again.
+        self.stamps.changed();
+        let result = self.force.reload(self.file.as_deref());
+        self.changed();
+        result
+    }
+
+    /// Files that changed since they were last looked at are read again.
+    fn look(&mut self) {
+        if !self.stamps.changed() {
+            return;
+        }
+        if self.file.is_some() {
+            // What went wrong has been logged, and is looked at again when the file changes again.
+            let _ = self.reload();
+        } else {
+            let config = self.force.shared().snapshot().config.clone();
+            if let Err(error) = self.force.apply(config) {
+                tracing::error!("certificates were not reloaded, the old ones stay in force:\n{error}");
+            }
+        }
+    }
+
+    fn changed(&mut self) {
+        let addresses = self.force.listeners().iter().map(|listener| listener.address).collect();
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+        let config = &self.force.shared().snapshot().config;
+        self.stamps.follow(watched(self.file.as_deref(), config));
+    }
+
+    async fn drain(&self) {
+        let shared = self.force.shared();
+        let time = shared.snapshot().limits.drain_time;
+        tracing::info!(connections = shared.metrics.connections_open(), "stopping when all requests are finished");
+        self.force.tell(|| Command::Drain(time));
+        let until = Instant::now() + time;
+        while shared.metrics.connections_open() > 0 && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if let Some(log) = &shared.snapshot().access_log {
+            log.flush(Duration::from_secs(1));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! One attempt to have a request answered by one endpoint.
+//!
+//! In: the request with its body, and the times it may take. Out: the response, or what failed together with the body when
+//! nothing of it was used. Interim responses go to the client as they come. A client that goes away ends the attempt.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::connect::{self, ClientEnds};
+use super::pool::{PoolState, Site, Turn};
+use crate::clock::{Deadline, Watchdog};
+use crate::config::model::UpstreamProtocol;
+use crate::error::{Error, Kind, Phase, Retry, Side};
+use crate::http::h1::client::{Connection, Event, Exchange, Park};
+use crate::http::h2;
+use crate::http::pump::WaitingFor;
+use crate::snapshot::Times;
+use crate::http::{Body, Duplex, RequestHead, Responder, ResponseHead, StatusCode};
+
+/// What an attempt needs.
+pub struct Attempt<'a> {
+    /// The pool.
+    pub pool: &'a Arc<PoolState>,
+    /// Our connections to the picked endpoint.
+    pub site: &'a Rc<Site>,
+    /// The request as the endpoint is to see it.
+    pub head: &'a RequestHead,
+    /// Where interim responses go, and who may go away.
+    pub responder: &'a mut Responder,
+    /// The timer of the exchange.
+    pub watchdog: &'a mut Watchdog,
+    /// When all of it must be over.
+    pub deadline: Option<Deadline>,
+    /// How long things may take.
+    pub times: Times,
+    /// How long the request's body may be.
+    pub body_limit: u64,
+    /// The client's connection.
+    pub client: ClientEnds,
+    /// Whether a connection that was used before may be used.
+    pub reuse: bool,
+}
+
+/// What an endpoint answered.
+pub struct Reply {
+    /// The response's head.
+    pub head: ResponseHead,
+    /// Its body.
+    pub body: Body,
+    /// The connection, when it changed its protocol.
+    pub tunnel: Option<Box<dyn Duplex>>,
+    /// Whether the connection had served another request before.
+    pub reused: bool,
+}
+
+/// What went wrong.
+pub struct Failure {
+    /// The error.
+    pub error: Error,
+    /// The request's body, when nothing of it was used.
+    pub body: Option<Body>,
+    /// Whether the connection had served another request before.
+    pub reused: bool,
+}
+
+enum Leased {
+    H1(Connection),
+    H2(h2::client::Handle),
+}
+
+impl Attempt<'_> {
+    /// Sends the request and waits for the response's head.
+    pub async fn run(mut self, body: Body) -> Result<Reply, Failure> {
+        match self.lease().await {
+            Ok(Leased::H1(connection)) => self.over_h1(connection, body).await,
+            Ok(Leased::H2(handle)) => self.over_h2(handle, body).await,
+            Err(error) => Err(Failure { error, body: Some(body), reused: false }),
+        }
+    }
+
+    async fn lease(&mut self) -> Result<Leased, Error> {
+        let client = self.client_key();
+        if self.reuse {
+            if let Some(leased) = self.existing(client) {
+                return Ok(leased);
+            }
+        }
+        let deadline = Deadline::after(self.times.queue, Phase::Queue, Side::Gateway).or(self.deadline);
+        let permit = match self.watchdog.within(deadline, self.site.wait_for_turn()).await? {
+            Turn::Reuse(connection) => return Ok(Leased::H1(connection)),
+            Turn::Connect(permit) => permit,
+        };
+        let deadline = Deadline::after(self.times.connect, Phase::Connect, Side::Upstream).or(self.deadline);
+        let (site, pool, ends, reuse) = (self.site, self.pool, self.client, self.reuse);
+        let connecting = Box::pin(async move {
+            // One connection serves many requests in HTTP/2: those that find none wait for the one that is being made.
+            let may_share = site.speaks_h2.get().unwrap_or(pool.model.protocol == UpstreamProtocol::H2);
+            let _one_at_a_time = if may_share { Some(site.connecting.lock().await) } else { None };
+            if let Some(handle) = site.share(client).filter(|_| may_share && reuse) {
+                return Ok(Leased::H2(handle));
+            }
+            let connected = connect::connect(&site.endpoint, pool, ends).await?;
+            site.speaks_h2.set(Some(connected.h2));
+            if connected.h2 {
+                let (handle, driver) = h2::client::start(connected.stream, bytes::BytesMut::new(), &pool.limits);
+                tokio::task::spawn_local(driver);
+                site.keep(handle.clone(), client, permit);
+                return Ok(Leased::H2(handle));
+            }
+            let mut connection = Connection::new(connected.stream);
+            connection.permit = permit;
+            connection.client = client;
+            Ok(Leased::H1(connection))
+        });
+        self.watchdog.within(deadline, connecting).await
+    }
+
+    fn existing(&self, client: Option<SocketAddr>) -> Option<Leased> {
+        if self.site.speaks_h2.get() == Some(true)
+            && let Some(handle) = self.site.share(client)
+        {
+            return Some(Leased::H2(handle));
+        }
+        self.site.reuse(client).map(Leased::H1)
+    }
+
+    /// A connection that told the upstream of one client serves that client only.
+    fn client_key(&self) -> Option<SocketAddr> {
+        self.pool.model.proxy_protocol.map(|_| self.client.source)
+    }
+
+    async fn over_h1(mut self, connection: Connection, body: Body) -> Result<Reply, Failure> {
+        let reused = connection.exchanges > 0;
+        let limits = self.pool.limits.clone();
+        let translated = self.head.upgrade.is_some().then(|| crate::http::upgrade::towards_h1(self.head)).flatten();
+        let head = translated.as_ref().unwrap_or(self.head);
+        let mut exchange = connection.send(head, body, self.body_limit, limits);
+        let mut times = Wait::new(self.times);
+        let deadline = self.deadline;
+        let (responder, watchdog) = (&mut *self.responder, &mut *self.watchdog);
+        let response = poll_fn(|cx| {
+            loop {
+                match exchange.poll_event(cx) {
+                    Poll::Ready(Ok(Event::Interim(head))) => responder.inform(&head),
+                    Poll::Ready(Ok(Event::Response(parsed))) => return Poll::Ready(Ok(parsed)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        times.update(exchange.uploaded(), exchange.upload_waits_for());
+                        return wait(responder, watchdog, times.deadline.or(deadline), cx);
+                    }
+                }
+            }
+        })
+        .await;
+        let parsed = match response {
+            Ok(parsed) => parsed,
+            Err(error) => return Err(Failure { error, body: exchange.recover(), reused }),
+        };
+        if parsed.head.status == StatusCode::SWITCHING_PROTOCOLS {
+            let asked = self.head.upgrade.as_deref();
+            if asked.is_none() || parsed.upgrade.as_deref() != asked {
+                let error = Error::upstream(Kind::Malformed("an upgrade that was not asked for"), Retry::Never);
+                return Err(Failure { error, body: None, reused });
+            }
+            let tunnel: Box<dyn Duplex> = Box::new(exchange.into_upgraded());
+            return Ok(Reply { head: parsed.head, body: Body::Empty, tunnel: Some(tunnel), reused });
+        }
+        let park: Rc<dyn Park> = self.site.clone();
+        let body = exchange.into_body(parsed.framing, parsed.keep, park);
+        Ok(Reply { head: parsed.head, body, tunnel: None, reused })
+    }
+
+    async fn over_h2(self, _handle: h2::client::Handle, _body: Body) -> Result<Reply, Failure> {
+        unimplemented!("HTTP/2 towards upstreams")
+    }
+}
+
+/// Which time runs while a response is waited for: that of the request's body, then that of the first byte.
+struct Wait {
+    times: Times,
+    uploaded: (u64, bool),
+    deadline: Deadline,
+}
+
+impl Wait {
+    fn new(times: Times) -> Wait {
+        let deadline = Deadline::after(times.idle_body, Phase::BodyIdle, Side::Client);
+        Wait { times, uploaded: (0, false), deadline }
+    }
+
+    fn update(&mut self, uploaded: (u64, bool), waits_for: WaitingFor) {
+        let side = if waits_for == WaitingFor::Source { Side::Client } else { Side::Upstream };
+        if uploaded == self.uploaded && (uploaded.1 || side == self.deadline.side) {
+            return;
+        }
+        self.uploaded = uploaded;
+        self.deadline = match uploaded {
+            (_, true) => Deadline::after(self.times.first_byte, Phase::FirstByte, Side::Upstream),
+            (_, false) => Deadline::after(self.times.idle_body, Phase::BodyIdle, side),
+        };
+    }
+}
+
+/// Nothing to do but wait: interim responses go out, a client that left or a time that passed ends it.
+fn wait<T>(
+    responder: &mut Responder,
+    watchdog: &mut Watchdog,
+    deadline: Deadline,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, Error>> {
+    if let Poll::Ready(error) = responder.poll_gone(cx) {
+        return Poll::Ready(Err(error));
+    }
+    watchdog.poll_passed(deadline.at, cx).map(|()| Err(deadline.error()))
+}

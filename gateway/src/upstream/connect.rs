@@ -1,0 +1,58 @@
+//! A new connection to an endpoint: name, TCP, PROXY header, TLS.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::endpoint::Endpoint;
+use super::pool::PoolState;
+use crate::config::model::UpstreamProtocol;
+use crate::error::{Error, Kind, Retry};
+use crate::http::Stream;
+use crate::listener::proxy_protocol;
+
+/// A connection that stands.
+pub struct Connected {
+    /// The transport.
+    pub stream: Stream,
+    /// HTTP/2 is spoken on it.
+    pub h2: bool,
+}
+
+/// The two ends of the client's connection, as a PROXY header tells them.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientEnds {
+    /// Where the client is.
+    pub source: SocketAddr,
+    /// Where it connected to.
+    pub destination: SocketAddr,
+}
+
+/// Connects. The caller bounds the time.
+pub async fn connect(endpoint: &Endpoint, pool: &PoolState, client: ClientEnds) -> Result<Connected, Error> {
+    let failed = |error: io::Error| {
+        tracing::debug!(endpoint = endpoint.address, %error, "connecting failed");
+        Error::upstream(Kind::Connect, Retry::Safe)
+    };
+    let mut tcp = match endpoint.socket {
+        Some(address) => TcpStream::connect(address).await,
+        // Looked up on the blocking pool, each time: the system's resolver knows how long an answer holds.
+        None => TcpStream::connect(&*endpoint.address).await,
+    }
+    .map_err(failed)?;
+    tcp.set_nodelay(true).map_err(failed)?;
+    if let Some(version) = pool.model.proxy_protocol {
+        let header = proxy_protocol::encode(version, client.source, client.destination);
+        tcp.write_all(&header).await.map_err(failed)?;
+    }
+    let Some(tls) = &pool.tls else {
+        return Ok(Connected { stream: Stream::Tcp(tcp), h2: pool.model.protocol == UpstreamProtocol::H2 });
+    };
+    let (stream, h2) = tls.connect(tcp, endpoint.host()).await.map_err(|error| {
+        tracing::debug!(endpoint = endpoint.address, %error, "TLS with the endpoint failed");
+        Error::upstream(Kind::Tls, Retry::Safe)
+    })?;
+    Ok(Connected { stream: Stream::TlsClient(stream), h2 })
+}

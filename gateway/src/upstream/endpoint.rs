@@ -1,0 +1,70 @@
+//! An endpoint as all workers see it: where it is, and how busy.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::Semaphore;
+
+use crate::config::model;
+
+/// A member of a pool; lives on over reloads while its address does.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Host and port, as configured.
+    pub address: String,
+    /// When the address needs no look-up.
+    pub socket: Option<SocketAddr>,
+    /// Requests that it works on, from all workers.
+    active: AtomicU32,
+    /// The right to connect, when connections are limited.
+    pub connections: Option<Arc<Semaphore>>,
+    /// Requests that wait for that right, in all workers.
+    pub waiting: AtomicU32,
+}
+
+/// Counts one request on an endpoint until it is dropped.
+#[derive(Debug)]
+pub struct Active(Arc<Endpoint>);
+
+impl Endpoint {
+    /// From its configuration and that of its pool.
+    pub fn new(endpoint: &model::Endpoint, max_connections: Option<u32>) -> Endpoint {
+        Endpoint {
+            socket: endpoint.address.parse().ok(),
+            address: endpoint.address.clone(),
+            active: AtomicU32::new(0),
+            connections: max_connections.map(|most| Arc::new(Semaphore::new(most as usize))),
+            waiting: AtomicU32::new(0),
+        }
+    }
+
+    /// The host of the address, without brackets.
+    pub fn host(&self) -> &str {
+        crate::http::head::host_of(&self.address).trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Requests that it works on, from all workers.
+    pub fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub fn begin(self: &Arc<Endpoint>) -> Active {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        Active(self.clone())
+    }
+}
+
+impl Active {
+    /// The endpoint that works on it.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.0
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,13 @@
+//! From a picked endpoint to its response: connections, their reuse, and one attempt at a time.
+//!
+//! In: a request head, a body, an endpoint. Out: the response with its body, or what failed and whether the request may go
+//! elsewhere. Each worker has its own connections; only the endpoints' counts and limits are shared.
+
+mod attempt;
+mod connect;
+mod endpoint;
+mod pool;
+
+pub use attempt::{Attempt, Failure, Reply};
+pub use endpoint::{Active, Endpoint};
+pub use pool::{Pool, PoolState};

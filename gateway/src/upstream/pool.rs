@@ -1,0 +1,286 @@
+//! A pool as one worker sees it: its balancer, and its own connections to each endpoint.
+//!
+//! Invariant: what lies idle here is complete and silent (the last one used goes first, so that the others can age and be
+//! closed). Where connections are limited, whoever waits gets one that is given back, before it is kept.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+
+use super::endpoint::Endpoint;
+use crate::balance::{Balancer, Candidate};
+use crate::config::model;
+use crate::error::{Error, Kind};
+use crate::http::h1::client::{Connection, Park};
+use crate::http::h2;
+use crate::limits::Limits;
+use crate::tls::UpstreamTls;
+
+/// A pool as all workers see it.
+pub struct PoolState {
+    /// Its configuration.
+    pub model: model::Pool,
+    /// Its members, in the order of the configuration.
+    pub candidates: Vec<Candidate>,
+    /// How TLS is spoken to them.
+    pub tls: Option<UpstreamTls>,
+    /// The gateway's bounds.
+    pub limits: Arc<Limits>,
+    /// Told when a request waits for a connection that some worker may have lying idle.
+    pub wanted: Notify,
+}
+
+/// A pool as one worker sees it.
+pub struct Pool {
+    /// What all workers share of it.
+    pub state: Arc<PoolState>,
+    balancer: RefCell<Balancer>,
+    sites: Vec<Rc<Site>>,
+}
+
+/// One worker's connections to one endpoint.
+pub struct Site {
+    /// The endpoint.
+    pub endpoint: Arc<Endpoint>,
+    pool: Arc<PoolState>,
+    idle: RefCell<Vec<Idle>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Connection>>>,
+    multiplexed: RefCell<Vec<Multiplexed>>,
+    /// Held while a connection that many requests may share is being made.
+    pub connecting: tokio::sync::Mutex<()>,
+    /// What ALPN chose last, where that decides.
+    pub speaks_h2: Cell<Option<bool>>,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+struct Multiplexed {
+    handle: h2::client::Handle,
+    client: Option<SocketAddr>,
+    idle_since: Cell<Option<Instant>>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl PoolState {
+    /// From its configuration. Endpoints that were there before, with the same limit, go on with their counts.
+    pub fn new(
+        model: model::Pool,
+        tls: Option<UpstreamTls>,
+        limits: Arc<Limits>,
+        before: Option<&PoolState>,
+    ) -> PoolState {
+        let known = |address: &str| {
+            let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
+            before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
+        };
+        let candidate = |endpoint: &model::Endpoint| Candidate {
+            endpoint: known(&endpoint.address).map_or_else(
+                || Arc::new(Endpoint::new(endpoint, model.max_connections)),
+                |candidate| candidate.endpoint.clone(),
+            ),
+            weight: endpoint.weight,
+        };
+        let candidates = model.endpoints.iter().map(candidate).collect();
+        PoolState { model, candidates, tls, limits, wanted: Notify::new() }
+    }
+
+    /// Whether connections of the other are what this one would make.
+    fn connects_like(&self, other: &PoolState) -> bool {
+        let (ours, theirs) = (&self.model, &other.model);
+        ours.tls == theirs.tls && ours.protocol == theirs.protocol && ours.proxy_protocol == theirs.proxy_protocol
+    }
+}
+
+impl Pool {
+    /// With the connections of the pool that it takes the place of, where they still fit.
+    pub fn new(state: Arc<PoolState>, before: Option<&Pool>) -> Rc<Pool> {
+        let balancer = RefCell::new(Balancer::new(state.model.balance, &state.candidates));
+        let before = before.filter(|before| state.connects_like(&before.state));
+        let site = |candidate: &Candidate| {
+            let site = Site::new(candidate.endpoint.clone(), state.clone());
+            let old = before.and_then(|b| b.sites.iter().find(|old| Arc::ptr_eq(&old.endpoint, &candidate.endpoint)));
+            if let Some(old) = old {
+                site.take_over(old);
+            }
+            Rc::new(site)
+        };
+        let sites = state.candidates.iter().map(site).collect();
+        let pool = Rc::new(Pool { state, balancer, sites });
+        if pool.state.model.max_connections.is_some() {
+            tokio::task::spawn_local(trim_when_wanted(Rc::downgrade(&pool)));
+        }
+        pool
+    }
+
+    /// The next endpoint, none of those tried unless all were.
+    pub fn pick(&self, tried: &[usize]) -> Option<(usize, Rc<Site>)> {
+        let index = self.balancer.borrow_mut().pick(&self.state.candidates, tried)?;
+        Some((index, self.sites.get(index)?.clone()))
+    }
+
+    /// Closes what was idle for too long or was closed by the other side.
+    pub fn sweep(&self, now: Instant) {
+        for site in &self.sites {
+            site.sweep(now);
+        }
+    }
+
+    /// Closes what is idle to endpoints where others wait for a connection.
+    fn trim(&self) {
+        for site in self.sites.iter().filter(|site| site.endpoint.waiting.load(Ordering::Relaxed) > 0) {
+            site.idle.borrow_mut().clear();
+        }
+    }
+}
+
+/// Gives up idle connections whenever another worker wants one, as long as the pool is in use.
+async fn trim_when_wanted(pool: Weak<Pool>) {
+    while let Some(state) = pool.upgrade().map(|pool| pool.state.clone()) {
+        // Looked at again now and then, so that a pool that is gone does not leave this task behind.
+        let _ = tokio::time::timeout(Duration::from_secs(60), state.wanted.notified()).await;
+        if let Some(pool) = pool.upgrade() {
+            pool.trim();
+        }
+    }
+}
+
+impl Site {
+    fn new(endpoint: Arc<Endpoint>, pool: Arc<PoolState>) -> Site {
+        Site {
+            endpoint,
+            pool,
+            idle: RefCell::default(),
+            waiting: RefCell::default(),
+            multiplexed: RefCell::default(),
+            connecting: tokio::sync::Mutex::new(()),
+            speaks_h2: Cell::new(None),
+        }
+    }
+
+    fn take_over(&self, old: &Site) {
+        self.idle.swap(&old.idle);
+        self.multiplexed.swap(&old.multiplexed);
+        self.speaks_h2.set(old.speaks_h2.get());
+    }
+
+    /// A connection that waits for a request of this client.
+    pub fn reuse(&self, client: Option<SocketAddr>) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        loop {
+            let at = idle.iter().rposition(|idle| idle.connection.client == client)?;
+            let mut connection = idle.remove(at).connection;
+            if connection.is_alive() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// A connection that takes one more request beside others.
+    pub fn share(&self, client: Option<SocketAddr>) -> Option<h2::client::Handle> {
+        let mut multiplexed = self.multiplexed.borrow_mut();
+        multiplexed.retain(|one| one.handle.is_usable());
+        let usable = |one: &&Multiplexed| one.client == client && one.handle.can_open();
+        multiplexed.iter().find(usable).map(|one| one.handle.clone())
+    }
+
+    /// Keeps a connection that requests may share.
+    pub fn keep(&self, handle: h2::client::Handle, client: Option<SocketAddr>, permit: Option<OwnedSemaphorePermit>) {
+        let one = Multiplexed { handle, client, idle_since: Cell::new(None), _permit: permit };
+        self.multiplexed.borrow_mut().push(one);
+    }
+
+    /// The right to make a connection, or one that became free meanwhile.
+    pub async fn wait_for_turn(&self) -> Result<Turn, Error> {
+        let Some(limit) = &self.endpoint.connections else { return Ok(Turn::Connect(None)) };
+        if let Ok(permit) = limit.clone().try_acquire_owned() {
+            return Ok(Turn::Connect(Some(permit)));
+        }
+        let _waiting = Waiting::begin(&self.endpoint, self.pool.model.max_waiting)?;
+        self.pool.wanted.notify_waiters();
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.borrow_mut().push_back(sender);
+        tokio::select! {
+            biased;
+            Ok(connection) = receiver => Ok(Turn::Reuse(connection)),
+            Ok(permit) = limit.clone().acquire_owned() => Ok(Turn::Connect(Some(permit))),
+            else => Err(Error::gateway(Kind::Overloaded)),
+        }
+    }
+
+    fn sweep(&self, now: Instant) {
+        let idle_time = self.pool.limits.upstream_idle_time;
+        self.idle.borrow_mut().retain_mut(|idle| {
+            now.duration_since(idle.since) < idle_time && idle.connection.is_alive()
+        });
+        self.multiplexed.borrow_mut().retain(|one| one.handle.is_usable() && !one.is_stale(now, idle_time));
+        self.waiting.borrow_mut().retain(|sender| !sender.is_closed());
+    }
+}
+
+impl Multiplexed {
+    fn is_stale(&self, now: Instant, idle_time: Duration) -> bool {
+        if self.handle.open_streams() > 0 {
+            self.idle_since.set(None);
+            return false;
+        }
+        let since = self.idle_since.get().unwrap_or(now);
+        self.idle_since.set(Some(since));
+        now.duration_since(since) >= idle_time
+    }
+}
+
+/// What a request that waited for a connection got.
+pub enum Turn {
+    /// It may make one.
+    Connect(Option<OwnedSemaphorePermit>),
+    /// It has one.
+    Reuse(Connection),
+}
+
+/// Counts a request that waits, until it is dropped.
+struct Waiting<'a>(&'a Endpoint);
+
+impl Waiting<'_> {
+    fn begin(endpoint: &Endpoint, most: u32) -> Result<Waiting<'_>, Error> {
+        let waiting = Waiting(endpoint);
+        if endpoint.waiting.fetch_add(1, Ordering::Relaxed) >= most {
+            return Err(Error::gateway(Kind::Overloaded));
+        }
+        Ok(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Park for Site {
+    fn park(&self, connection: Connection) {
+        let mut connection = connection;
+        while let Some(sender) = self.waiting.borrow_mut().pop_front() {
+            match sender.send(connection) {
+                Ok(()) => return,
+                Err(back) => connection = back,
+            }
+        }
+        // Somebody in another worker waits for the right to connect: closing this one gives it to them.
+        if self.endpoint.waiting.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.pool.limits.upstream_idle_connections as usize {
+            idle.push(Idle { connection, since: Instant::now() });
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! A worker: one thread, one runtime, one share of the connections.
+//!
+//! In: commands of the control path. Out: served connections. Invariant: what belongs to a worker is touched by its thread only;
+//! of the shared state it reads one number for each request, to learn whether there is a new snapshot.
+
+mod admission;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use slab::Slab;
+use tokio::sync::{Notify, mpsc};
+
+pub use admission::{Admission, Admitted};
+
+use crate::access_log;
+use crate::http::Control;
+use crate::listener::{self, Listener};
+use crate::metrics::{self, Metrics};
+use crate::snapshot::Snapshot;
+use crate::upstream::Pool;
+
+/// What all threads share.
+pub struct Shared {
+    snapshot: ArcSwap<Snapshot>,
+    number: AtomicU64,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// Who may connect.
+    pub admission: Admission,
+}
+
+/// One worker.
+pub struct Worker {
+    /// What all threads share.
+    pub shared: Arc<Shared>,
+    /// Its counters.
+    pub metrics: Rc<metrics::Worker>,
+    /// Its end of the access log.
+    pub access_log: RefCell<access_log::Writer>,
+    view: RefCell<Rc<View>>,
+    connections: RefCell<Slab<Rc<Control>>>,
+    draining: Cell<bool>,
+    last_gone: Notify,
+}
+
+/// A snapshot with what this worker has made for it.
+pub struct View {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// Our side of its pools, in the same order.
+    pub pools: Vec<Rc<Pool>>,
+}
+
+/// What the control path tells a worker.
+pub enum Command {
+    /// Take connections from this socket.
+    Listen(Arc<Listener>, std::net::TcpListener),
+    /// Take none from this listener any more.
+    Unlisten(Arc<Listener>),
+    /// There is a new snapshot.
+    Refresh,
+    /// End politely, then leave.
+    Drain(Duration),
+    /// Leave now.
+    Leave,
+}
+
+/// A connection in the worker's list, until it is dropped.
+pub struct Registered {
+    worker: Rc<Worker>,
+    key: usize,
+    /// How the worker reaches it.
+    pub control: Rc<Control>,
+}
+
+/// How often idle upstream connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often access-log lines are handed on at the least.
+const LOG_TICK: Duration = Duration::from_millis(100);
+
+impl Shared {
+    /// With a first snapshot.
+    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Shared {
+        let admission = Admission::default();
+        Shared { number: AtomicU64::new(snapshot.number), snapshot: ArcSwap::from_pointee(snapshot), metrics, admission }
+    }
+
+    /// The current snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts a new snapshot in its place. Requests in flight keep theirs.
+    pub fn replace(&self, snapshot: Snapshot) {
+        let number = snapshot.number;
+        self.snapshot.store(Arc::new(snapshot));
+        self.number.store(number, Ordering::Release);
+    }
+}
+
+impl View {
+    fn new(snapshot: Arc<Snapshot>, before: Option<&View>) -> View {
+        let pools = snapshot.pools.iter().map(|pool| {
+            let same = before.and_then(|view| view.pools.iter().find(|p| p.state.model.name == pool.state.model.name));
+            Pool::new(pool.state.clone(), same.map(|pool| &**pool))
+        });
+        View { pools: pools.collect(), snapshot }
+    }
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, metrics: metrics::Worker) -> Worker {
+        let snapshot = shared.snapshot();
+        let metrics = Rc::new(metrics);
+        let writer = access_log::Writer::new(snapshot.access_log.clone(), metrics.clone());
+        Worker {
+            view: RefCell::new(Rc::new(View::new(snapshot, None))),
+            access_log: RefCell::new(writer),
+            connections: RefCell::default(),
+            draining: Cell::new(false),
+            last_gone: Notify::new(),
+            metrics,
+            shared,
+        }
+    }
+
+    /// The current snapshot as this worker sees it: one atomic load, unless there is a new one.
+    pub fn view(&self) -> Rc<View> {
+        let view = self.view.borrow();
+        if view.snapshot.number == self.shared.number.load(Ordering::Acquire) {
+            return view.clone();
+        }
+        drop(view);
+        self.refresh()
+    }
+
+    fn refresh(&self) -> Rc<View> {
+        let before = self.view.borrow().clone();
+        let view = Rc::new(View::new(self.shared.snapshot(), Some(&before)));
+        self.access_log.borrow_mut().use_sink(view.snapshot.access_log.as_ref());
+        *self.view.borrow_mut() = view.clone();
+        view
+    }
+
+    /// Puts a connection on the list of those that are told to drain.
+    pub fn register(self: &Rc<Worker>) -> Registered {
+        let control = Rc::new(Control::default());
+        if self.draining.get() {
+            control.drain();
+        }
+        let key = self.connections.borrow_mut().insert(control.clone());
+        Registered { worker: self.clone(), key, control }
+    }
+
+    fn drain(&self) {
+        self.draining.set(true);
+        for (_, control) in &*self.connections.borrow() {
+            control.drain();
+        }
+    }
+
+    async fn tick(&self) {
+        let mut swept = Instant::now();
+        let mut timer = tokio::time::interval(LOG_TICK);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            self.access_log.borrow_mut().flush();
+            let now = Instant::now();
+            if now.duration_since(swept) >= SWEEP {
+                swept = now;
+                let view = self.view();
+                view.pools.iter().for_each(|pool| pool.sweep(now));
+            }
+        }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        let mut connections = self.worker.connections.borrow_mut();
+        connections.remove(self.key);
+        if connections.is_empty() {
+            self.worker.last_gone.notify_waiters();
+        }
+    }
+}
+
+/// Runs a worker on the current thread until it is told to leave.
+pub fn run(shared: Arc<Shared>, metrics: metrics::Worker, commands: mpsc::UnboundedReceiver<Command>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
+    match runtime {
+        Ok(runtime) => runtime.block_on(work(shared, metrics, commands)),
+        Err(error) => tracing::error!(%error, "a worker cannot start"),
+    }
+}
+
+async fn work(shared: Arc<Shared>, metrics: metrics::Worker, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let worker = Rc::new(Worker::new(shared, metrics));
+    let ticking = worker.clone();
+    tokio::task::spawn_local(async move { ticking.tick().await });
+    let mut doors = listener::Doors::new(worker.clone());
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Listen(listener, socket) => doors.open(listener, socket),
+            Command::Unlisten(listener) => doors.close(&listener).await,
+            Command::Refresh => drop(worker.view()),
+            Command::Drain(time) => {
+                doors.close_all().await;
+                worker.drain();
+                let all_gone = async {
+                    while !worker.connections.borrow().is_empty() {
+                        worker.last_gone.notified().await;
+                    }
+                };
+                tokio::select! {
+                    () = all_gone => {}
+                    () = tokio::time::sleep(time) => {}
+                    _ = commands.recv() => {}
+                }
+                break;
+            }
+            Command::Leave => break,
+        }
+    }
+    worker.access_log.borrow_mut().flush();
+}
