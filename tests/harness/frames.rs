@@ -168,6 +168,16 @@ impl Frames {
         }
     }
 
+    /// The next status of this stream, interim or not.
+    pub(crate) async fn next_status(&mut self, stream: u32) -> u16 {
+        loop {
+            let frame = self.next_of(kind::HEADERS).await;
+            if frame.stream == stream {
+                return status_of(&frame.payload);
+            }
+        }
+    }
+
     /// What becomes of a request. Frames of other streams are kept.
     pub(crate) async fn outcome(&mut self, stream: u32) -> Outcome {
         let mut kept = VecDeque::new();
