@@ -119,7 +119,7 @@ pub fn with_date<T>(use_it: impl FnOnce(&[u8]) -> T) -> T {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = false)]
+    #[tokio::test]
     async fn a_deadline_moved_forward_passes_late_and_moved_back_passes_early() {
         let mut watchdog = Watchdog::default();
         let far = Instant::now() + Duration::from_secs(3600);

@@ -194,6 +194,19 @@ impl Error {
         }
     }
 
+    /// The bound of [`crate::limits`] that was hit, when it was one.
+    pub fn limit(&self) -> Option<&'static str> {
+        match self.kind {
+            _ if self.side == Side::Upstream => None,
+            Kind::UriTooLong => Some("uri_size"),
+            Kind::HeadTooLarge => Some("header_size"),
+            Kind::BodyTooLarge => Some("body_size"),
+            Kind::Timeout(Phase::Head) => Some("header_time"),
+            Kind::Timeout(Phase::BodyIdle) => Some("body_idle_time"),
+            _ => None,
+        }
+    }
+
     /// What went wrong in words that a client may read: no addresses, no chains.
     pub fn explanation(&self) -> &'static str {
         match self.kind {

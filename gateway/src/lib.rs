@@ -3,22 +3,47 @@
 //! The modules stand in the order in which a request passes them, then what steers them, then what all share.
 
 // The data path.
+pub mod worker;
+
+pub mod listener;
+
 pub mod tls;
 
 pub mod http;
-pub mod listener;
+
+pub mod proxy;
+
 pub mod route;
 
+pub mod policy;
+
 pub mod files;
+
+pub mod balance;
+
+pub mod upstream;
 
 pub mod respond;
 
 // The control path.
+pub mod cli;
+
+pub mod run;
+
 pub mod config;
+
+pub mod snapshot;
+
+pub mod reload;
+
+pub mod admin;
 
 // Shared.
 pub mod access_log;
+pub mod clock;
 pub mod error;
 pub mod escape;
 pub mod limits;
 pub mod metrics;
+
+pub use run::{Running, StartError, start, start_file};

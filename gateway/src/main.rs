@@ -1,3 +1,5 @@
 //! The `gatewright` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    gatewright::cli::main()
+}

@@ -11,9 +11,9 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::config::{self, Problems, diff, model};
+use crate::config::{self, Problem, Problems, diff, model};
 use crate::listener::{self, Listener, Settings};
-use crate::snapshot::{Problem, Snapshot};
+use crate::snapshot::{self, Snapshot};
 use crate::tls::ServerTls;
 use crate::worker::{Command, Shared};
 
@@ -30,9 +30,6 @@ pub enum ReloadError {
     /// The file.
     #[error("{0}")]
     Config(#[from] Problems),
-    /// What the file names.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Problems(Vec<Problem>),
     /// Something that only a restart can change.
     #[error("{0} cannot change without a restart")]
     NeedsRestart(&'static str),
@@ -76,14 +73,14 @@ impl Force {
     }
 
     /// Reads the file again and puts it into force. What changed, in words.
-    pub fn reload(&mut self, file: Option<&Path>) -> Result<Vec<String>, ReloadError> {
+    pub fn reload(&mut self, file: Option<&Path>) -> Result<String, ReloadError> {
         let result = file.ok_or(ReloadError::NoFile).and_then(|file| {
             let config = config::load(file)?;
-            self.apply(config)
+            self.apply(config, Some(file))
         });
         match &result {
             Ok(changes) if changes.is_empty() => tracing::info!("reloaded; nothing changed in the configuration"),
-            Ok(changes) => tracing::info!(changes = changes.join(", "), "reloaded"),
+            Ok(changes) => tracing::info!(changes, "reloaded"),
             Err(error) => {
                 self.shared.metrics.reload_failed();
                 tracing::error!("the configuration was not reloaded, the old one stays in force:\n{error}");
@@ -93,7 +90,7 @@ impl Force {
     }
 
     /// Puts a configuration into force. What changed, in words.
-    pub fn apply(&mut self, config: model::Config) -> Result<Vec<String>, ReloadError> {
+    pub fn apply(&mut self, config: model::Config, file: Option<&Path>) -> Result<String, ReloadError> {
         let before = self.shared.snapshot();
         if config.workers != before.config.workers {
             return Err(ReloadError::NeedsRestart("workers"));
@@ -101,15 +98,10 @@ impl Force {
         if config.admin != before.config.admin {
             return Err(ReloadError::NeedsRestart("admin.address"));
         }
-        let changes = diff::changes(&before.config, &config);
+        let changes = diff::diff(&before.config, &config);
         let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics);
-        let (snapshot, prepared) = match compiled {
-            Ok(snapshot) => {
-                let prepared = self.prepare(&snapshot.config.listeners).map_err(ReloadError::Problems)?;
-                (snapshot, prepared)
-            }
-            Err(problems) => return Err(ReloadError::Problems(problems)),
-        };
+        let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
+        let prepared = self.prepare(&snapshot.config).map_err(|problems| in_file(file, problems))?;
         let hash = hash(&snapshot.config);
         self.shared.replace(snapshot);
         self.put_in_place(prepared);
@@ -121,18 +113,18 @@ impl Force {
     /// Opens the listeners of the first configuration.
     pub fn open(&mut self) -> Result<(), Vec<Problem>> {
         let snapshot = self.shared.snapshot();
-        let prepared = self.prepare(&snapshot.config.listeners)?;
+        let prepared = self.prepare(&snapshot.config)?;
         self.put_in_place(prepared);
         self.shared.metrics.config_loaded(&hash(&snapshot.config), SystemTime::now());
         Ok(())
     }
 
-    fn prepare(&self, wanted: &[model::Listener]) -> Result<Vec<Prepared>, Vec<Problem>> {
+    fn prepare(&self, config: &model::Config) -> Result<Vec<Prepared>, Vec<Problem>> {
         let mut open = self.listeners.clone();
         let mut problems = Vec::new();
         let mut prepared = Vec::new();
-        for (index, model) in wanted.iter().enumerate() {
-            match self.prepare_one(index, model, &mut open) {
+        for (index, model) in config.listeners.iter().enumerate() {
+            match self.prepare_one(config, index, model, &mut open) {
                 Ok(one) => prepared.push(one),
                 Err(problem) => problems.push(problem),
             }
@@ -142,25 +134,29 @@ impl Force {
 
     fn prepare_one(
         &self,
+        config: &model::Config,
         index: usize,
         model: &model::Listener,
         open: &mut Vec<Arc<Listener>>,
     ) -> Result<Prepared, Problem> {
-        let place = |key: &str| format!("listener[{index}].{key}");
         let tls = model.tls.as_ref().map(|tls| ServerTls::load(tls, &model.protocols)).transpose();
-        let tls = tls.map_err(|problem| Problem::Tls { place: place("tls"), problem })?;
+        let tls = tls.map_err(|problem| {
+            snapshot::problem_with(config, problem.path(), &format!("listener[{index}].tls"), problem.to_string())
+        })?;
         let settings = Settings { model: model.clone(), tls };
         // Each open listener serves one of the configuration's, in order: with port 0 there can be several alike.
         if let Some(at) = open.iter().position(|listener| listener.configured == model.address) {
             return Ok(Prepared { listener: open.remove(at), settings, sockets: Vec::new() });
         }
-        let listen = |error| Problem::Listen { place: place("address"), address: model.address, error };
+        let listen = |error: std::io::Error| {
+            let message = format!("cannot listen on {}: {error}", model.address);
+            snapshot::problem_with(config, None, &format!("listener[{index}].address"), message)
+        };
         let sockets = listener::bind(model.address, self.workers.len()).map_err(listen)?;
         let address = sockets.first().map_or(Ok(model.address), TcpListener::local_addr).map_err(listen)?;
         let id = self.shared.metrics.register_listener(&address.to_string(), model.tls.is_some());
         let current = Settings { model: model.clone(), tls: settings.tls.clone() };
-        let listener =
-            Listener { configured: model.address, address, id, settings: ArcSwap::from_pointee(current) };
+        let listener = Listener { configured: model.address, address, id, settings: ArcSwap::from_pointee(current) };
         Ok(Prepared { listener: Arc::new(listener), settings, sockets })
     }
 
@@ -182,6 +178,11 @@ impl Force {
             }
         }
     }
+}
+
+/// Problems with the name of the file that they are in.
+pub fn in_file(file: Option<&Path>, problems: Vec<Problem>) -> Problems {
+    Problems { file: file.unwrap_or(Path::new("configuration")).to_owned(), problems, omitted: 0 }
 }
 
 /// A short name for a configuration, to tell whether two gateways run the same.

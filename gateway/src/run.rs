@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin;
 use crate::config::{self, Problems, model};
 use crate::metrics::Metrics;
-use crate::reload::{Force, ReloadError};
-use crate::snapshot::{Problem, Snapshot};
+use crate::reload::{Force, ReloadError, in_file};
+use crate::snapshot::Snapshot;
 use crate::tls::{self, Stamps};
 use crate::worker::{self, Command, Shared};
 
@@ -34,9 +34,6 @@ pub enum StartError {
     /// The file.
     #[error("{0}")]
     Config(#[from] Problems),
-    /// What the file names.
-    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-    Problems(Vec<Problem>),
     /// The address for operators.
     #[error("admin.address: cannot listen on {0}: {1}")]
     Admin(SocketAddr, std::io::Error),
@@ -48,9 +45,9 @@ pub enum StartError {
 /// What the control thread is asked for.
 pub enum Order {
     /// Read the file again.
-    Reload(oneshot::Sender<Result<Vec<String>, ReloadError>>),
+    Reload(oneshot::Sender<Result<String, ReloadError>>),
     /// Put this into force.
-    Apply(Box<model::Config>, oneshot::Sender<Result<Vec<String>, ReloadError>>),
+    Apply(Box<model::Config>, oneshot::Sender<Result<String, ReloadError>>),
     /// Write access-log lines to a new file of the same name.
     ReopenLog,
     /// Finish what runs, then end.
@@ -82,7 +79,8 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
         StartError::Admin(config.admin.as_ref().map_or(([0, 0, 0, 0], 0).into(), |admin| admin.address), error)
     })?;
     let admin_address = admin.as_ref().and_then(|socket| socket.local_addr().ok());
-    let snapshot = Snapshot::compile(config, None, &metrics).map_err(StartError::Problems)?;
+    let snapshot = Snapshot::compile(config, None, &metrics);
+    let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     let shared = Arc::new(Shared::new(snapshot, metrics));
     let mut threads = Vec::new();
     let mut commands = Vec::new();
@@ -99,7 +97,7 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let mut force = Force::new(shared.clone(), commands);
     if let Err(problems) = force.open() {
         force.tell(|| Command::Leave);
-        return Err(StartError::Problems(problems));
+        return Err(in_file(file.as_deref(), problems).into());
     }
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
     let (orders, receiver) = mpsc::unbounded_channel();
@@ -134,13 +132,13 @@ impl Running {
     }
 
     /// Reads the file again. What changed, in words.
-    pub fn reload(&self) -> Result<Vec<String>, ReloadError> {
+    pub fn reload(&self) -> Result<String, ReloadError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Order::Reload(reply), answer)
     }
 
     /// Puts another configuration into force. What changed, in words.
-    pub fn apply(&self, config: model::Config) -> Result<Vec<String>, ReloadError> {
+    pub fn apply(&self, config: model::Config) -> Result<String, ReloadError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Order::Apply(Box::new(config), reply), answer)
     }
@@ -157,11 +155,7 @@ impl Running {
         self.join();
     }
 
-    fn ask<T>(
-        &self,
-        order: Order,
-        answer: oneshot::Receiver<Result<T, ReloadError>>,
-    ) -> Result<T, ReloadError> {
+    fn ask<T: Send>(&self, order: Order, answer: oneshot::Receiver<Result<T, ReloadError>>) -> Result<T, ReloadError> {
         self.order(order);
         // Also called from threads that run tasks, where `blocking_recv` may not be.
         std::thread::scope(|scope| {
@@ -223,7 +217,7 @@ impl Control {
                     let _ = reply.send(result);
                 }
                 Order::Apply(config, reply) => {
-                    let result = self.force.apply(*config);
+                    let result = self.force.apply(*config, None);
                     self.changed();
                     let _ = reply.send(result);
                 }
@@ -238,7 +232,7 @@ impl Control {
         }
     }
 
-    fn reload(&mut self) -> Result<Vec<String>, ReloadError> {
+    fn reload(&mut self) -> Result<String, ReloadError> {
         // Looked at first: what changes while it is read is seen again.
         self.stamps.changed();
         let result = self.force.reload(self.file.as_deref());
@@ -256,7 +250,7 @@ impl Control {
             let _ = self.reload();
         } else {
             let config = self.force.shared().snapshot().config.clone();
-            if let Err(error) = self.force.apply(config) {
+            if let Err(error) = self.force.apply(config, None) {
                 tracing::error!("certificates were not reloaded, the old ones stay in force:\n{error}");
             }
         }

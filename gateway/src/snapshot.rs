@@ -3,18 +3,18 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::access_log::Sink;
-use crate::config::model::{Action, Config, Pool, Route, Timeouts};
+use crate::config::Problem;
+use crate::config::model::{Action, Config, Place, Pool, Route};
 use crate::files::Folder;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, PoolId, RouteId};
 use crate::route::RouteTable;
-use crate::tls::{TlsProblem, UpstreamTls};
-use crate::upstream::PoolState;
+use crate::tls::UpstreamTls;
+use crate::upstream::{PoolState, Times};
 
 /// A configuration, ready to serve requests.
 pub struct Snapshot {
@@ -43,7 +43,7 @@ pub struct CompiledRoute {
     /// The times of a request on it.
     pub times: Times,
     /// The folder of a static route.
-    pub folder: Option<Arc<Folder>>,
+    pub folder: Option<Folder>,
 }
 
 /// A pool with what was made ready for it.
@@ -52,57 +52,6 @@ pub struct CompiledPool {
     pub state: Arc<PoolState>,
     /// Its counters.
     pub id: PoolId,
-}
-
-/// How long things may take: the route's word before the pool's before the default.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Times {
-    /// Until an upstream connection stands.
-    pub connect: Duration,
-    /// Until one may be made.
-    pub queue: Duration,
-    /// From the request sent to the response's first byte.
-    pub first_byte: Duration,
-    /// Without progress of a body.
-    pub idle_body: Duration,
-    /// The whole exchange.
-    pub request: Option<Duration>,
-}
-
-/// Why a configuration cannot be put to work.
-#[derive(Debug, thiserror::Error)]
-pub enum Problem {
-    /// A certificate, key or CA file.
-    #[error("{place}: {problem}")]
-    Tls {
-        /// The key path.
-        place: String,
-        /// What is wrong.
-        problem: TlsProblem,
-    },
-    /// A folder of static files.
-    #[error("{place}: {path}: {error}")]
-    Folder {
-        /// The key path.
-        place: String,
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong.
-        error: std::io::Error,
-    },
-    /// The access log.
-    #[error("access_log.output: {0}")]
-    AccessLog(std::io::Error),
-    /// An address.
-    #[error("{place}: cannot listen on {address}: {error}")]
-    Listen {
-        /// The key path.
-        place: String,
-        /// The address.
-        address: std::net::SocketAddr,
-        /// What is wrong.
-        error: std::io::Error,
-    },
 }
 
 impl Snapshot {
@@ -114,8 +63,11 @@ impl Snapshot {
     ) -> Result<Snapshot, Vec<Problem>> {
         let mut problems = Vec::new();
         let limits = Arc::new(config.limits.clone());
-        let pools: Vec<CompiledPool> =
-            config.pools.iter().filter_map(|pool| keep(compile_pool(pool, &limits, before, metrics), &mut problems)).collect();
+        let pools: Vec<CompiledPool> = config
+            .pools
+            .iter()
+            .filter_map(|pool| keep(compile_pool(pool, &limits, &config, before, metrics), &mut problems))
+            .collect();
         let routes: Vec<CompiledRoute> = config
             .routes
             .iter()
@@ -136,17 +88,24 @@ fn keep<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T>
     result.map_err(|problem| problems.push(problem)).ok()
 }
 
+/// A problem with a file, told at the place where the configuration names it.
+pub fn problem_with(config: &Config, path: Option<&Path>, key: &str, message: impl Into<String>) -> Problem {
+    let written = path.and_then(|path| config.place(path)).cloned();
+    let place = written.unwrap_or_else(|| Place { line: 0, column: 0, key: key.to_owned() });
+    Problem::new(place, message)
+}
+
 fn compile_pool(
     pool: &Pool,
     limits: &Arc<Limits>,
+    config: &Config,
     before: Option<&Snapshot>,
     metrics: &Arc<Metrics>,
 ) -> Result<CompiledPool, Problem> {
-    let load = |tls| {
-        UpstreamTls::load(tls, pool.protocol)
-            .map_err(|problem| Problem::Tls { place: format!("pool.{}.tls", pool.name), problem })
-    };
-    let tls = pool.tls.as_ref().map(load).transpose()?;
+    let tls = pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose();
+    let tls = tls.map_err(|problem| {
+        problem_with(config, problem.path(), &format!("pool.{}.tls", pool.name), problem.to_string())
+    })?;
     let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
     let state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })
@@ -163,11 +122,13 @@ fn compile_route(
         _ => None,
     };
     let folder = match &route.action {
-        Action::Static(folder) => Some(Arc::new(Folder::open(folder).map_err(|error| Problem::Folder {
-            place: format!("route[{index}].static"),
-            path: folder.root.clone(),
-            error,
-        })?)),
+        Action::Static(folder) => {
+            if !folder.root.is_dir() {
+                let message = format!("{} is not a folder", folder.root.display());
+                return Err(problem_with(config, Some(&folder.root), &format!("route[{index}].static"), message));
+            }
+            Some(Folder::new(folder))
+        }
         _ => None,
     };
     Ok(CompiledRoute {
@@ -185,22 +146,10 @@ fn open_access_log(
 ) -> Result<Option<Sink>, Problem> {
     let Some(wanted) = &config.access_log else { return Ok(None) };
     let same = before.and_then(|before| before.access_log.as_ref()).filter(|sink| sink.config() == wanted);
-    match same {
-        Some(sink) => Ok(Some(sink.clone())),
-        None => Sink::open(wanted, &config.limits, metrics.clone()).map(Some).map_err(Problem::AccessLog),
+    if let Some(sink) = same {
+        return Ok(Some(sink.clone()));
     }
-}
-
-impl Times {
-    fn of(route: &Timeouts, pool: Option<&Timeouts>, limits: &Limits) -> Times {
-        let none = Timeouts::default();
-        let pool = pool.unwrap_or(&none);
-        Times {
-            connect: route.connect.or(pool.connect).unwrap_or(Duration::from_secs(5)),
-            queue: route.queue.or(pool.queue).unwrap_or(Duration::from_secs(5)),
-            first_byte: route.first_byte.or(pool.first_byte).unwrap_or(Duration::from_secs(60)),
-            idle_body: route.idle_body.or(pool.idle_body).unwrap_or(limits.body_idle_time),
-            request: route.request.or(pool.request),
-        }
-    }
+    Sink::open(wanted, &config.limits, metrics.clone()).map(Some).map_err(|error| {
+        problem_with(config, wanted.file.as_deref(), "access_log.output", format!("cannot write there: {error}"))
+    })
 }

@@ -136,7 +136,9 @@ impl Desk {
             let _ = orders.send(Order::Reload(reply));
         }
         match answer.await {
-            Ok(Ok(changes)) => Answer::json(StatusCode::OK, &serde_json::json!({ "reloaded": true, "changes": changes })),
+            Ok(Ok(changes)) => {
+                Answer::json(StatusCode::OK, &serde_json::json!({ "reloaded": true, "changes": changes }))
+            }
             Ok(Err(error)) => {
                 let problems = error.to_string();
                 let problems: Vec<&str> = problems.lines().collect();

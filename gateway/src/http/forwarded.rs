@@ -2,8 +2,8 @@
 //!
 //! In: the peer of a connection and the fields of a request. Out: the client's address, scheme and host ([`Seen`]), a
 //! request id, and the fields `X-Forwarded-*`, `Forwarded`, `Via` and the request id as they go upstream. Invariant:
-//! nothing that a peer outside `forwarded.trusted` says about who it is gets past here. Limits: [`MAX_HOPS`] addresses
-//! are walked back, a request id has at most [`MAX_ID`] bytes, and more than [`MAX_VIA`] members of `Via` are taken for
+//! nothing that a peer outside `forwarded.trusted` says about who it is gets past here. Limits: `MAX_HOPS` addresses
+//! are walked back, a request id has at most `MAX_ID` bytes, and more than `MAX_VIA` members of `Via` are taken for
 //! a loop.
 //!
 //! `X-Forwarded-For` is read when it is there, else `Forwarded`. Trusted proxies must set or remove both, for one that
@@ -165,6 +165,11 @@ impl Peer {
 }
 
 impl RequestId {
+    /// The id of a request that was never given one.
+    pub fn none() -> RequestId {
+        RequestId(SmallVec::new())
+    }
+
     /// A new one: 128 random bits, as hexadecimal digits.
     pub fn random() -> RequestId {
         let number = fastrand::u128(..);

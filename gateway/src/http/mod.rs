@@ -3,14 +3,26 @@
 //! In: bytes of a [`Stream`]. Out: heads and bodies that are correct by RFC 9112 and 9113, whichever protocol brought
 //! them; and the other way round. Knows nothing of routes, pools or files.
 
+// The protocols.
+pub mod h1;
+pub mod h2;
+
+// What they share.
 pub mod body;
+pub mod control;
 pub mod fields;
 pub mod forwarded;
 pub mod head;
 pub mod hygiene;
+pub mod pump;
+pub mod responder;
 pub mod stream;
+pub mod tunnel;
+pub mod upgrade;
 
 pub use body::{Body, Frame, Source};
+pub use control::Control;
 pub use fields::{FieldName, Fields, Known, Name, name};
 pub use head::{Method, RequestHead, ResponseHead, Scheme, StatusCode, Version};
+pub use responder::{Duplex, Responder};
 pub use stream::Stream;

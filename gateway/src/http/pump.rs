@@ -62,12 +62,7 @@ impl Pump {
     }
 
     /// Moves what can be moved now. Ready when the body is complete and flushed.
-    pub fn poll(
-        &mut self,
-        body: &mut Body,
-        outlet: &mut impl Outlet,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
+    pub fn poll(&mut self, body: &mut Body, outlet: &mut impl Outlet, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while !self.ended {
             self.waiting_for = WaitingFor::Outlet;
             let room = ready!(outlet.poll_ready(cx))?;

@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::h1::framing::has_no_body;
 use super::pump::Outlet;
-use super::{Fields, ResponseHead, h1, h2};
-use crate::error::Error;
+use super::{Body, Fields, Method, ResponseHead, h1, h2};
+use crate::error::{Error, Kind};
 
 /// A connection or stream that carries bytes both ways after it changed its protocol.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
@@ -19,15 +20,36 @@ pub enum Responder {
     /// On an HTTP/1 connection.
     H1(h1::server::Responder),
     /// On an HTTP/2 stream.
-    H2(h2::server::Responder),
+    H2(StreamResponder),
+}
+
+/// The way to answer on an HTTP/2 stream.
+pub struct StreamResponder {
+    state: State,
+    is_head: bool,
+}
+
+enum State {
+    Awaited(h2::Responder),
+    Sending(h2::SendStream),
+    Over,
 }
 
 impl Responder {
+    /// For a request that came by HTTP/2.
+    pub fn h2(responder: h2::Responder, method: &Method) -> Responder {
+        Responder::H2(StreamResponder { state: State::Awaited(responder), is_head: *method == Method::HEAD })
+    }
+
     /// Passes a 1xx response on.
     pub fn inform(&mut self, head: &ResponseHead) {
         match self {
             Responder::H1(responder) => responder.inform(head),
-            Responder::H2(responder) => responder.inform(head),
+            Responder::H2(stream) => {
+                if let State::Awaited(responder) = &mut stream.state {
+                    responder.inform(head);
+                }
+            }
         }
     }
 
@@ -36,7 +58,12 @@ impl Responder {
     pub fn head(&mut self, head: &ResponseHead, length: Option<u64>, keep: bool) -> Result<bool, Error> {
         match self {
             Responder::H1(responder) => Ok(responder.head(head, length, keep)),
-            Responder::H2(responder) => responder.head(head, length),
+            Responder::H2(stream) => {
+                let method = if stream.is_head { Method::HEAD } else { Method::GET };
+                let end = length == Some(0) || has_no_body(&method, head.status);
+                stream.begin(head, end)?;
+                Ok(!end)
+            }
         }
     }
 
@@ -44,7 +71,8 @@ impl Responder {
     pub fn abort(&mut self) {
         match self {
             Responder::H1(responder) => responder.abort(),
-            Responder::H2(responder) => responder.abort(),
+            // Dropped before its end, the stream is reset.
+            Responder::H2(stream) => stream.state = State::Over,
         }
     }
 
@@ -56,46 +84,87 @@ impl Responder {
                 Poll::Ready(Err(error)) => Poll::Ready(error),
                 _ => Poll::Pending,
             },
-            Responder::H2(responder) => responder.poll_gone(cx),
+            Responder::H2(stream) => match &mut stream.state {
+                State::Awaited(responder) => responder.poll_reset(cx),
+                State::Sending(sending) => sending.poll_reset(cx),
+                State::Over => Poll::Pending,
+            },
         }
     }
 
-    /// Answers the upgrade and hands the connection or stream over.
-    pub fn upgrade(self, head: &ResponseHead, body: super::Body) -> Result<Box<dyn Duplex>, Error> {
+    /// Answers the upgrade and hands the connection or stream over; `body` is what the client sends on a stream.
+    pub fn upgrade(&mut self, head: &ResponseHead, body: Body) -> Result<Box<dyn Duplex>, Error> {
         match self {
             Responder::H1(responder) => Ok(Box::new(responder.upgrade(head))),
-            Responder::H2(responder) => Ok(Box::new(responder.upgrade(head, body)?)),
+            Responder::H2(stream) => {
+                stream.begin(head, false)?;
+                match std::mem::replace(&mut stream.state, State::Over) {
+                    State::Sending(sending) => Ok(Box::new(h2::Tunnel::new(body, sending))),
+                    _ => Err(Error::gateway(TWICE)),
+                }
+            }
         }
     }
 }
 
-macro_rules! each {
-    ($responder:expr, $inner:ident => $call:expr) => {
-        match $responder {
-            Responder::H1($inner) => $call,
-            Responder::H2($inner) => $call,
+const TWICE: Kind = Kind::Internal("a request is answered twice");
+
+impl StreamResponder {
+    fn begin(&mut self, head: &ResponseHead, end: bool) -> Result<(), Error> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Awaited(responder) => {
+                self.state = State::Sending(responder.send_head(head, end));
+                Ok(())
+            }
+            other => {
+                self.state = other;
+                Err(Error::gateway(TWICE))
+            }
         }
-    };
+    }
+
+    fn sending(&mut self) -> Result<&mut h2::SendStream, Error> {
+        match &mut self.state {
+            State::Sending(sending) => Ok(sending),
+            _ => Err(Error::gateway(Kind::Internal("a body before its head"))),
+        }
+    }
 }
 
 impl Outlet for Responder {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
-        each!(self, inner => inner.poll_ready(cx))
+        match self {
+            Responder::H1(responder) => responder.poll_ready(cx),
+            Responder::H2(stream) => Outlet::poll_ready(stream.sending()?, cx),
+        }
     }
 
     fn data(&mut self, data: Bytes, last: bool) -> Result<(), Error> {
-        each!(self, inner => inner.data(data, last))
+        match self {
+            Responder::H1(responder) => responder.data(data, last),
+            Responder::H2(stream) => stream.sending()?.data(data, last),
+        }
     }
 
     fn trailers(&mut self, trailers: &Fields) -> Result<(), Error> {
-        each!(self, inner => inner.trailers(trailers))
+        match self {
+            Responder::H1(responder) => responder.trailers(trailers),
+            Responder::H2(stream) => stream.sending()?.trailers(trailers),
+        }
     }
 
     fn end(&mut self) -> Result<(), Error> {
-        each!(self, inner => inner.end())
+        match self {
+            Responder::H1(responder) => responder.end(),
+            Responder::H2(stream) => stream.sending()?.end(),
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        each!(self, inner => inner.poll_flush(cx))
+        match self {
+            Responder::H1(responder) => responder.poll_flush(cx),
+            // The connection's own task writes.
+            Responder::H2(_) => Poll::Ready(Ok(())),
+        }
     }
 }

@@ -1,3 +1,164 @@
-//! Where clients connect.
+//! Where clients connect: sockets, accepting, and who is let in.
+//!
+//! In: addresses of the configuration. Out: connections, each in a task of its own. Each worker has its own socket on each
+//! address, and the system spreads connections over them. A listener's settings can change while it accepts; its
+//! sockets stay.
 
+mod connection;
 pub mod proxy_protocol;
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::config::model;
+use crate::metrics::ListenerId;
+use crate::tls::ServerTls;
+use crate::worker::Worker;
+
+/// An address on which clients connect.
+pub struct Listener {
+    /// The address as configured.
+    pub configured: SocketAddr,
+    /// The address as it is, when the system chose the port.
+    pub address: SocketAddr,
+    /// Its counters.
+    pub id: ListenerId,
+    /// What may change while it accepts.
+    pub settings: ArcSwap<Settings>,
+}
+
+/// What may change while a listener accepts.
+pub struct Settings {
+    /// The configuration.
+    pub model: model::Listener,
+    /// Its certificates, read.
+    pub tls: Option<ServerTls>,
+}
+
+/// A worker's open listeners.
+pub struct Doors {
+    worker: Rc<Worker>,
+    open: Vec<Door>,
+}
+
+struct Door {
+    listener: Arc<Listener>,
+    socket: Rc<tokio::net::TcpListener>,
+    accepting: JoinHandle<()>,
+}
+
+/// How many connections the system holds until they are accepted.
+const BACKLOG: i32 = 4096;
+/// Waiting time after a failed accept, which mostly means that there are no file descriptors left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// One socket for each worker on this address. A port of 0 becomes the same free port for all.
+pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    let first = bind_one(address)?;
+    let actual = first.local_addr()?;
+    let mut sockets = vec![first];
+    for _ in 1..workers {
+        sockets.push(bind_one(actual)?);
+    }
+    Ok(sockets)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        // [::] takes IPv4 too, as people expect of it; an own listener on 0.0.0.0 can still stand beside it elsewhere.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Doors {
+    /// None open.
+    pub fn new(worker: Rc<Worker>) -> Doors {
+        Doors { worker, open: Vec::new() }
+    }
+
+    /// Begins to accept.
+    pub fn open(&mut self, listener: Arc<Listener>, socket: TcpListener) {
+        let socket = match tokio::net::TcpListener::from_std(socket) {
+            Ok(socket) => Rc::new(socket),
+            Err(error) => {
+                tracing::error!(address = %listener.address, %error, "cannot listen");
+                return;
+            }
+        };
+        let accepting = tokio::task::spawn_local(accept(self.worker.clone(), listener.clone(), socket.clone()));
+        self.open.push(Door { listener, socket, accepting });
+    }
+
+    /// Ends accepting on this listener; what it accepted goes on.
+    pub async fn close(&mut self, listener: &Arc<Listener>) {
+        if let Some(at) = self.open.iter().position(|door| Arc::ptr_eq(&door.listener, listener)) {
+            let door = self.open.swap_remove(at);
+            door.close(&self.worker).await;
+        }
+    }
+
+    /// Ends accepting everywhere.
+    pub async fn close_all(&mut self) {
+        for door in self.open.drain(..) {
+            door.close(&self.worker).await;
+        }
+    }
+}
+
+impl Door {
+    /// Connections that the system has taken for us would be reset with the socket, so they are accepted first.
+    async fn close(self, worker: &Rc<Worker>) {
+        self.accepting.abort();
+        let _ = self.accepting.await;
+        while let Ok(Ok((tcp, peer))) = tokio::time::timeout(Duration::ZERO, self.socket.accept()).await {
+            welcome(worker, &self.listener, tcp, peer);
+        }
+    }
+}
+
+async fn accept(worker: Rc<Worker>, listener: Arc<Listener>, socket: Rc<tokio::net::TcpListener>) {
+    let reported = RefCell::new(None::<io::ErrorKind>);
+    loop {
+        match socket.accept().await {
+            Ok((tcp, peer)) => {
+                reported.take();
+                welcome(&worker, &listener, tcp, peer);
+            }
+            // The client was gone before we came to it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if reported.replace(Some(error.kind())) != Some(error.kind()) {
+                    tracing::error!(address = %listener.address, %error, "cannot accept connections");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn welcome(worker: &Rc<Worker>, listener: &Arc<Listener>, tcp: TcpStream, peer: SocketAddr) {
+    // Dropping the stream closes it: whoever is over the limit costs nothing more.
+    match worker.shared.admission.admit(&worker.view().snapshot.limits) {
+        Ok(admitted) => {
+            worker.metrics.connection_opened(listener.id);
+            tokio::task::spawn_local(connection::serve(worker.clone(), listener.clone(), tcp, peer, admitted));
+        }
+        Err(limit) => worker.metrics.limit_hit(limit),
+    }
+}

@@ -67,15 +67,16 @@ fn opens_with(bytes: &[u8], text: &[u8]) -> bool {
 
 fn parse_v1(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let window = bytes.get(..MAX_V1).unwrap_or(bytes);
-    let Some(end) = window.windows(2).position(|pair| pair == b"\r\n") else {
-        let complete = window.strip_suffix(b"\r").unwrap_or(window);
-        return match complete.iter().any(|b| b.is_ascii_control()) {
-            true => Err(Malformed("control character")),
-            false if window.len() == MAX_V1 => Err(Malformed("line is too long")),
-            false => Ok(Parsed::NeedMore),
-        };
+    let end = window.windows(2).position(|pair| pair == b"\r\n");
+    // A CR at the end may be the first half of the line end.
+    let line = end.map_or(window.strip_suffix(b"\r").unwrap_or(window), |end| window.get(..end).unwrap_or(window));
+    if line.iter().any(|b| !b.is_ascii() || b.is_ascii_control()) {
+        return Err(Malformed("forbidden character"));
+    }
+    let Some(end) = end else {
+        return if window.len() == MAX_V1 { Err(Malformed("line is too long")) } else { Ok(Parsed::NeedMore) };
     };
-    let line = window.get(..end).and_then(|line| std::str::from_utf8(line).ok()).ok_or(Malformed("not ASCII"))?;
+    let line = std::str::from_utf8(line).map_err(|_| Malformed("forbidden character"))?;
     let mut words = line.split(' ').skip(1);
     let header = |source, destination| Ok(Parsed::Header { source, destination, consumed: end + 2 });
     let v4 = match words.next() {
@@ -253,7 +254,6 @@ mod tests {
         let line = b"PROXY TCP6 2001:db8::1 ::1 0 65535\r\n";
         assert_eq!(addresses(parse(line)), Some(("[2001:db8::1]:0".into(), "[::1]:65535".into())));
         let unknown = Parsed::Header { source: None, destination: None, consumed: 20 };
-        assert_eq!(parse(b"PROXY UNKNOWN ff::\xc3\r\n".get(..18).unwrap()), Ok(Parsed::NeedMore));
         assert_eq!(parse(b"PROXY UNKNOWN ff::\r\n"), Ok(unknown));
     }
 
@@ -273,6 +273,8 @@ mod tests {
             "PROXY TCP6 1.1.1.1 ::1 1 1\r\n",
             "PROXY TCP4 1.1.1.1 1.1.1.1 1 1\nGET / HTTP/1.1\r\n",
             "PROXY TCP4 1.1.1.1 1.1.1.1 1 1\r1",
+            "PROXY UNKNOWN \t\r\n",
+            "PROXY UNKNOWN \u{fc}\r\n",
         ] {
             assert!(parse(line.as_bytes()).is_err(), "{line:?}");
         }

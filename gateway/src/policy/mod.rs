@@ -4,10 +4,10 @@
 
 use crate::clock::Deadline;
 use crate::error::{Error, Kind, Phase, Side};
-use crate::http::{Name, RequestHead, ResponseHead, name};
+use crate::http::{Fields, Name, ResponseHead, name};
 use crate::proxy::Exchange;
+use crate::route::Captures;
 use crate::route::rewrite::{self, Context, Place};
-use crate::route::{Captures, normalise};
 use crate::snapshot::CompiledRoute;
 
 /// Applies the route's word to the request.
@@ -21,7 +21,7 @@ pub fn enter(x: &mut Exchange<'_>, route: &CompiledRoute, captures: &Captures<'_
     if route.model.rewrite.is_none() && *changes == Default::default() {
         return Ok(());
     }
-    let mut request = std::mem::replace(&mut x.request.fields, crate::http::Fields::new());
+    let mut request = std::mem::replace(&mut x.request.fields, Fields::new());
     let (host, target) = {
         let context = context(x, captures);
         rewrite::apply(changes, &mut request, &context).map_err(|_| INVALID)?;
@@ -35,7 +35,7 @@ pub fn enter(x: &mut Exchange<'_>, route: &CompiledRoute, captures: &Captures<'_
     };
     x.request.fields = request;
     if let Some(host) = host {
-        x.request.authority = host;
+        x.facts.original_authority = Some(std::mem::replace(&mut x.request.authority, host));
     }
     if let Some(target) = target {
         x.facts.original_target = Some(std::mem::replace(&mut x.request.target, target));
@@ -66,17 +66,16 @@ pub fn context<'a>(x: &'a Exchange<'_>, captures: &'a Captures<'a>) -> Context<'
         host: x.request.host(),
         target: x.facts.original_target.as_deref().unwrap_or(&x.request.target),
         client: x.facts.client,
-        request_id: &x.facts.request_id,
+        request_id: x.facts.request_id.text(),
         captures,
     }
 }
 
-/// The part of the path below the route's prefix, beginning with `/`: what a static route looks up. In normal form.
-pub fn below(request: &RequestHead, segments: usize) -> Result<String, Error> {
-    let path = normalise(request.path()).map_err(|_| Error::client(Kind::Malformed("malformed path")))?;
-    let mut rest = &*path;
+/// The part of the path below the route's prefix, beginning with `/`: what a static route looks up.
+pub fn below(path: &str, segments: usize) -> &str {
+    let mut rest = path;
     for _ in 0..segments {
         rest = rest.get(1..).and_then(|rest| rest.find('/').and_then(|at| rest.get(at..))).unwrap_or("/");
     }
-    Ok(rest.to_owned())
+    rest
 }

@@ -6,19 +6,69 @@
 use std::borrow::Cow;
 
 use super::exchange::Exchange;
-use crate::clock::Deadline;
-use crate::error::{Error, Kind, Phase, Side};
-use crate::http::{Method, RequestHead, StatusCode, forwarded};
-use crate::route;
+use crate::error::{Error, Kind};
+use crate::http::{Method, RequestHead};
+use crate::route::{self, PathProblem};
 
 /// Lets a request in.
 pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
+    let view = x.view.clone();
+    let forwarded = &view.snapshot.config.forwarded;
+    let peer = &x.client.forwarded;
+    x.facts.request_id = peer.request_id(forwarded, &x.request.fields);
     if let Some(error) = x.refused {
         return Err(error);
     }
     // A proxy that opens tunnels to wherever a client says is an open relay (RFC 9110 section 9.3.6).
     if x.request.method == Method::CONNECT && x.request.upgrade.is_none() {
         return Err(Error::client(Kind::Refused("CONNECT is not served")));
+    }
+    // Two readings of a path are how access rules are passed by.
+    if let Some(target) = settle_path(&x.request)? {
+        x.facts.original_target = Some(std::mem::replace(&mut x.request.target, target));
+    }
+    let seen = peer.seen(forwarded, &x.request);
+    let (client, scheme) = (seen.client, seen.scheme);
+    peer.announce(forwarded, &mut x.request, &x.facts.request_id)?;
+    x.facts.client = client;
+    x.facts.scheme = scheme;
+    x.request.scheme = scheme;
+    identify(x)
+}
+
+/// The target without dot segments, when it had some: what is routed is what the upstream sees.
+fn settle_path(request: &RequestHead) -> Result<Option<String>, Error> {
+    let path = request.path();
+    let malformed = |problem: PathProblem| Error::client(Kind::Malformed(problem.text()));
+    match route::normalise(path).map_err(malformed)? {
+        Cow::Owned(normal)
+            if normal.bytes().filter(|&b| b == b'/').count() < path.bytes().filter(|&b| b == b'/').count() =>
+        {
+            Ok(Some(match request.query() {
+                Some(query) => format!("{normal}?{query}"),
+                None => normal,
+            }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Tells upstreams who the client proved to be, and believes nobody else who says so.
+fn identify(x: &mut Exchange<'_>) -> Result<(), Error> {
+    let settings = x.client.listener.settings.load();
+    let Some(client) = settings.model.tls.as_ref().and_then(|tls| tls.client.as_ref()) else { return Ok(()) };
+    let identity = x.client.tls.as_ref().and_then(|tls| tls.identity.as_deref());
+    let told = [
+        (&client.subject_header, identity.map(|identity| &identity.subject)),
+        (&client.san_header, identity.map(|identity| &identity.san)),
+        (&client.fingerprint_header, identity.map(|identity| &identity.fingerprint)),
+    ];
+    for (field, value) in told {
+        let Some(field) = field else { continue };
+        x.request.fields.remove(field);
+        if let Some(value) = value {
+            x.request.fields.set(field, value.as_bytes()).map_err(|_| Error::client(Kind::HeadTooLarge))?;
+        }
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! One request and everything that is known of it.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
+use crate::http::forwarded::{Peer, RequestId};
 use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme};
 use crate::listener::Listener;
 use crate::snapshot::CompiledRoute;
@@ -24,6 +26,8 @@ pub struct Client {
     pub destination: SocketAddr,
     /// Whether it speaks TLS to us.
     pub scheme: Scheme,
+    /// What is believed of it and said of it to upstreams.
+    pub forwarded: Peer,
     /// What TLS told.
     pub tls: Option<TlsFacts>,
     /// By which listener it came.
@@ -62,12 +66,18 @@ pub struct Facts {
     pub began: Instant,
     /// The same by the clock on the wall.
     pub time: SystemTime,
+    /// The scheme that the client used, as trusted proxies tell.
+    pub scheme: Scheme,
     /// The client, as trusted proxies tell.
     pub client: IpAddr,
     /// Its name in logs and towards upstreams.
-    pub request_id: String,
+    pub request_id: RequestId,
     /// The target as the client sent it, when it was rewritten.
     pub original_target: Option<String>,
+    /// The authority as the client sent it, when it was replaced.
+    pub original_authority: Option<String>,
+    /// Bytes of its body that came.
+    pub bytes_in: Rc<Cell<u64>>,
     /// The index of its route.
     pub route: Option<usize>,
     /// The index of its pool.
@@ -100,13 +110,16 @@ pub struct Response {
 
 impl Facts {
     /// A request that comes in now.
-    pub fn new(client: IpAddr) -> Facts {
+    pub fn new(client: &Client) -> Facts {
         Facts {
             began: Instant::now(),
             time: SystemTime::now(),
-            client,
-            request_id: String::new(),
+            scheme: client.scheme,
+            client: client.source.ip(),
+            request_id: RequestId::none(),
             original_target: None,
+            original_authority: None,
+            bytes_in: Rc::default(),
             route: None,
             pool: None,
             endpoint: None,

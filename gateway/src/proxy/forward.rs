@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::exchange::{Exchange, Response};
 use crate::config::model::HostHeader;
 use crate::error::{Error, Kind, Retry};
-use crate::http::{Body, Method, upgrade};
+use crate::http::{Body, Method, Scheme, upgrade};
 use crate::metrics::Connection;
 use crate::snapshot::CompiledRoute;
 use crate::upstream::{Active, Attempt, ClientEnds, Failure, Reply};
@@ -27,7 +27,10 @@ pub(super) async fn forward(
     let (pool, compiled) = view.pools.get(pool_index).zip(view.snapshot.pools.get(pool_index)).ok_or(missing)?;
     x.facts.pool = Some(pool_index);
     let metrics = &x.worker.metrics;
-    let mut body = std::mem::take(&mut x.body);
+    // What a client sends after an upgrade is for the tunnel.
+    let mut body = if x.request.upgrade.is_some() { Body::Empty } else { std::mem::take(&mut x.body) };
+    // What HTTP/2 names is the connection that the request goes out on.
+    x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut reuse = true;
     loop {
@@ -36,8 +39,8 @@ pub(super) async fn forward(
         let active = site.endpoint.begin();
         match &pool.state.model.host {
             HostHeader::Preserve => {}
-            HostHeader::Endpoint => x.request.authority.clone_from(&site.endpoint.address),
-            HostHeader::Fixed(host) => x.request.authority.clone_from(host),
+            HostHeader::Endpoint => replace_authority(x, &site.endpoint.address),
+            HostHeader::Fixed(host) => replace_authority(x, host),
         }
         let attempt = Attempt {
             pool: &pool.state,
@@ -78,6 +81,11 @@ pub(super) async fn forward(
             }
         }
     }
+}
+
+fn replace_authority(x: &mut Exchange<'_>, authority: &str) {
+    let before = std::mem::replace(&mut x.request.authority, authority.to_owned());
+    x.facts.original_authority.get_or_insert(before);
 }
 
 /// The body of a request that may be sent again. That is one that no upstream can have seen; and, of those that an upstream

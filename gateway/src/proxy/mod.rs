@@ -13,7 +13,7 @@ pub use serve::{serve_h1, serve_h2};
 
 use crate::config::model::Action;
 use crate::error::{Error, Kind};
-use crate::{files, policy, respond};
+use crate::{policy, respond};
 
 /// Takes one request from its head to the end of its response.
 pub async fn exchange(mut x: Exchange<'_>) {
@@ -29,16 +29,16 @@ pub async fn exchange(mut x: Exchange<'_>) {
 async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
     admit::admit(x)?;
     let view = x.view.clone();
-    let path = admit::path(&x.request)?;
-    let found = view.snapshot.table.find(&x.request, &path, x.facts.client).ok_or(Error::client(Kind::NoRoute))?;
+    let found = view.snapshot.table.find(&x.request, x.facts.client).ok_or(Error::client(Kind::NoRoute))?;
     let route = x.facts.enter(&view, found.index)?;
     policy::enter(x, route, &found.captures)?;
     let mut response = match &route.model.action {
         Action::Redirect(redirect) => respond::redirect(x, redirect, &found.captures)?,
         Action::Respond(fixed) => respond::fixed(fixed)?,
         Action::Static(_) => {
+            let below = policy::below(x.request.path(), found.segments);
             let folder = route.folder.as_ref().ok_or(Error::gateway(Kind::Internal("route without its folder")))?;
-            let (head, body) = files::serve(folder, &x.request, policy::below(route, &path)).await?;
+            let (head, body) = x.worker.files.serve(folder, &x.request, below).await?;
             Response::new(head, body)
         }
         Action::Pool(pool) => forward::forward(x, &view, *pool, route).await?,

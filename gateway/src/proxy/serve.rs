@@ -1,13 +1,16 @@
 //! The requests of one connection, one after the other or side by side.
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
 
-use super::exchange::{Client, Exchange, Facts};
 use super::exchange;
-use crate::clock::Watchdog;
-use crate::error::Error;
+use super::exchange::{Client, Exchange, Facts};
+use crate::clock::{Deadline, Watchdog};
+use crate::error::{Phase, Side};
 use crate::http::h1::io::Io;
-use crate::http::{Body, Control, Fields, Method, RequestHead, Responder, Version, h1};
+use crate::http::{Body, Control, Fields, Method, RequestHead, Responder, Version, h1, h2};
 use crate::worker::Worker;
 
 /// Serves HTTP/1 until the connection ends; says why it did.
@@ -23,18 +26,19 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
                 (unknown_request(&client), Body::Empty, Responder::H1(responder), Some(error))
             }
         };
+        let facts = Facts::new(&client);
         let x = Exchange {
             worker,
             view: worker.view(),
             client: &client,
             control,
             request,
-            body,
+            body: body.counted(&facts.bytes_in),
             refused,
             responder,
             watchdog: &mut watchdog,
             deadline: None,
-            facts: Facts::new(client.source.ip()),
+            facts,
         };
         // Boxed, so that a connection between requests does not keep the room of one.
         Box::pin(exchange(x)).await;
@@ -45,7 +49,7 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
 }
 
 /// What a request is called whose head could not be read.
-pub(super) fn unknown_request(client: &Client) -> RequestHead {
+fn unknown_request(client: &Client) -> RequestHead {
     RequestHead {
         method: Method::GET,
         version: Version::Http11,
@@ -57,7 +61,85 @@ pub(super) fn unknown_request(client: &Client) -> RequestHead {
     }
 }
 
-/// Whether nothing is known of the request but that it was refused.
-pub fn is_unknown(request: &RequestHead, refused: Option<&Error>) -> bool {
-    refused.is_some() && request.target.is_empty()
+/// Serves HTTP/2 until the connection ends; says why it did.
+pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: &Rc<Control>) -> &'static str {
+    let limits = worker.view().snapshot.limits.clone();
+    let (stream, read) = io.into_parts();
+    let mut connection = h2::server::Connection::new(stream, read, client.scheme, &limits);
+    let mut watchdog = Watchdog::default();
+    let mut requests = 0u32;
+    let mut leaving = false;
+    let ended = poll_fn(|cx| {
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(incoming)) => {
+                    requests += 1;
+                    tokio::task::spawn_local(stream_exchange(
+                        worker.clone(),
+                        client.clone(),
+                        control.clone(),
+                        incoming,
+                    ));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => break,
+            }
+        }
+        if !leaving && (control.poll_draining(cx) || requests >= limits.keepalive_requests) {
+            leaving = true;
+            connection.graceful_shutdown();
+        }
+        let (deadline, reason) = match (connection.incomplete_since(), connection.idle_since()) {
+            (Some(since), _) => (since + limits.header_time, "header_time"),
+            (None, Some(since)) => (since + limits.idle_time, "idle"),
+            // Streams have their own times; looked at again when one of them ends.
+            (None, None) => return Poll::Pending,
+        };
+        watchdog.poll_passed(deadline, cx).map(|()| Some(reason))
+    })
+    .await;
+    if let Some(reason) = ended {
+        if reason == "header_time" {
+            worker.metrics.limit_hit(reason);
+            connection.abort(h2::Code::PROTOCOL_ERROR);
+        } else {
+            connection.graceful_shutdown();
+        }
+        let deadline = Deadline::after(FAREWELL_TIME, Phase::Head, Side::Client);
+        let farewell = async {
+            while connection.accept().await.is_some() {}
+            Ok(())
+        };
+        let _ = watchdog.within(deadline, farewell).await;
+        return reason;
+    }
+    if let Some(violation) = connection.violation() {
+        tracing::debug!(client = %client.source, violation, "HTTP/2 connection ended");
+        worker.metrics.limit_hit(violation);
+        return "violation";
+    }
+    "closed"
+}
+
+/// How long a client that is told to go may take to read that.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+async fn stream_exchange(worker: Rc<Worker>, client: Rc<Client>, control: Rc<Control>, incoming: h2::server::Incoming) {
+    let facts = Facts::new(&client);
+    let mut watchdog = Watchdog::default();
+    let responder = Responder::h2(incoming.responder, &incoming.head.method);
+    exchange(Exchange {
+        view: worker.view(),
+        worker: &worker,
+        client: &client,
+        control: &control,
+        request: incoming.head,
+        body: incoming.body.counted(&facts.bytes_in),
+        refused: None,
+        responder,
+        watchdog: &mut watchdog,
+        deadline: None,
+        facts,
+    })
+    .await;
 }

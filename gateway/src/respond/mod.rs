@@ -43,11 +43,7 @@ pub fn error(x: &mut Exchange<'_>, error: Error) -> Response {
         x.worker.metrics.limit_hit(limit);
     }
     let request = (!x.request.target.is_empty()).then_some(&x.request);
-    let (mut head, body) = page::page(request, outcome.status, error.explanation(), &x.facts.request_id);
-    if outcome.status == StatusCode::METHOD_NOT_ALLOWED {
-        // Static routes are the only ones that choose by method.
-        let _ = head.fields.set(name::ALLOW, b"GET, HEAD");
-    }
+    let (mut head, body) = page::page(request, outcome.status, error.explanation(), x.facts.request_id.text());
     if outcome.status == StatusCode::SERVICE_UNAVAILABLE {
         let _ = head.fields.set(name::RETRY_AFTER, b"1");
     }
@@ -78,7 +74,7 @@ fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
     let duration = Instant::now().duration_since(x.facts.began);
     let (bytes_in, bytes_out) = (x.facts.bytes_in.get(), sent.bytes);
     x.worker.metrics.request_finished(&Finished {
-        route: route.map_or(RouteId::NONE, |route| route.id),
+        route: route.map_or(RouteId::UNMATCHED, |route| route.id),
         status,
         version: x.request.version,
         duration,
@@ -108,7 +104,7 @@ fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
         retries: x.facts.retries,
         route: route.map(|route| route.model.name.as_str()),
         pool: pool.map(|pool| pool.state.model.name.as_str()),
-        request_id: &x.facts.request_id,
+        request_id: x.facts.request_id.text(),
         error: x.facts.error.map(|error| error.label()),
         tls: x.client.tls.as_ref().map(|tls| tls.version),
         user_agent: x.request.fields.value(name::USER_AGENT),

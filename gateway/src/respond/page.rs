@@ -11,7 +11,7 @@ use crate::http::{Body, Fields, Method, RequestHead, ResponseHead, StatusCode, n
 
 /// What form a page takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
+pub(super) enum Form {
     /// For browsers.
     Html,
     /// For programs that ask for it.
@@ -24,7 +24,7 @@ pub enum Form {
 
 impl Form {
     /// What the client prefers.
-    pub fn of(fields: &Fields) -> Form {
+    pub(super) fn of(fields: &Fields) -> Form {
         let grpc = b"application/grpc";
         if fields.value(name::CONTENT_TYPE).is_some_and(|value| starts_with(value, grpc)) {
             return Form::Grpc;
@@ -53,7 +53,12 @@ impl Form {
 
 /// Makes the page. `explanation` may be empty; then a sentence for the status stands in its place. Without a request
 /// (its head was broken) the form is plain text.
-pub fn page(request: Option<&RequestHead>, status: StatusCode, explanation: &str, id: &str) -> (ResponseHead, Body) {
+pub(super) fn page(
+    request: Option<&RequestHead>,
+    status: StatusCode,
+    explanation: &str,
+    id: &str,
+) -> (ResponseHead, Body) {
     let form = request.map_or(Form::Text, |request| Form::of(&request.fields));
     let reason = status.canonical_reason().unwrap_or("Error");
     let sentence = sentence(status);

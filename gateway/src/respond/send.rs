@@ -4,10 +4,10 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::clock::Deadline;
+use crate::clock::{self, Deadline};
 use crate::error::{Error, Phase, Side};
 use crate::http::pump::{Outlet, Pump, WaitingFor};
-use crate::http::{Body, tunnel};
+use crate::http::{Body, ResponseHead, StatusCode, name, tunnel};
 use crate::proxy::{Exchange, Response};
 
 /// What became of a response.
@@ -23,10 +23,11 @@ pub(super) struct Sent {
 
 /// Sends a response to its end.
 pub(super) async fn send(x: &mut Exchange<'_>, response: Response) -> Sent {
-    let Response { head, mut body, tunnel, keep, .. } = response;
+    let Response { mut head, mut body, tunnel, keep, .. } = response;
     if let Some(upstream) = tunnel {
         return run_tunnel(x, &head, upstream).await;
     }
+    complete(&mut head, &body);
     let length = if body.is_end() { Some(0) } else { body.length() };
     let keep = keep && !x.control.is_draining();
     let has_body = match x.responder.head(&head, length, keep) {
@@ -43,6 +44,20 @@ pub(super) async fn send(x: &mut Exchange<'_>, response: Response) -> Sent {
         x.responder.abort();
     }
     Sent { begun: true, bytes, error }
+}
+
+/// Adds what every response has, whoever made it.
+fn complete(head: &mut ResponseHead, body: &Body) {
+    // RFC 9110 section 6.6.1: whoever forwards a response without a date gives it one. A date is a valid value.
+    if !head.fields.contains(name::DATE) {
+        let _ = clock::with_date(|date| head.fields.append(name::DATE, date));
+    }
+    // Section 8.6: there is none where there is never a body, and nothing to say of it here otherwise.
+    if head.status == StatusCode::NO_CONTENT {
+        head.fields.remove(name::CONTENT_LENGTH);
+    } else if let (Some(length @ 1..), false) = (body.length(), head.fields.contains(name::CONTENT_LENGTH)) {
+        let _ = head.fields.append(name::CONTENT_LENGTH, itoa::Buffer::new().format(length).as_bytes());
+    }
 }
 
 async fn flush(x: &mut Exchange<'_>, idle: Duration) -> Result<(), Error> {
@@ -78,11 +93,7 @@ async fn pump(x: &mut Exchange<'_>, body: &mut Body, idle: Duration) -> (u64, Op
     (pump.moved, result.err())
 }
 
-async fn run_tunnel(
-    x: &mut Exchange<'_>,
-    head: &crate::http::ResponseHead,
-    upstream: Box<dyn crate::http::Duplex>,
-) -> Sent {
+async fn run_tunnel(x: &mut Exchange<'_>, head: &ResponseHead, upstream: Box<dyn crate::http::Duplex>) -> Sent {
     let body = std::mem::take(&mut x.body);
     let client = match x.responder.upgrade(head, body) {
         Ok(client) => client,

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::hash::ByBytes;
 use crate::config::model::{Match, ValuePattern};
-use crate::http::{FieldName, Name, RequestHead, name};
+use crate::http::{FieldName, Name, RequestHead, Scheme, name};
 
 /// From how many candidates on an index is worth its look-ups.
 const INDEX_FROM: usize = 9;
@@ -21,6 +21,7 @@ const INDEX_FROM: usize = 9;
 /// What a route asks of a request besides host and path; all must hold.
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
+    scheme: Option<Scheme>,
     methods: Vec<Method>,
     headers: Vec<(FieldName, ValuePattern)>,
     query: Vec<(String, ValuePattern)>,
@@ -58,6 +59,7 @@ struct Index {
 impl Conditions {
     pub(super) fn new(matches: &Match) -> Conditions {
         Conditions {
+            scheme: matches.scheme,
             methods: matches.methods.clone(),
             headers: matches.headers.clone(),
             query: matches.query.clone(),
@@ -68,7 +70,8 @@ impl Conditions {
 
     /// How many there are, for the order among routes.
     pub(super) fn count(&self) -> usize {
-        usize::from(!self.methods.is_empty())
+        usize::from(self.scheme.is_some())
+            + usize::from(!self.methods.is_empty())
             + self.headers.len()
             + self.query.len()
             + self.cookies.len()
@@ -77,7 +80,8 @@ impl Conditions {
 
     /// Whether all hold.
     pub(super) fn hold(&self, request: &RequestHead, client: IpAddr) -> bool {
-        (self.methods.is_empty() || self.methods.iter().any(|method| serves(method, &request.method)))
+        self.scheme.is_none_or(|scheme| scheme == request.scheme)
+            && (self.methods.is_empty() || self.methods.iter().any(|method| serves(method, &request.method)))
             && self.headers.iter().all(|(name, pattern)| header_fits(name, pattern, request))
             && self.query.iter().all(|(name, pattern)| query_fits(name, pattern, request.query()))
             && self.cookies.iter().all(|(name, pattern)| {

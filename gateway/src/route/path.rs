@@ -12,14 +12,14 @@
 //!
 //! A route for `/admin/` may guard what lies below it, so a request that an upstream could take for one below `/admin/`
 //! must not pass by another route. Upstreams differ in how they read a path. What has one meaning by RFC 3986 is
-//! brought to it (`/x/../admin/`, `/%61dmin/`, `/x/%2e%2e/admin/`), and literals are compared decoded ([`key`]). Where
+//! brought to it (`/x/../admin/`, `/%61dmin/`, `/x/%2e%2e/admin/`), and literals are compared decoded (`key`). Where
 //! servers disagree, the request is refused rather than guessed at:
 //!
 //! - dots behind an encoded slash, a backslash or a parameter (`..%2fadmin`, `..\admin`, `..;/admin`), and dots that
 //!   take back a segment that others see differently (`/x//../admin`, `/x%2fy/../admin`), are
 //!   [`PathProblem::HiddenDots`];
 //! - other paths with `//`, `%2F`, a backslash or `;` are matched as they are, and once more as the most lenient server
-//!   would read them ([`Wide`]). When that reading goes to another route by way of a literal segment that the first
+//!   would read them (`Wide`). When that reading goes to another route by way of a literal segment that the first
 //!   reading did not see (`/admin%2fusers`, `//admin/`, `/admin;x/users`), no route matches. Otherwise they pass, so
 //!   that `/@scope%2fname` and `/a//b` work as long as no route tells the two readings apart.
 //!

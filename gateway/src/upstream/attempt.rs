@@ -11,13 +11,13 @@ use std::task::{Context, Poll};
 
 use super::connect::{self, ClientEnds};
 use super::pool::{PoolState, Site, Turn};
+use super::times::Times;
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::UpstreamProtocol;
 use crate::error::{Error, Kind, Phase, Retry, Side};
-use crate::http::h1::client::{Connection, Event, Exchange, Park};
+use crate::http::h1::client::{Connection, Event, Park};
 use crate::http::h2;
 use crate::http::pump::WaitingFor;
-use crate::snapshot::Times;
 use crate::http::{Body, Duplex, RequestHead, Responder, ResponseHead, StatusCode};
 
 /// What an attempt needs.
@@ -67,7 +67,7 @@ pub struct Failure {
 }
 
 enum Leased {
-    H1(Connection),
+    H1(Box<Connection>),
     H2(h2::client::Handle),
 }
 
@@ -83,10 +83,10 @@ impl Attempt<'_> {
 
     async fn lease(&mut self) -> Result<Leased, Error> {
         let client = self.client_key();
-        if self.reuse {
-            if let Some(leased) = self.existing(client) {
-                return Ok(leased);
-            }
+        if self.reuse
+            && let Some(leased) = self.existing(client)
+        {
+            return Ok(leased);
         }
         let deadline = Deadline::after(self.times.queue, Phase::Queue, Side::Gateway).or(self.deadline);
         let permit = match self.watchdog.within(deadline, self.site.wait_for_turn()).await? {
@@ -110,7 +110,7 @@ impl Attempt<'_> {
                 site.keep(handle.clone(), client, permit);
                 return Ok(Leased::H2(handle));
             }
-            let mut connection = Connection::new(connected.stream);
+            let mut connection = Box::new(Connection::new(connected.stream));
             connection.permit = permit;
             connection.client = client;
             Ok(Leased::H1(connection))
@@ -132,7 +132,7 @@ impl Attempt<'_> {
         self.pool.model.proxy_protocol.map(|_| self.client.source)
     }
 
-    async fn over_h1(mut self, connection: Connection, body: Body) -> Result<Reply, Failure> {
+    async fn over_h1(self, connection: Box<Connection>, body: Body) -> Result<Reply, Failure> {
         let reused = connection.exchanges > 0;
         let limits = self.pool.limits.clone();
         let translated = self.head.upgrade.is_some().then(|| crate::http::upgrade::towards_h1(self.head)).flatten();
@@ -173,8 +173,55 @@ impl Attempt<'_> {
         Ok(Reply { head: parsed.head, body, tunnel: None, reused })
     }
 
-    async fn over_h2(self, _handle: h2::client::Handle, _body: Body) -> Result<Reply, Failure> {
-        unimplemented!("HTTP/2 towards upstreams")
+    async fn over_h2(self, handle: h2::client::Handle, body: Body) -> Result<Reply, Failure> {
+        let reused = !handle.is_new();
+        let tunnel = self.head.upgrade.is_some();
+        let queue = Deadline::after(self.times.queue, Phase::Queue, Side::Upstream).or(self.deadline);
+        let ready = async {
+            if tunnel {
+                handle.settled().await?;
+            }
+            handle.ready().await
+        };
+        if let Err(error) = self.watchdog.within(queue, ready).await {
+            return Err(Failure { error, body: Some(body), reused });
+        }
+        if tunnel && !handle.extended_connect() {
+            let error = Error::upstream(Kind::Malformed("the upstream takes no extended CONNECT"), Retry::Never);
+            return Err(Failure { error, body: None, reused });
+        }
+        let translated = tunnel.then(|| crate::http::upgrade::towards_h2(self.head)).flatten();
+        let head = translated.as_ref().unwrap_or(self.head);
+        let mut exchange = match h2::exchange::Exchange::send(&handle, head, body, self.body_limit) {
+            Ok(exchange) => exchange,
+            Err((error, body)) => return Err(Failure { error, body: Some(body), reused }),
+        };
+        let mut times = Wait::new(self.times);
+        let deadline = self.deadline;
+        let (responder, watchdog) = (&mut *self.responder, &mut *self.watchdog);
+        let response = poll_fn(|cx| {
+            loop {
+                match exchange.poll_event(tunnel, cx) {
+                    Poll::Ready(Ok(h2::Event::Informational(head))) => responder.inform(&head),
+                    Poll::Ready(Ok(h2::Event::Response(head, body))) => return Poll::Ready(Ok((head, body))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        let uploaded = if tunnel { (0, true) } else { exchange.uploaded() };
+                        times.update(uploaded, exchange.upload_waits_for());
+                        return wait(responder, watchdog, times.deadline.or(deadline), cx);
+                    }
+                }
+            }
+        })
+        .await;
+        match response {
+            Ok((head, body)) if tunnel && head.status.is_success() => {
+                let tunnel = exchange.into_tunnel(body).map(|tunnel| Box::new(tunnel) as Box<dyn Duplex>);
+                Ok(Reply { head, body: Body::Empty, tunnel, reused })
+            }
+            Ok((head, body)) => Ok(Reply { head, body: exchange.into_body(body), tunnel: None, reused }),
+            Err(error) => Err(Failure { error, body: exchange.recover(), reused }),
+        }
     }
 }
 

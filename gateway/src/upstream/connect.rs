@@ -14,11 +14,11 @@ use crate::http::Stream;
 use crate::listener::proxy_protocol;
 
 /// A connection that stands.
-pub struct Connected {
+pub(super) struct Connected {
     /// The transport.
-    pub stream: Stream,
+    pub(super) stream: Stream,
     /// HTTP/2 is spoken on it.
-    pub h2: bool,
+    pub(super) h2: bool,
 }
 
 /// The two ends of the client's connection, as a PROXY header tells them.
@@ -31,7 +31,7 @@ pub struct ClientEnds {
 }
 
 /// Connects. The caller bounds the time.
-pub async fn connect(endpoint: &Endpoint, pool: &PoolState, client: ClientEnds) -> Result<Connected, Error> {
+pub(super) async fn connect(endpoint: &Endpoint, pool: &PoolState, client: ClientEnds) -> Result<Connected, Error> {
     let failed = |error: io::Error| {
         tracing::debug!(endpoint = endpoint.address, %error, "connecting failed");
         Error::upstream(Kind::Connect, Retry::Safe)

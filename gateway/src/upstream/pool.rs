@@ -50,7 +50,7 @@ pub struct Site {
     pub endpoint: Arc<Endpoint>,
     pool: Arc<PoolState>,
     idle: RefCell<Vec<Idle>>,
-    waiting: RefCell<VecDeque<oneshot::Sender<Connection>>>,
+    waiting: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
     multiplexed: RefCell<Vec<Multiplexed>>,
     /// Held while a connection that many requests may share is being made.
     pub connecting: tokio::sync::Mutex<()>,
@@ -59,7 +59,7 @@ pub struct Site {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -173,7 +173,7 @@ impl Site {
     }
 
     /// A connection that waits for a request of this client.
-    pub fn reuse(&self, client: Option<SocketAddr>) -> Option<Connection> {
+    pub fn reuse(&self, client: Option<SocketAddr>) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         loop {
             let at = idle.iter().rposition(|idle| idle.connection.client == client)?;
@@ -218,9 +218,9 @@ impl Site {
 
     fn sweep(&self, now: Instant) {
         let idle_time = self.pool.limits.upstream_idle_time;
-        self.idle.borrow_mut().retain_mut(|idle| {
-            now.duration_since(idle.since) < idle_time && idle.connection.is_alive()
-        });
+        self.idle
+            .borrow_mut()
+            .retain_mut(|idle| now.duration_since(idle.since) < idle_time && idle.connection.is_alive());
         self.multiplexed.borrow_mut().retain(|one| one.handle.is_usable() && !one.is_stale(now, idle_time));
         self.waiting.borrow_mut().retain(|sender| !sender.is_closed());
     }
@@ -243,7 +243,7 @@ pub enum Turn {
     /// It may make one.
     Connect(Option<OwnedSemaphorePermit>),
     /// It has one.
-    Reuse(Connection),
+    Reuse(Box<Connection>),
 }
 
 /// Counts a request that waits, until it is dropped.
@@ -266,7 +266,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl Park for Site {
-    fn park(&self, connection: Connection) {
+    fn park(&self, connection: Box<Connection>) {
         let mut connection = connection;
         while let Some(sender) = self.waiting.borrow_mut().pop_front() {
             match sender.send(connection) {

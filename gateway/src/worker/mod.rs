@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 pub use admission::{Admission, Admitted};
 
 use crate::access_log;
+use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
 use crate::metrics::{self, Metrics};
@@ -42,6 +43,8 @@ pub struct Worker {
     pub metrics: Rc<metrics::Worker>,
     /// Its end of the access log.
     pub access_log: RefCell<access_log::Writer>,
+    /// Its cache of files.
+    pub files: Files,
     view: RefCell<Rc<View>>,
     connections: RefCell<Slab<Rc<Control>>>,
     draining: Cell<bool>,
@@ -87,7 +90,12 @@ impl Shared {
     /// With a first snapshot.
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Shared {
         let admission = Admission::default();
-        Shared { number: AtomicU64::new(snapshot.number), snapshot: ArcSwap::from_pointee(snapshot), metrics, admission }
+        Shared {
+            number: AtomicU64::new(snapshot.number),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            metrics,
+            admission,
+        }
     }
 
     /// The current snapshot.
@@ -119,6 +127,7 @@ impl Worker {
         let metrics = Rc::new(metrics);
         let writer = access_log::Writer::new(snapshot.access_log.clone(), metrics.clone());
         Worker {
+            files: Files::new(&snapshot.limits),
             view: RefCell::new(Rc::new(View::new(snapshot, None))),
             access_log: RefCell::new(writer),
             connections: RefCell::default(),

@@ -44,12 +44,12 @@ pub struct Connection {
 /// Where a connection goes when its exchange is over.
 pub trait Park {
     /// Takes a connection that can carry another exchange.
-    fn park(&self, connection: Connection);
+    fn park(&self, connection: Box<Connection>);
 }
 
 /// One request on its way, until its response's head is there.
 pub struct Exchange {
-    connection: Connection,
+    connection: Box<Connection>,
     upload: Upload,
     scan: Scan,
     method: Method,
@@ -82,7 +82,7 @@ enum UploadState {
 
 struct ResponseBody {
     /// `None` when it is over.
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     decoder: Decoder,
     upload: Upload,
     keep: bool,
@@ -98,7 +98,13 @@ struct Wire<'a> {
 impl Connection {
     /// A connection that stands.
     pub fn new(stream: Stream) -> Connection {
-        Connection { io: Io::new(stream, BytesMut::new()), since: Instant::now(), exchanges: 0, client: None, permit: None }
+        Connection {
+            io: Io::new(stream, BytesMut::new()),
+            since: Instant::now(),
+            exchanges: 0,
+            client: None,
+            permit: None,
+        }
     }
 
     /// The transport.
@@ -113,7 +119,7 @@ impl Connection {
     }
 
     /// Begins an exchange.
-    pub fn send(mut self, head: &RequestHead, body: Body, body_limit: u64, limits: Arc<Limits>) -> Exchange {
+    pub fn send(mut self: Box<Self>, head: &RequestHead, body: Body, body_limit: u64, limits: Arc<Limits>) -> Exchange {
         let framing = match body.length() {
             Some(0) if body.is_end() => Framing::None,
             Some(length) => Framing::Length(length),
@@ -167,7 +173,9 @@ impl Exchange {
                 }
             }
             match ready!(io.poll_fill(cx)) {
-                Ok(0) if io.read.is_empty() => return Poll::Ready(Err(Error::upstream(Kind::Closed, Retry::Idempotent))),
+                Ok(0) if io.read.is_empty() => {
+                    return Poll::Ready(Err(Error::upstream(Kind::Closed, Retry::Idempotent)));
+                }
                 Ok(0) => return Poll::Ready(Err(Error::upstream(Kind::Truncated, Retry::Idempotent))),
                 Ok(_) => {}
                 // A peer that closed before it read everything resets the connection.

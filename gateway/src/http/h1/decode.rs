@@ -266,7 +266,11 @@ mod tests {
         ] {
             for cut in 0..input.len() {
                 let result = decode(Framing::Chunked, input, cut);
-                assert!(matches!(result, Err(Error { kind: Kind::Malformed(_), .. })), "{} at {cut}", input.escape_ascii());
+                assert!(
+                    matches!(result, Err(Error { kind: Kind::Malformed(_), .. })),
+                    "{} at {cut}",
+                    input.escape_ascii()
+                );
             }
         }
     }

@@ -26,12 +26,7 @@ pub fn of_request(version: Version, fields: &Fields) -> Result<Framing, Error> {
 }
 
 /// The framing of a response to this method (RFC 9112 section 6.3).
-pub fn of_response(
-    method: &Method,
-    status: StatusCode,
-    version: Version,
-    fields: &Fields,
-) -> Result<Framing, Error> {
+pub fn of_response(method: &Method, status: StatusCode, version: Version, fields: &Fields) -> Result<Framing, Error> {
     let declared = declared(version, fields, Side::Upstream)?;
     if has_no_body(method, status) {
         return Ok(Framing::None);

@@ -82,7 +82,9 @@ impl Scan {
 /// The start line and what follows it, both without the CRLF between them.
 pub fn split_start_line(head: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b'\n', head) {
-        Some(feed) => (head.get(..feed.saturating_sub(1)).unwrap_or_default(), head.get(feed + 1..).unwrap_or_default()),
+        Some(feed) => {
+            (head.get(..feed.saturating_sub(1)).unwrap_or_default(), head.get(feed + 1..).unwrap_or_default())
+        }
         None => (head, &[]),
     }
 }

@@ -54,11 +54,11 @@ pub fn request(bytes: &[u8], scheme: Scheme, limits: &Limits) -> Result<ParsedRe
         Target::Asterisk => (host.unwrap_or_default(), "*".to_owned()),
         // RFC 9112 section 3.2.2: the absolute form replaces Host. That the two differ is nothing a client does by
         // accident, and a cache or filter before us may have looked at the other one.
-        Target::Absolute { authority, path } => {
-            if host.is_some_and(|host| !host.eq_ignore_ascii_case(authority)) {
+        Target::Absolute { scheme, authority, target } => {
+            if host.is_some_and(|host| !hygiene::same_authority(&host, authority, scheme)) {
                 return Err(malformed("host differs from the request target"));
             }
-            (authority.to_owned(), path.into_owned())
+            (authority.to_owned(), target.into_owned())
         }
         Target::Authority(authority) => (authority.to_owned(), String::new()),
     };
@@ -66,7 +66,7 @@ pub fn request(bytes: &[u8], scheme: Scheme, limits: &Limits) -> Result<ParsedRe
     let keep = options.keep(version);
     let upgrade = options.upgrade.then(|| upgrade(&fields)).flatten().filter(|_| framing == Framing::None);
     let expects_continue = expectation(version, framing, &mut fields)?;
-    hygiene::strip_hop_by_hop(&mut fields, true);
+    hygiene::strip_hop_by_hop(&mut fields, true).map_err(malformed)?;
     let head = RequestHead { method, version, scheme, authority, target, upgrade, fields };
     Ok(ParsedRequest { head, framing, keep, expects_continue })
 }
@@ -81,14 +81,15 @@ pub fn response(bytes: &[u8], method: &Method) -> Result<ParsedResponse, Error> 
     let options = Options::of(&fields);
     let keep = options.keep(version) && framing != Framing::UntilClose;
     let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade(&fields)).flatten();
-    hygiene::strip_hop_by_hop(&mut fields, false);
+    hygiene::strip_hop_by_hop(&mut fields, false).map_err(malformed)?;
     Ok(ParsedResponse { head: ResponseHead { status, version, fields }, framing, keep, upgrade })
 }
 
 /// method SP request-target SP HTTP-version (RFC 9112 section 3), with exactly one space each.
 fn request_line(line: &[u8]) -> Result<(&[u8], &[u8], Version), &'static str> {
     let method_end = memchr::memchr(b' ', line).ok_or("request line has no target")?;
-    let version_start = memchr::memrchr(b' ', line).filter(|&at| at > method_end).ok_or("request line has no version")?;
+    let version_start =
+        memchr::memrchr(b' ', line).filter(|&at| at > method_end).ok_or("request line has no version")?;
     let method = line.get(..method_end).unwrap_or_default();
     let target = line.get(method_end + 1..version_start).unwrap_or_default();
     let version = match line.get(version_start + 1..).unwrap_or_default() {
@@ -118,14 +119,16 @@ fn status_line(line: &[u8]) -> Result<(Version, StatusCode), &'static str> {
 
 /// RFC 9112 section 3.2: exactly one Host in HTTP/1.1, at most one in HTTP/1.0.
 fn host(version: Version, fields: &mut Fields) -> Result<Option<String>, &'static str> {
-    let mut values = fields.values(name::HOST);
-    let host = match (values.next(), values.next()) {
-        (_, Some(_)) => return Err("several host fields"),
-        (None, None) if version == Version::Http10 => return Ok(None),
-        (None, None) => return Err("no host field"),
-        (Some(host), None) => host,
+    let host = {
+        let mut values = fields.values(name::HOST);
+        let host = match (values.next(), values.next()) {
+            (_, Some(_)) => return Err("several host fields"),
+            (None, None) if version == Version::Http10 => return Ok(None),
+            (None, None) => return Err("no host field"),
+            (Some(host), None) => host,
+        };
+        std::str::from_utf8(host).map_err(|_| "malformed host")?.to_owned()
     };
-    let host = std::str::from_utf8(host).map_err(|_| "malformed host")?.to_owned();
     // An empty Host is what a client sends whose target has no authority (RFC 9110 section 7.2).
     if !host.is_empty() {
         hygiene::check_authority(&host)?;

@@ -307,14 +307,12 @@ impl Responder {
     }
 
     /// Answers 101 and hands the connection over.
-    pub fn upgrade(self, head: &ResponseHead) -> Upgraded {
-        {
-            let state = &mut *self.shared.borrow_mut();
-            encode::response(state.io.small(), head, Framing::None, Fate::Upgrade);
-            state.response = Response::Upgraded;
-            state.keep = false;
-        }
-        Upgraded { shared: self.shared }
+    pub fn upgrade(&mut self, head: &ResponseHead) -> Upgraded {
+        let state = &mut *self.shared.borrow_mut();
+        encode::response(state.io.small(), head, Framing::None, Fate::Upgrade);
+        state.response = Response::Upgraded;
+        state.keep = false;
+        Upgraded { shared: self.shared.clone() }
     }
 
     /// Marks the response as broken: the connection ends without what would make it look complete.

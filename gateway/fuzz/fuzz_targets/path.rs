@@ -1,0 +1,61 @@
+//! Paths from the wire: one normal form, no dot segments left, and no route found that the normal form would not find.
+
+#![no_main]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::LazyLock;
+
+use gatewright::config::model::{Action, HostPattern, Match, PathPattern, Respond, Route, Segment};
+use gatewright::http::{Fields, Method, RequestHead, Scheme, StatusCode, Version};
+use gatewright::route::{RouteTable, normalise};
+use libfuzzer_sys::fuzz_target;
+
+const PATHS: [&str; 7] = ["/", "/a/", "/a/b", "/{x}/b/", "/a/{y}", "/admin/", "/{x}/{y}/c"];
+static TABLE: LazyLock<RouteTable> = LazyLock::new(|| {
+    let hosts = [None, Some(HostPattern::Exact("a.b".into())), Some(HostPattern::Wildcard(".b".into()))];
+    let routes = hosts.iter().flat_map(|host| PATHS.map(|path| route(host.clone(), path)));
+    RouteTable::new(&routes.collect::<Vec<_>>())
+});
+
+fn route(host: Option<HostPattern>, path: &str) -> Route {
+    let segments = path.split('/').filter(|segment| !segment.is_empty()).map(|segment| {
+        let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        name.map_or(Segment::Literal(segment.into()), |name| Segment::Capture(name.into()))
+    });
+    let path = PathPattern { text: path.into(), segments: segments.collect(), prefix: path.ends_with('/') };
+    let respond = Respond { status: StatusCode::OK, body: String::new(), content_type: String::new() };
+    Route {
+        name: String::new(),
+        matches: Match { hosts: host.into_iter().collect(), paths: vec![path], ..Match::default() },
+        action: Action::Respond(respond),
+        rewrite: None,
+        request_headers: Default::default(),
+        response_headers: Default::default(),
+        timeouts: Default::default(),
+        body_limit: None,
+    }
+}
+
+fuzz_target!(|input: (String, String)| {
+    let (authority, target) = input;
+    let mut request = RequestHead {
+        method: Method::GET,
+        version: Version::Http11,
+        scheme: Scheme::Http,
+        authority,
+        target,
+        upgrade: None,
+        fields: Fields::new(),
+    };
+    let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let found = TABLE.find(&request, client).map(|found| found.index);
+    let Ok(normal) = normalise(request.path()).map(|path| path.into_owned()) else {
+        assert_eq!(found, None);
+        return;
+    };
+    assert!(normal == "*" || normal.starts_with('/'));
+    assert!(normal.split('/').all(|segment| segment != "." && segment != ".."));
+    assert_eq!(normalise(&normal).as_deref(), Ok(&*normal));
+    request.target = normal;
+    assert_eq!(TABLE.find(&request, client).map(|found| found.index), found);
+});

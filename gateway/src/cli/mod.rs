@@ -1,0 +1,114 @@
+//! The `gatewright` command.
+//!
+//! In: arguments. Out: an exit code: 0 when all is well, 1 when it is not, 2 when the arguments are wrong.
+
+mod check;
+mod demo;
+mod log;
+mod one_line;
+mod reload;
+mod run;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// An edge gateway whose routing and balancing are decided by plugins.
+#[derive(Parser)]
+#[command(name = "gatewright", version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT; SIGHUP reloads
+    Run(ConfigFile),
+    /// Check a configuration and print everything that is wrong with it
+    Check(ConfigFile),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
+    /// Have a running gateway read its configuration again
+    Reload {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The admin address of the running gateway, instead of the one in the configuration
+        #[arg(long, value_name = "ADDRESS")]
+        admin: Option<SocketAddr>,
+    },
+    /// Serve a site and an API with several backends on this machine, to try things out
+    Demo {
+        /// Where to listen for http; https is one port higher, the admin address two
+        #[arg(long, default_value_t = 8080, value_name = "PORT")]
+        port: u16,
+    },
+    /// Serve the files of a folder
+    Serve {
+        /// The folder
+        directory: PathBuf,
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+        listen: SocketAddr,
+        /// List folders that have no index.html
+        #[arg(long)]
+        listing: bool,
+        /// Serve https with a certificate that is made for it and signed by nobody
+        #[arg(long)]
+        tls: bool,
+    },
+    /// Pass all requests on to one backend or several
+    Proxy {
+        /// A backend, as HOST:PORT; may be given several times
+        #[arg(long, required = true, value_name = "HOST:PORT")]
+        to: Vec<String>,
+        /// Where to listen
+        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+        listen: SocketAddr,
+        /// Serve https with a certificate that is made for it and signed by nobody
+        #[arg(long)]
+        tls: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, short, default_value = "gateway.toml", value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Does what the arguments say.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Run(file) => run::from_file(&file.config),
+        Command::Check(file) => check::check(&file.config),
+        Command::Schema => {
+            println!("{:#}", crate::config::schema());
+            Ok(())
+        }
+        Command::Reload { config, admin } => reload::reload(&config.config, admin),
+        Command::Demo { port } => demo::demo(port),
+        Command::Serve { directory, listen, listing, tls } => one_line::serve(&directory, listen, listing, tls),
+        Command::Proxy { to, listen, tls } => one_line::proxy(&to, listen, tls),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(message)) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is printed before the command ends with 1.
+struct Failure(String);
+
+impl<E: std::fmt::Display> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure(error.to_string())
+    }
+}

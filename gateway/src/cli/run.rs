@@ -1,0 +1,44 @@
+//! `gatewright run`: a gateway from a file, until it is told to stop.
+
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, log};
+use crate::config;
+use crate::run::{Order, Running};
+
+/// Runs the gateway of a file.
+pub(super) fn from_file(path: &Path) -> Result<(), Failure> {
+    let config = config::load(path)?;
+    log::start(&config.log)?;
+    until_stopped(crate::start_file(path)?)
+}
+
+/// Waits for signals: SIGHUP reloads and reopens the log, SIGTERM and SIGINT drain, a second one of these ends at once.
+pub(super) fn until_stopped(gateway: Running) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {
+                    gateway.order(Order::ReopenLog);
+                    let (reply, _) = tokio::sync::oneshot::channel();
+                    gateway.order(Order::Reload(reply));
+                }
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        let stopping = tokio::task::spawn_blocking(move || gateway.stop());
+        tokio::select! {
+            _ = stopping => {}
+            _ = terminate.recv() => std::process::exit(1),
+            _ = interrupt.recv() => std::process::exit(1),
+        }
+        Ok(())
+    })
+}

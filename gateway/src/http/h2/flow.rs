@@ -1,0 +1,91 @@
+//! Flow-control windows (RFC 9113 sections 5.2 and 6.9). Pure.
+
+use super::settings::MAX_WINDOW;
+
+/// What may still be sent. Negative after the peer made its initial window smaller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SendWindow(i64);
+
+impl SendWindow {
+    pub(super) fn new(size: u32) -> SendWindow {
+        SendWindow(i64::from(size))
+    }
+
+    /// How many bytes may be sent now.
+    pub(super) fn room(self) -> usize {
+        self.0.max(0) as usize
+    }
+
+    pub(super) fn take(&mut self, bytes: usize) {
+        self.0 -= bytes as i64;
+    }
+
+    /// WINDOW_UPDATE, or a change of the initial size; `None` when the window would be too large.
+    pub(super) fn change(&mut self, by: i64) -> Option<()> {
+        let size = self.0 + by;
+        if size > i64::from(MAX_WINDOW) {
+            return None;
+        }
+        self.0 = size;
+        Some(())
+    }
+}
+
+/// What the peer may still send, and what of it was used up here but not yet given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ReceiveWindow {
+    size: u32,
+    left: u32,
+    used: u32,
+}
+
+impl ReceiveWindow {
+    pub(super) fn new(size: u32) -> ReceiveWindow {
+        ReceiveWindow { size, left: size, used: 0 }
+    }
+
+    /// Bytes arrived; `None` when they are more than were allowed.
+    pub(super) fn take(&mut self, bytes: usize) -> Option<()> {
+        self.left = self.left.checked_sub(u32::try_from(bytes).ok()?)?;
+        Some(())
+    }
+
+    /// Bytes were consumed. Returns the increment to announce, once it is worth a frame: half of the window.
+    pub(super) fn give(&mut self, bytes: usize) -> Option<u32> {
+        self.used = self.used.saturating_add(bytes as u32);
+        if self.used < self.size.div_ceil(2) {
+            return None;
+        }
+        let increment = std::mem::take(&mut self.used);
+        self.left = self.left.saturating_add(increment);
+        Some(increment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_send_window_may_be_negative_but_not_too_large() {
+        let mut window = SendWindow::new(10);
+        window.take(8);
+        window.change(-5).unwrap();
+        assert_eq!(window.room(), 0);
+        window.change(4).unwrap();
+        assert_eq!(window.room(), 1);
+        assert_eq!(window.change(i64::from(MAX_WINDOW)), None);
+        assert_eq!(window.room(), 1);
+    }
+
+    #[test]
+    fn credit_is_given_back_by_halves() {
+        let mut window = ReceiveWindow::new(10);
+        window.take(10).unwrap();
+        assert_eq!(window.take(1), None);
+        assert_eq!(window.give(4), None);
+        assert_eq!(window.give(1), Some(5));
+        window.take(5).unwrap();
+        assert_eq!(window.take(1), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! One connection from accept to close: PROXY header, TLS, protocol, then its requests.
+//!
+//! In: an accepted socket. Out: requests for [`crate::proxy`]. The task of a connection that waits is kept small: whatever needs
+//! much room is boxed while it runs.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use super::proxy_protocol::{self, Parsed};
+use super::{Listener, Settings};
+use crate::clock::{Deadline, Watchdog};
+use crate::config::model::Protocols;
+use crate::error::{Error, Kind, Phase, Side};
+use crate::http::forwarded::Peer;
+use crate::http::h1::io::Io;
+use crate::http::{Scheme, Stream};
+use crate::limits::Limits;
+use crate::metrics::Handshake;
+use crate::proxy::{self, Client};
+use crate::tls::{self, HandshakeFailure};
+use crate::worker::{Admitted, Worker};
+
+/// What an HTTP/2 connection opens with (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    listener: Arc<Listener>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    mut admitted: Admitted,
+) {
+    let limits = worker.view().snapshot.limits.clone();
+    let opened = Box::pin(open(&worker, &listener, tcp, peer, &limits, &mut admitted)).await;
+    let reason = match opened {
+        Ok(opened) => {
+            let registered = worker.register();
+            if opened.h2 {
+                proxy::serve_h2(&worker, opened.io, opened.client, &registered.control).await
+            } else {
+                proxy::serve_h1(&worker, opened.io, opened.client, &registered.control).await
+            }
+        }
+        Err(reason) => reason,
+    };
+    worker.metrics.connection_closed(listener.id, reason);
+}
+
+struct Opened {
+    io: Io,
+    client: Rc<Client>,
+    h2: bool,
+}
+
+/// Everything before the first request; an error is the reason why there will be none.
+async fn open(
+    worker: &Rc<Worker>,
+    listener: &Arc<Listener>,
+    mut tcp: TcpStream,
+    peer: SocketAddr,
+    limits: &Arc<Limits>,
+    admitted: &mut Admitted,
+) -> Result<Opened, &'static str> {
+    let settings = listener.settings.load_full();
+    let mut watchdog = Watchdog::default();
+    let deadline = Deadline::after(limits.tls_handshake_time, Phase::Head, Side::Client);
+    // Refused only when the client is gone.
+    let _ = tcp.set_nodelay(true);
+    let local = tcp.local_addr().unwrap_or(listener.address);
+    let (source, destination) = match watchdog.within(deadline, told_ends(&settings, &mut tcp, peer)).await {
+        Ok(ends) => ends.unwrap_or((peer, local)),
+        Err(error) => return Err(proxy_header_failure(worker, error)),
+    };
+    if let Err(limit) = admitted.count_address(source.ip(), limits) {
+        worker.metrics.limit_hit(limit);
+        return Err("limit");
+    }
+    let (stream, tls, alpn_h2) = match &settings.tls {
+        None => (Stream::Tcp(tcp), None, None),
+        Some(server) => {
+            let handshake = async { Ok(tls::accept(tcp, server).await) };
+            match watchdog.within(deadline, handshake).await {
+                Ok(Ok(accepted)) => {
+                    let resumed = accepted.facts.resumed;
+                    worker.metrics.handshake(if resumed { Handshake::Resumed } else { Handshake::Full });
+                    let h2 = accepted.facts.alpn_h2;
+                    (Stream::TlsServer(accepted.stream), Some(accepted.facts), Some(h2))
+                }
+                Ok(Err(error)) => {
+                    let failure = HandshakeFailure::of(&error);
+                    tracing::debug!(client = %source, %error, "TLS handshake failed");
+                    worker.metrics.handshake(Handshake::Failed(failure.label()));
+                    return Err("tls-handshake");
+                }
+                Err(_) => {
+                    worker.metrics.handshake(Handshake::Failed("handshake-timeout"));
+                    worker.metrics.limit_hit("tls_handshake_time");
+                    return Err("tls-handshake");
+                }
+            }
+        }
+    };
+    let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let mut io = Io::new(stream, BytesMut::new());
+    let h2 = match alpn_h2 {
+        Some(h2) => h2,
+        None => sniff(&mut io, settings.model.protocols, &mut watchdog, limits).await?,
+    };
+    let forwarded = Peer::new(&worker.view().snapshot.config.forwarded, source.ip());
+    let client = Client { peer, source, forwarded, destination, scheme, tls, listener: listener.clone() };
+    Ok(Opened { io, client: Rc::new(client), h2 })
+}
+
+fn proxy_header_failure(worker: &Worker, error: Error) -> &'static str {
+    if let Kind::Timeout(_) = error.kind {
+        worker.metrics.limit_hit("tls_handshake_time");
+    }
+    "proxy-protocol"
+}
+
+/// The ends of the connection that a trusted proxy tells; `None`: our own.
+async fn told_ends(
+    settings: &Settings,
+    tcp: &mut TcpStream,
+    peer: SocketAddr,
+) -> Result<Option<(SocketAddr, SocketAddr)>, Error> {
+    let ip = peer.ip().to_canonical();
+    if !settings.model.proxy_protocol.iter().any(|network| network.contains(&ip)) {
+        return Ok(None);
+    }
+    let failed = |error: io::Error| Error::io(&error, Side::Client);
+    // Looked at before it is taken, so that nothing of what follows the header is lost.
+    let mut seen = vec![0; proxy_protocol::MAX_V2];
+    let mut known = 0;
+    loop {
+        let count = tcp.peek(seen.get_mut(known..).unwrap_or_default()).await.map_err(failed)?;
+        let bytes = seen.get(..known + count).unwrap_or_default();
+        let take = match proxy_protocol::parse(bytes) {
+            Ok(Parsed::NeedMore) if count == 0 => return Err(Error::client(Kind::Closed)),
+            Ok(Parsed::NeedMore) => known + count,
+            Ok(Parsed::Header { source, destination, consumed }) => {
+                tcp.read_exact(seen.get_mut(known..consumed).unwrap_or_default()).await.map_err(failed)?;
+                return Ok(source.zip(destination));
+            }
+            Err(_) => return Err(Error::client(Kind::Malformed("PROXY header"))),
+        };
+        tcp.read_exact(seen.get_mut(known..take).unwrap_or_default()).await.map_err(failed)?;
+        known = take;
+    }
+}
+
+/// Decides between HTTP/1 and HTTP/2 by prior knowledge from the first bytes.
+async fn sniff(
+    io: &mut Io,
+    protocols: Protocols,
+    watchdog: &mut Watchdog,
+    limits: &Limits,
+) -> Result<bool, &'static str> {
+    if !protocols.h2 {
+        return Ok(false);
+    }
+    let mut deadline = Deadline::after(limits.idle_time, Phase::Head, Side::Client);
+    let first = poll_fn(|cx| {
+        loop {
+            let seen = io.read.len().min(PREFACE.len());
+            if seen > 0 && io.read.get(..seen) != PREFACE.get(..seen) {
+                return Poll::Ready(Ok(false));
+            }
+            if seen == PREFACE.len() {
+                return Poll::Ready(Ok(true));
+            }
+            match io.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => {
+                    deadline = Deadline::after(limits.header_time, Phase::Head, Side::Client);
+                }
+                Poll::Ready(_) => return Poll::Ready(Err("client-closed")),
+                Poll::Pending => {
+                    return watchdog.poll_passed(deadline.at, cx).map(|()| Err("idle"));
+                }
+            }
+        }
+    })
+    .await?;
+    if !first && !protocols.h1 { Err("protocol") } else { Ok(first) }
+}
