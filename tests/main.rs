@@ -10,4 +10,5 @@
 mod harness;
 
 mod framing_h1;
+mod framing_upstream;
 mod matrix;

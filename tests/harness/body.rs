@@ -11,6 +11,8 @@ use hyper::body::Frame;
 use hyper::header::{HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 
+use super::within;
+
 /// What clients and origins send.
 pub(crate) type Body = UnsyncBoxBody<Bytes, Cut>;
 
@@ -63,7 +65,7 @@ pub(crate) fn with_trailers(data: impl Into<Bytes>, trailers: &[(&'static str, &
 impl Feed {
     /// Sends a piece on, when the one before it is under way. False: nobody wants it any more.
     pub(crate) async fn data(&self, bytes: impl Into<Bytes>) -> bool {
-        self.0.send(Ok(Frame::data(bytes.into()))).await.is_ok()
+        within("room in a body", self.0.send(Ok(Frame::data(bytes.into())))).await.is_ok()
     }
 
     /// Cuts the body short.

@@ -110,7 +110,7 @@ impl Gateway {
     }
 
     /// A reload with this configuration.
-    pub(crate) async fn apply(&self, text: &str) -> Result<Vec<String>, String> {
+    pub(crate) async fn apply(&self, text: &str) -> Result<String, String> {
         let config = parse(&fill(text, &self.values), self.folder.path())?;
         let running = self.running();
         off_runtime(|| running.apply(config)).map_err(|error| error.to_string())

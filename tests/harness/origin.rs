@@ -142,11 +142,17 @@ impl RawOrigin {
         greet(tcp, self.tls.as_ref()).await.expect("a TLS handshake")
     }
 
+    /// A connection that has been made, if there is one.
+    pub(crate) async fn accepted(&self) -> Option<Raw> {
+        // Asks the system itself: the runtime might not have looked yet.
+        let (socket, _) = SockRef::from(&self.listener).accept().ok()?;
+        socket.set_nonblocking(true).expect("a socket");
+        greet(TcpStream::from_std(socket.into()).expect("a socket"), self.tls.as_ref()).await
+    }
+
     /// Nobody has connected since the last [`RawOrigin::accept`].
     pub(crate) fn is_untouched(&self) {
-        // Asks the system itself: the runtime might not have looked yet.
-        let accepted = SockRef::from(&self.listener).accept();
-        assert!(accepted.is_err(), "somebody connected to the origin");
+        assert!(SockRef::from(&self.listener).accept().is_err(), "somebody connected to the origin");
     }
 }
 

@@ -8,6 +8,8 @@ mod messages;
 mod streams;
 mod tunnels;
 
+use std::ops::{Deref, DerefMut};
+
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 
@@ -20,8 +22,8 @@ struct Sides {
     upstream: Wire,
 }
 
-/// Both ends and the gateway between them.
-struct Setup {
+/// A client with the gateway and the origin that it talks to.
+struct Through {
     client: Client,
     #[expect(dead_code, reason = "runs until it is dropped")]
     gateway: Gateway,
@@ -30,14 +32,28 @@ struct Setup {
 
 impl Sides {
     /// An origin that answers so, a gateway before it, and a client.
-    async fn start<F>(self, answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static) -> Setup
+    async fn start<F>(self, answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static) -> Through
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let origin = Origin::start(self.upstream, answer).await;
         let gateway = Gateway::between(self.client, self.upstream, &origin).await;
         let client = gateway.client(self.client).await;
-        Setup { client, gateway, origin }
+        Through { client, gateway, origin }
+    }
+}
+
+impl Deref for Through {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Through {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
     }
 }
 
@@ -71,7 +87,8 @@ macro_rules! pairs {
         #[tokio::test]
         async fn $name() {
             use crate::harness::Wire;
-            $behaviour(crate::matrix::Sides { client: Wire::$client, upstream: Wire::$upstream }).await;
+            let sides = crate::matrix::Sides { client: Wire::$client, upstream: Wire::$upstream };
+            crate::harness::within_a_minute($behaviour(sides)).await;
         }
     )* };
 }

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use tokio::sync::mpsc;
 
-use super::{Setup, Sides, over_everything, over_http2};
+use super::{Sides, over_everything, over_http2};
 use crate::harness::{Body, collect, empty, full, stream, with_trailers, within};
 
 over_everything! {
@@ -45,9 +45,16 @@ async fn piece(body: &mut Incoming) -> String {
     String::from_utf8(frame.into_data().expect("data").to_vec()).expect("text")
 }
 
+/// Nothing more comes; an empty frame may say so.
+async fn ends(body: &mut Incoming) {
+    while let Some(frame) = within("the end", body.frame()).await {
+        assert_eq!(frame.expect("no error").into_data().expect("no trailers"), "");
+    }
+}
+
 async fn events_arrive_one_by_one(sides: Sides) {
     let (feed, body) = stream();
-    let Setup { mut client, .. } = sides.start(once(body)).await;
+    let mut client = sides.start(once(body)).await;
     let request = client.request("GET", "/").body(empty()).expect("a request");
     let mut response = client.send(request).await.expect("a head before the first event");
     for event in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {
@@ -55,7 +62,7 @@ async fn events_arrive_one_by_one(sides: Sides) {
         assert_eq!(piece(response.body_mut()).await, event);
     }
     drop(feed);
-    assert!(within("the end", response.body_mut().frame()).await.is_none());
+    ends(response.body_mut()).await;
 }
 
 async fn an_upload_arrives_piece_by_piece(sides: Sides) {
@@ -69,7 +76,7 @@ async fn an_upload_arrives_piece_by_piece(sides: Sides) {
             Response::new(full("thanks"))
         }
     };
-    let Setup { mut client, .. } = sides.start(answer).await;
+    let mut client = sides.start(answer).await;
     let (feed, body) = stream();
     let request = client.request("POST", "/").body(body).expect("a request");
     let sending = tokio::spawn(async move { client.exchange(request).await });
@@ -117,7 +124,7 @@ async fn stalled(taken: &AtomicU64) -> u64 {
 
 async fn a_slow_reader_holds_back_the_origin(sides: Sides) {
     let (taken, body) = flood();
-    let Setup { mut client, .. } = sides.start(once(body)).await;
+    let mut client = sides.start(once(body)).await;
     let request = client.request("GET", "/").body(empty()).expect("a request");
     let response = client.send(request).await.expect("a response");
     let held = stalled(&taken).await;
@@ -136,7 +143,7 @@ async fn a_slow_origin_holds_back_the_client(sides: Sides) {
             Response::new(full(reply.body.len().to_string()))
         }
     };
-    let Setup { mut client, .. } = sides.start(answer).await;
+    let mut client = sides.start(answer).await;
     let (taken, body) = flood();
     let request = client.request("POST", "/").body(body).expect("a request");
     let sending = tokio::spawn(async move { client.exchange(request).await });
@@ -149,7 +156,7 @@ async fn a_slow_origin_holds_back_the_client(sides: Sides) {
 
 async fn an_answer_comes_before_the_upload_is_over(sides: Sides) {
     let answer = |_| async { Response::builder().status(403).body(full("no")).expect("a response") };
-    let Setup { mut client, .. } = sides.start(answer).await;
+    let mut client = sides.start(answer).await;
     let (feed, body) = stream();
     let request = client.request("POST", "/").body(body).expect("a request");
     feed.data("a beginning").await;
@@ -160,7 +167,7 @@ async fn an_answer_comes_before_the_upload_is_over(sides: Sides) {
 
 async fn a_response_cut_short_is_never_complete(sides: Sides) {
     let (feed, body) = stream();
-    let Setup { mut client, .. } = sides.start(once(body)).await;
+    let mut client = sides.start(once(body)).await;
     let request = client.request("GET", "/").body(empty()).expect("a request");
     let mut response = client.send(request).await.expect("a head");
     feed.data("part").await;
@@ -178,7 +185,7 @@ async fn a_response_shorter_than_its_length_is_never_complete(sides: Sides) {
         let response = Response::builder().header("content-length", "100").body(body).expect("a response");
         std::future::ready(response)
     };
-    let Setup { mut client, .. } = sides.start(answer).await;
+    let mut client = sides.start(answer).await;
     let request = client.request("GET", "/").body(empty()).expect("a request");
     let mut response = client.send(request).await.expect("a head");
     feed.data("part").await;
@@ -198,12 +205,13 @@ async fn a_request_cut_short_is_never_complete(sides: Sides) {
             Response::new(empty())
         }
     };
-    let Setup { mut client, .. } = sides.start(answer).await;
+    let mut client = sides.start(answer).await;
     let (feed, body) = stream();
     let request = client.request("POST", "/").body(body).expect("a request");
+    let sending = tokio::spawn(async move { client.exchange(request).await });
     feed.data("part").await;
     feed.cut().await;
-    let outcome = client.exchange(request).await;
+    let outcome = within("an end", sending).await.expect("no panic");
     assert!(!outcome.is_ok_and(|reply| reply.status.is_success()), "a broken request was answered");
     // The gateway may have seen the end before it sent anything on.
     if let Ok(Some(is_whole)) = tokio::time::timeout(Duration::from_millis(50), ends.recv()).await {
@@ -232,8 +240,9 @@ async fn a_grpc_call_is_answered(sides: Sides) {
         let body = with_trailers(message("answer"), &[("grpc-status", "0"), ("grpc-message", "fine")]);
         Response::builder().header("content-type", "application/grpc").body(body).expect("a response")
     };
-    let Setup { mut client, .. } = sides.start(answer).await;
-    let reply = client.exchange(grpc(&client, full(message("question")))).await.expect("a response");
+    let mut client = sides.start(answer).await;
+    let request = grpc(&client, full(message("question")));
+    let reply = client.exchange(request).await.expect("a response");
     assert_eq!(reply.header("content-type"), Some("application/grpc"));
     assert_eq!(reply.body, message("answer"));
     assert_eq!((reply.trailer("grpc-status"), reply.trailer("grpc-message")), (Some("0"), Some("fine")));
@@ -241,8 +250,9 @@ async fn a_grpc_call_is_answered(sides: Sides) {
 
 async fn a_grpc_error_without_a_message_arrives(sides: Sides) {
     let answer = |_| async { Response::builder().header("grpc-status", "5").body(empty()).expect("a response") };
-    let Setup { mut client, .. } = sides.start(answer).await;
-    let reply = client.exchange(grpc(&client, full(message("question")))).await.expect("a response");
+    let mut client = sides.start(answer).await;
+    let request = grpc(&client, full(message("question")));
+    let reply = client.exchange(request).await.expect("a response");
     assert_eq!((reply.status.as_u16(), reply.header("grpc-status")), (200, Some("5")));
 }
 
@@ -257,13 +267,14 @@ async fn grpc_messages_stream_both_ways(sides: Sides) {
         });
         Response::new(body)
     };
-    let Setup { mut client, .. } = sides.start(answer).await;
+    let mut client = sides.start(answer).await;
     let (feed, body) = stream();
-    let mut response = client.send(grpc(&client, body)).await.expect("a head before the first message");
+    let request = grpc(&client, body);
+    let mut response = client.send(request).await.expect("a head before the first message");
     for text in ["one", "two", "three"] {
         feed.data(message(text)).await;
         assert_eq!(piece(response.body_mut()).await.as_bytes(), message(text));
     }
     drop(feed);
-    assert!(within("the end", response.body_mut().frame()).await.is_none());
+    ends(response.body_mut()).await;
 }

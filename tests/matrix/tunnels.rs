@@ -7,7 +7,7 @@ use hyper::{Method, Request, Response, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Setup, Sides, over_everything};
+use super::{Sides, over_everything};
 use crate::harness::{Body, Client, empty, full, within};
 
 over_everything! {
@@ -81,10 +81,11 @@ fn handshake(sides: Sides, client: &Client, path: &str) -> Request<Body> {
 }
 
 async fn a_websocket_carries_bytes_both_ways(sides: Sides) {
-    let Setup { mut client, .. } = sides.start(echoing).await;
+    let mut client = sides.start(echoing).await;
     // An answer shows that an HTTP/2 client knows our settings, without which it may not ask.
     client.get("/").await;
-    let mut response = client.send(handshake(sides, &client, "/chat")).await.expect("a response");
+    let request = handshake(sides, &client, "/chat");
+    let mut response = client.send(request).await.expect("a response");
     let status = if sides.client.is_h2() { 200 } else { 101 };
     assert_eq!(response.status(), status);
     assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
@@ -112,9 +113,10 @@ async fn a_websocket_carries_bytes_both_ways(sides: Sides) {
 }
 
 async fn a_refused_websocket_is_an_ordinary_response(sides: Sides) {
-    let Setup { mut client, .. } = sides.start(echoing).await;
+    let mut client = sides.start(echoing).await;
     client.get("/").await;
-    let reply = client.exchange(handshake(sides, &client, "/nothing")).await.expect("a response");
+    let request = handshake(sides, &client, "/nothing");
+    let reply = client.exchange(request).await.expect("a response");
     assert_eq!((reply.status.as_u16(), reply.text()), (404, "no chat here"));
     assert_eq!(client.get("/").await.status, 404);
 }
