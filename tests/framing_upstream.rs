@@ -396,7 +396,11 @@ async fn an_http_2_response_cut_short_is_never_complete() {
             }
             match how {
                 "reset" => upstream.send(kind::RST_STREAM, 0, stream, &2u32.to_be_bytes()).await,
-                "goaway" => upstream.send(kind::GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 2]).await,
+                // The last stream that was looked at is ours.
+                "goaway" => {
+                    let payload = [stream.to_be_bytes(), 2u32.to_be_bytes()].concat();
+                    upstream.send(kind::GOAWAY, 0, 0, &payload).await;
+                }
                 _ => {}
             }
             drop(upstream);

@@ -10,5 +10,6 @@
 mod harness;
 
 mod framing_h1;
+mod framing_h2;
 mod framing_upstream;
 mod matrix;

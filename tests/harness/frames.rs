@@ -3,6 +3,9 @@
 //! Heads are written without compression. Of heads that come in only the status is read, which stands first.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
 
 use super::Raw;
 
@@ -211,6 +214,18 @@ impl Frames {
         kept.append(&mut self.waiting);
         self.waiting = kept;
         outcome
+    }
+
+    /// Whether the connection has been given up, by what has come in so far.
+    pub(crate) async fn is_given_up(&mut self) -> bool {
+        let mut reading = pin!(async {
+            loop {
+                if self.read().await.is_none_or(|frame| frame.kind == kind::GOAWAY) {
+                    return;
+                }
+            }
+        });
+        poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx).is_ready())).await
     }
 
     /// The code with which the connection is given up, if it is said, when it is over.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub(crate) use body::{Body, Feed, empty, full, stream, with_trailers};
 pub(crate) use client::{Client, Reply, collect};
-pub(crate) use frames::{Frames, Outcome, flag, kind};
+pub(crate) use frames::{Frames, GET, Outcome, block, flag, frame, kind};
 pub(crate) use gateway::Gateway;
 pub(crate) use origin::{Origin, RawOrigin, echo};
 pub(crate) use raw::{End, Message, Raw};
