@@ -3,7 +3,7 @@
 //! Deadlines move forward many times a second and almost never pass. A [`Watchdog`] therefore leaves the runtime's timer
 //! where it is while the deadline moves away from it, and looks again when that timer fires.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -34,7 +34,7 @@ pub struct Deadline {
 impl Deadline {
     /// So long from now.
     pub fn after(time: Duration, phase: Phase, side: Side) -> Deadline {
-        let now = Instant::now();
+        let now = coarse();
         let at = now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365));
         Deadline { at, phase, side }
     }
@@ -95,17 +95,52 @@ impl Watchdog {
     }
 }
 
+/// The time to within a few milliseconds, at a fraction of what the exact time costs. For deadlines, not for durations.
+#[cfg(target_os = "linux")]
+pub fn coarse() -> Instant {
+    use rustix::time::{ClockId, clock_gettime};
+    let read = || {
+        let time = clock_gettime(ClockId::MonotonicCoarse);
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    };
+    thread_local! {
+        static BASE: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+    }
+    let now = read();
+    let (instant, then) = BASE.get().unwrap_or_else(|| {
+        let base = (Instant::now(), now);
+        BASE.set(Some(base));
+        base
+    });
+    instant + now.saturating_sub(then)
+}
+
+/// The time to within a few milliseconds.
+#[cfg(not(target_os = "linux"))]
+pub fn coarse() -> Instant {
+    Instant::now()
+}
+
+fn coarse_second() -> u64 {
+    #[cfg(target_os = "linux")]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        u64::try_from(time.tv_sec).unwrap_or(0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
 thread_local! {
     static DATE: RefCell<(u64, [u8; 29])> = const { RefCell::new((u64::MAX, [0; 29])) };
 }
 
 /// Hands the current date in the form of RFC 9110 section 5.6.7 to the function. Made once a second.
 pub fn with_date<T>(use_it: impl FnOnce(&[u8]) -> T) -> T {
-    let now = SystemTime::now();
-    let second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let second = coarse_second();
     DATE.with_borrow_mut(|(made_for, text)| {
         if *made_for != second {
-            let date = httpdate::fmt_http_date(now);
+            let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
             if let Ok(bytes) = <[u8; 29]>::try_from(date.as_bytes()) {
                 *text = bytes;
                 *made_for = second;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
@@ -64,8 +64,6 @@ pub struct Exchange<'a> {
 pub struct Facts {
     /// When its head was there.
     pub began: Instant,
-    /// The same by the clock on the wall.
-    pub time: SystemTime,
     /// The scheme that the client used, as trusted proxies tell.
     pub scheme: Scheme,
     /// The client, as trusted proxies tell.
@@ -113,7 +111,6 @@ impl Facts {
     pub fn new(client: &Client) -> Facts {
         Facts {
             began: Instant::now(),
-            time: SystemTime::now(),
             scheme: client.scheme,
             client: client.source.ip(),
             request_id: RequestId::none(),

@@ -22,7 +22,7 @@ pub async fn exchange(mut x: Exchange<'_>) {
         Ok(response) => response,
         Err(error) => respond::error(&mut x, error),
     };
-    respond::finish(x, response).await;
+    respond::finish(&mut x, response).await;
 }
 
 /// The path of a request: admitted, routed, changed by its route's policy, answered.

@@ -3,7 +3,7 @@
 mod page;
 mod send;
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::access_log::Record;
 use crate::config::model::{Redirect, Respond};
@@ -51,11 +51,11 @@ pub fn error(x: &mut Exchange<'_>, error: Error) -> Response {
 }
 
 /// Sends the response, then tells of the exchange.
-pub async fn finish(mut x: Exchange<'_>, response: Response) {
+pub async fn finish(x: &mut Exchange<'_>, response: Response) {
     let status = response.head.status;
     let active = response.active;
     let response = Response { active: None, ..response };
-    let sent = send::send(&mut x, response).await;
+    let sent = send::send(x, response).await;
     drop(active);
     if x.facts.error.is_none() {
         x.facts.error = sent.error;
@@ -65,7 +65,7 @@ pub async fn finish(mut x: Exchange<'_>, response: Response) {
     {
         x.worker.metrics.upstream_error(pool.id, error.label());
     }
-    tell(&x, status, &sent);
+    tell(x, status, &sent);
 }
 
 fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
@@ -88,7 +88,7 @@ fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
     let known = !x.request.target.is_empty();
     let pool = x.facts.pool.and_then(|pool| snapshot.pools.get(pool));
     log.write(&Record {
-        time: x.facts.time,
+        time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
         client: x.facts.client,
         method: known.then_some(&x.request.method),
         scheme: x.facts.scheme,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::endpoint::Endpoint;
+use crate::clock;
 use crate::balance::{Balancer, Candidate};
 use crate::config::model;
 use crate::error::{Error, Kind};
@@ -280,7 +281,7 @@ impl Park for Site {
         }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.pool.limits.upstream_idle_connections as usize {
-            idle.push(Idle { connection, since: Instant::now() });
+            idle.push(Idle { connection, since: clock::coarse() });
         }
     }
 }

@@ -222,7 +222,10 @@ mod tests {
             match decoder.decode(&mut bytes, &limits)? {
                 Decoded::Data(data) => body.extend_from_slice(&data),
                 Decoded::Trailers(fields) => trailers = fields.len(),
-                Decoded::End => return Ok((body, trailers, bytes.to_vec())),
+                Decoded::End => {
+                    bytes.extend_from_slice(rest.take().unwrap_or_default());
+                    return Ok((body, trailers, bytes.to_vec()));
+                }
                 Decoded::More => match rest.take() {
                     Some(more) => bytes.extend_from_slice(more),
                     None => {

@@ -25,6 +25,9 @@ pub struct End {
     pub end: usize,
 }
 
+/// What the gateway itself adds to a head, about.
+const ROOM: usize = 320;
+
 const fn malformed(what: &'static str, side: Side) -> Error {
     Error { kind: Kind::Malformed(what), side, retry: crate::error::Retry::Never }
 }
@@ -94,7 +97,7 @@ pub fn split_start_line(head: &[u8]) -> (&[u8], &[u8]) {
 /// A folded line (RFC 9112 section 5.2) begins with white space, white space before the colon (section 5.1) ends the name with
 /// it: neither is a token, so both are refused here, as are bare CR and control characters in values.
 pub fn parse_fields(mut lines: &[u8], side: Side) -> Result<Fields, Error> {
-    let mut fields = Fields::with_capacity(16, lines.len());
+    let mut fields = Fields::with_capacity(24, lines.len() + ROOM);
     while let Some(feed) = memchr::memchr(b'\n', lines) {
         let line = lines.get(..feed.saturating_sub(1)).unwrap_or_default();
         lines = lines.get(feed + 1..).unwrap_or_default();
