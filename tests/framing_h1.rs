@@ -1,6 +1,6 @@
 //! HTTP/1 requests byte by byte: where one ends and the next begins (RFC 9112), and what is refused.
 
-use crate::harness::{Gateway, Message, Origin, Raw, RawOrigin};
+use crate::harness::{Gateway, Origin, Raw, RawOrigin};
 
 /// Heads that two parsers might read in two ways, or that are simply wrong. Each is answered 400, the connection is
 /// closed, and no origin hears of it.
@@ -139,18 +139,6 @@ async fn send_cut(client: &mut Raw, text: &str, at: usize) {
     let _ = client.try_send(&text.as_bytes()[at..]).await;
 }
 
-fn seen(response: &Message) -> serde_json::Value {
-    assert_eq!(response.status(), 200, "{response:?}");
-    serde_json::from_slice(&response.body).expect("JSON")
-}
-
-/// The answer of an echoing origin to these bytes.
-async fn ask(gateway: &Gateway, request: &str) -> serde_json::Value {
-    let mut client = gateway.raw().await;
-    client.send(request).await;
-    seen(&client.response().await)
-}
-
 /// A gateway with nothing behind it that a request could reach unseen.
 async fn refuses(request: &str, status: u16) {
     let origin = RawOrigin::start().await;
@@ -199,7 +187,7 @@ async fn clear_requests_arrive_wherever_they_are_cut() {
     for (request, target, body) in CLEAR {
         for at in 1..request.len() {
             send_cut(&mut client, request, at).await;
-            let seen = seen(&client.response().await);
+            let seen = client.response().await.seen();
             assert_eq!(seen["target"], *target, "{request:?} cut at {at}");
             assert_eq!(seen["body"], *body, "{request:?} cut at {at}");
         }
@@ -217,7 +205,7 @@ async fn clear_requests_arrive_byte_by_byte() {
         for byte in request.as_bytes() {
             client.send([*byte]).await;
         }
-        let seen = seen(&client.response().await);
+        let seen = client.response().await.seen();
         assert_eq!((&seen["target"], &seen["body"]), (&(*target).into(), &(*body).into()), "{request:?}");
     }
 }
@@ -260,11 +248,11 @@ async fn pipelined_requests_are_answered_in_order() {
         )
         .await;
     for (target, body) in [("/1", ""), ("/2", "hello"), ("/3", "x")] {
-        let seen = seen(&client.response().await);
+        let seen = client.response().await.seen();
         assert_eq!((&seen["target"], &seen["body"]), (&target.into(), &body.into()));
     }
     assert_eq!(client.head().await.status(), 200);
-    assert_eq!(seen(&client.response().await)["target"], "/5");
+    assert_eq!(client.response().await.seen()["target"], "/5");
     client.is_over().await;
     assert_eq!(origin.requests(), 5);
 }
@@ -331,10 +319,10 @@ async fn an_expectation_is_100_continue_or_nothing() {
     let origin = Origin::echo().await;
     let gateway = Gateway::to(&origin).start().await;
     // Without a body, and in HTTP/1.0, there is nothing to wait for.
-    let seen = ask(&gateway, "GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n").await;
+    let seen = gateway.ask("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n").await.seen();
     assert_eq!(seen["headers"]["expect"], serde_json::Value::Null);
     let request = "POST / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx";
-    assert_eq!(ask(&gateway, request).await["body"], "x");
+    assert_eq!(gateway.ask(request).await.seen()["body"], "x");
     // A client need not wait.
     let mut client = gateway.raw().await;
     client.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\nx").await;
@@ -342,7 +330,7 @@ async fn an_expectation_is_100_continue_or_nothing() {
     if response.status() == 100 {
         response = client.response().await;
     }
-    assert_eq!(self::seen(&response)["body"], "x");
+    assert_eq!(response.seen()["body"], "x");
 }
 
 #[tokio::test]
@@ -375,9 +363,9 @@ async fn what_is_just_short_enough_passes() {
     let origin = Origin::echo().await;
     let gateway = Gateway::to(&origin).and(limits).start().await;
     let uri = "a".repeat(1023);
-    assert_eq!(ask(&gateway, &format!("GET /{uri} HTTP/1.1\r\nHost: a\r\n\r\n")).await["target"], format!("/{uri}"));
+    assert_eq!(gateway.ask(&format!("GET /{uri} HTTP/1.1\r\nHost: a\r\n\r\n")).await.seen()["target"], format!("/{uri}"));
     let fields: String = (1..10).map(|number| format!("X-{number}: y\r\n")).collect();
-    assert_eq!(ask(&gateway, &format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await["headers"]["x-9"], "y");
+    assert_eq!(gateway.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await.seen()["headers"]["x-9"], "y");
 }
 
 #[tokio::test]
@@ -398,7 +386,7 @@ async fn any_method_passes() {
     let origin = Origin::echo().await;
     let gateway = Gateway::to(&origin).start().await;
     for method in ["OPTIONS", "PATCH", "TRACE", "PROPFIND", "X", "get", "!#$%&'*+-.^_`|~09"] {
-        let seen = ask(&gateway, &format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let seen = gateway.ask(&format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n")).await.seen();
         assert_eq!(seen["method"], method);
     }
 }
@@ -420,7 +408,7 @@ async fn an_upgrade_to_http_2_is_ignored() {
     let origin = Origin::echo().await;
     let gateway = Gateway::to(&origin).start().await;
     let upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n";
-    let seen = ask(&gateway, &format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n")).await;
+    let seen = gateway.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n")).await.seen();
     for name in ["upgrade", "http2-settings", "connection"] {
         assert_eq!(seen["headers"][name], serde_json::Value::Null, "{seen}");
     }

@@ -12,4 +12,7 @@ mod harness;
 mod framing_h1;
 mod framing_h2;
 mod framing_upstream;
+mod forwarding;
 mod matrix;
+mod routing;
+mod upstream;

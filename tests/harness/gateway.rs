@@ -8,7 +8,7 @@ use gatewright::Running;
 use gatewright::config::model::Config;
 use tempfile::TempDir;
 
-use super::{Client, Frames, Raw, Wire, tls};
+use super::{Client, Frames, Message, Raw, Wire, tls};
 
 /// A gateway that runs until this is dropped. Its folder holds the files of [`tls::write_files`].
 pub(crate) struct Gateway {
@@ -79,6 +79,20 @@ impl Gateway {
     /// A connection to the first listener.
     pub(crate) async fn raw(&self) -> Raw {
         Raw::connect(self.address()).await
+    }
+
+    /// The response to these bytes, over a connection of their own.
+    pub(crate) async fn ask(&self, request: &str) -> Message {
+        let mut raw = self.raw().await;
+        raw.send(request).await;
+        raw.response().await
+    }
+
+    /// The response to a GET of `http://{host}{target}` with these further fields.
+    pub(crate) async fn get(&self, url: &str, fields: &[&str]) -> Message {
+        let at = url.find('/').expect("a path");
+        let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+        self.ask(&format!("GET {} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n", &url[at..], &url[..at])).await
     }
 
     /// A client of the first listener.

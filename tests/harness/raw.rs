@@ -297,6 +297,12 @@ impl Message {
         self.field(name).is_some_and(|field| field.eq_ignore_ascii_case(value))
     }
 
+    /// The body of an origin that tells what it saw.
+    pub(crate) fn seen(&self) -> serde_json::Value {
+        assert_eq!(self.status(), 200, "{self:?}");
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
     /// The body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
