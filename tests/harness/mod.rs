@@ -1,0 +1,72 @@
+//! What the tests are made of.
+//!
+//! A [`Gateway`] from a few lines of configuration; an [`Origin`] that speaks HTTP properly or a [`RawOrigin`] whose every
+//! byte the test sends itself; a [`Client`] that speaks HTTP properly, [`Raw`] bytes, or raw HTTP/2 [`Frames`].
+
+mod body;
+pub(crate) mod certs;
+mod client;
+mod frames;
+mod gateway;
+mod origin;
+mod raw;
+pub(crate) mod tls;
+
+use std::time::Duration;
+
+pub(crate) use body::{Body, Feed, empty, full, stream, with_trailers};
+pub(crate) use client::{Client, Reply, collect};
+pub(crate) use frames::{Frames, GET, Outcome, block, flag, frame, kind};
+pub(crate) use gateway::Gateway;
+pub(crate) use origin::{Origin, RawOrigin, echo};
+pub(crate) use raw::{End, Message, Raw};
+
+/// How long a test waits for what must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wire {
+    H1,
+    H1Tls,
+    H2,
+    H2Tls,
+}
+
+impl Wire {
+    pub(crate) fn is_tls(self) -> bool {
+        matches!(self, Wire::H1Tls | Wire::H2Tls)
+    }
+
+    pub(crate) fn is_h2(self) -> bool {
+        matches!(self, Wire::H2 | Wire::H2Tls)
+    }
+
+    /// The name in ALPN.
+    pub(crate) fn alpn(self) -> &'static str {
+        if self.is_h2() { "h2" } else { "http/1.1" }
+    }
+}
+
+/// Waits for what must happen soon.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+    }
+}
+
+/// A bound for a whole test of which the parts have none.
+pub(crate) async fn within_a_minute(test: impl Future<Output = ()>) {
+    tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test to end");
+}
+
+/// Asks again and again until it is so.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(what, asking).await;
+}

@@ -1,0 +1,18 @@
+//! The gateway seen from outside: real sockets, raw bytes, several gateways and origins in one process.
+//!
+//! One binary; a file for each area, a test for each behaviour. [`harness`] is the place to begin: a test starts origins,
+//! starts a gateway before them, talks, and looks at both ends. Nothing sleeps for a fixed time: everything waits for an
+//! event and gives up with words after ten seconds.
+
+// Helpers outside `#[test]` functions fail a test by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod harness;
+
+mod framing_h1;
+mod framing_h2;
+mod framing_upstream;
+mod forwarding;
+mod matrix;
+mod routing;
+mod upstream;
