@@ -101,9 +101,21 @@ const CLEAR: &[(&str, &str, &str)] = &[
     ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "/", "hello"),
     ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "/", "hello"),
     ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "/", ""),
-    ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n003\r\nllo\r\n00\r\n\r\n", "/", "hello"),
-    ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nA;x=y;z=\"q\"\r\n0123456789\r\n0;l\r\n\r\n", "/", "0123456789"),
-    ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n", "/", "hello"),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n003\r\nllo\r\n00\r\n\r\n",
+        "/",
+        "hello",
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nA;x=y;z=\"q\"\r\n0123456789\r\n0;l\r\n\r\n",
+        "/",
+        "0123456789",
+    ),
+    (
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n",
+        "/",
+        "hello",
+    ),
 ];
 
 /// Bodies after a right head that break the rules of chunks.
@@ -363,14 +375,20 @@ async fn what_is_just_short_enough_passes() {
     let origin = Origin::echo().await;
     let gateway = Gateway::to(&origin).and(limits).start().await;
     let uri = "a".repeat(1023);
-    assert_eq!(gateway.ask(&format!("GET /{uri} HTTP/1.1\r\nHost: a\r\n\r\n")).await.seen()["target"], format!("/{uri}"));
+    assert_eq!(
+        gateway.ask(&format!("GET /{uri} HTTP/1.1\r\nHost: a\r\n\r\n")).await.seen()["target"],
+        format!("/{uri}")
+    );
     let fields: String = (1..10).map(|number| format!("X-{number}: y\r\n")).collect();
     assert_eq!(gateway.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await.seen()["headers"]["x-9"], "y");
 }
 
 #[tokio::test]
 async fn connect_is_refused() {
-    for request in ["CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nContent-Length: 1\r\n\r\nx"] {
+    for request in [
+        "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+        "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\nContent-Length: 1\r\n\r\nx",
+    ] {
         let origin = RawOrigin::start().await;
         let gateway = Gateway::to(&origin).start().await;
         let mut client = gateway.raw().await;

@@ -45,16 +45,28 @@ const BAD_STARTS: &[(&str, &[(&str, &str)])] = &[
     ("no authority", &[(":method", "GET"), (":scheme", "http"), (":path", "/")]),
     ("an empty authority", &[(":method", "GET"), (":scheme", "http"), (":authority", ""), (":path", "/")]),
     ("userinfo", &[(":method", "GET"), (":scheme", "http"), (":authority", "u@localhost"), (":path", "/")]),
-    ("a new line in the authority", &[(":method", "GET"), (":scheme", "http"), (":authority", "a\r\nb: c"), (":path", "/")]),
+    (
+        "a new line in the authority",
+        &[(":method", "GET"), (":scheme", "http"), (":authority", "a\r\nb: c"), (":path", "/")],
+    ),
     ("a path in the authority", &[(":method", "GET"), (":scheme", "http"), (":authority", "a/b"), (":path", "/")]),
-    ("a new line in the method", &[(":method", "GET / HTTP/1.1\r\nX:"), (":scheme", "http"), (":authority", "a"), (":path", "/")]),
+    (
+        "a new line in the method",
+        &[(":method", "GET / HTTP/1.1\r\nX:"), (":scheme", "http"), (":authority", "a"), (":path", "/")],
+    ),
     ("a space in the method", &[(":method", "GE T"), (":scheme", "http"), (":authority", "a"), (":path", "/")]),
     ("connect", &[(":method", "CONNECT"), (":authority", "a:443")]),
 ];
 
 /// A POST's head, with this length.
 fn post(length: &str) -> Vec<(&'static str, &str)> {
-    vec![(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", "/"), ("content-length", length)]
+    vec![
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", "/"),
+        ("content-length", length),
+    ]
 }
 
 #[tokio::test]
@@ -167,7 +179,11 @@ async fn errors_of_framing_end_the_connection_with_their_code() {
         ("a push", frame(5, done, 1, &[0, 0, 0, 2]), &[PROTOCOL_ERROR]),
         ("a window of zero", frame(kind::WINDOW_UPDATE, 0, 0, &[0; 4]), &[PROTOCOL_ERROR]),
         ("a window that overflows", frame(kind::WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]), &[FLOW_CONTROL_ERROR]),
-        ("an initial window that overflows", frame(kind::SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]), &[FLOW_CONTROL_ERROR]),
+        (
+            "an initial window that overflows",
+            frame(kind::SETTINGS, 0, 0, &[0, 4, 0x80, 0, 0, 0]),
+            &[FLOW_CONTROL_ERROR],
+        ),
         ("a frame size out of range", frame(kind::SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1]), &[PROTOCOL_ERROR]),
         ("push neither on nor off", frame(kind::SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2]), &[PROTOCOL_ERROR]),
         ("too large a frame", frame(kind::DATA, 0, 1, &vec![0; 16_385]), &[FRAME_SIZE_ERROR]),

@@ -40,7 +40,14 @@ const BAD_HEADS: &[&str] = &[
 ];
 
 /// Bodies after a chunked head that are never complete.
-const BAD_CHUNKS: &[&str] = &["x\r\n", "2\nok\r\n0\r\n\r\n", "2\r\nokay\r\n0\r\n\r\n", "fffffffffffffffff\r\n", "2\r\nok\r\n0\r\nX : y\r\n\r\n", "-2\r\nok\r\n"];
+const BAD_CHUNKS: &[&str] = &[
+    "x\r\n",
+    "2\nok\r\n0\r\n\r\n",
+    "2\r\nokay\r\n0\r\n\r\n",
+    "fffffffffffffffff\r\n",
+    "2\r\nok\r\n0\r\nX : y\r\n\r\n",
+    "-2\r\nok\r\n",
+];
 
 /// Responses that end too early, wherever the connection is cut in them.
 const WHOLE: &[&str] = &[
@@ -334,7 +341,10 @@ async fn a_connection_is_kept_only_when_the_origin_lets_it() {
 async fn too_large_a_head_becomes_a_502() {
     let (origin, gateway) = start().await;
     let mut client = gateway.raw().await;
-    for head in [format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(100_000)), "HTTP/1.1 200 OK\r\n".to_owned() + &"X: y\r\n".repeat(200)] {
+    for head in [
+        format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(100_000)),
+        "HTTP/1.1 200 OK\r\n".to_owned() + &"X: y\r\n".repeat(200),
+    ] {
         client.send(GET).await;
         let mut upstream = asked(&origin).await;
         let _ = upstream.try_send(&head).await;
@@ -343,7 +353,10 @@ async fn too_large_a_head_becomes_a_502() {
 }
 
 /// A client and an HTTP/2 origin that the test speaks for, with one request read.
-async fn h2(gateway: &Gateway, origin: &RawOrigin) -> (tokio::task::JoinHandle<Result<crate::harness::Reply, hyper::Error>>, Frames, u32) {
+async fn h2(
+    gateway: &Gateway,
+    origin: &RawOrigin,
+) -> (tokio::task::JoinHandle<Result<crate::harness::Reply, hyper::Error>>, Frames, u32) {
     let mut client: Client = gateway.client(Wire::H1).await;
     let request = client.request("POST", "/").body(empty()).expect("a request");
     let sending = tokio::spawn(async move { collect(client.send(request).await?).await });

@@ -9,10 +9,10 @@
 
 mod harness;
 
+mod forwarding;
 mod framing_h1;
 mod framing_h2;
 mod framing_upstream;
-mod forwarding;
 mod matrix;
 mod routing;
 mod upstream;

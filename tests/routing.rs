@@ -165,7 +165,8 @@ async fn a_redirect_cannot_be_given_new_lines() {
 
 #[tokio::test]
 async fn a_fixed_answer_has_its_status_body_and_type() {
-    let gateway = Gateway::of("[[route]]\nrespond = { status = 410, body = '{}', type = 'application/json' }").start().await;
+    let gateway =
+        Gateway::of("[[route]]\nrespond = { status = 410, body = '{}', type = 'application/json' }").start().await;
     for wire in [Wire::H1, Wire::H2] {
         let mut client = gateway.client(wire).await;
         let reply = client.call("POST", "/", full("ignored")).await;
@@ -179,7 +180,8 @@ async fn a_fixed_answer_has_its_status_body_and_type() {
 /// What the origin sees of a request through a route with this rewrite.
 async fn rewritten(path: &str, rewrite: &str, target: &str) -> String {
     let origin = Origin::echo().await;
-    let gateway = Gateway::to(&origin).and(&format!("match = {{ path = '{path}' }}\nrewrite = {rewrite}")).start().await;
+    let gateway =
+        Gateway::to(&origin).and(&format!("match = {{ path = '{path}' }}\nrewrite = {rewrite}")).start().await;
     gateway.get(&format!("a{target}"), &[]).await.seen()["target"].as_str().expect("a target").to_owned()
 }
 
@@ -229,7 +231,8 @@ async fn a_route_may_limit_bodies() {
 #[tokio::test]
 async fn a_folder_is_served() {
     let text = "[[route]]\nmatch = { path = '/files/' }\nstatic = 'public'";
-    let gateway = Gateway::of(text).file("public/a.txt", "hello").file("public/sub/index.html", "<p>").file("secret", "x");
+    let gateway =
+        Gateway::of(text).file("public/a.txt", "hello").file("public/sub/index.html", "<p>").file("secret", "x");
     let gateway = gateway.start().await;
     let response = gateway.get("a/files/a.txt", &[]).await;
     assert_eq!((response.status(), response.text().as_str()), (200, "hello"));
@@ -242,7 +245,14 @@ async fn a_folder_is_served() {
     assert_eq!(gateway.get("a/files/sub/", &[]).await.text(), "<p>");
     let folder = gateway.get("a/files/sub", &[]).await;
     assert!(folder.field("location").is_some_and(|to| to.ends_with("/sub/")), "{folder:?}");
-    for path in ["/files/none", "/files/../secret", "/files/%2e%2e/secret", "/files/..%2fsecret", "/files/a.txt/", "/files/a.txt%00"] {
+    for path in [
+        "/files/none",
+        "/files/../secret",
+        "/files/%2e%2e/secret",
+        "/files/..%2fsecret",
+        "/files/a.txt/",
+        "/files/a.txt%00",
+    ] {
         let status = gateway.get(&format!("a{path}"), &[]).await.status();
         assert!(status == 404 || status == 400, "{path}: {status}");
     }

@@ -151,9 +151,7 @@ impl Frames {
                 let payload = if frame.kind == kind::PING { &frame.payload[..] } else { &[] };
                 self.try_send(frame.kind, flag::ACK, 0, payload).await
             }
-            kind::DATA if length > 0 => {
-                self.try_send(kind::WINDOW_UPDATE, 0, 0, &(length as u32).to_be_bytes()).await
-            }
+            kind::DATA if length > 0 => self.try_send(kind::WINDOW_UPDATE, 0, 0, &(length as u32).to_be_bytes()).await,
             _ => Ok(()),
         };
         // When it is gone, the next read tells.
@@ -164,7 +162,8 @@ impl Frames {
     /// The next frame of this type; others are passed over.
     pub(crate) async fn next_of(&mut self, kind: u8) -> Frame {
         loop {
-            let frame = self.next().await.unwrap_or_else(|| panic!("the connection ended before a frame of type {kind}"));
+            let frame =
+                self.next().await.unwrap_or_else(|| panic!("the connection ended before a frame of type {kind}"));
             if frame.kind == kind {
                 return frame;
             }
@@ -306,4 +305,3 @@ fn huffman(bytes: &[u8]) -> u16 {
     };
     digit() * 100 + digit() * 10 + digit()
 }
-

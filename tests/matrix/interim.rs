@@ -37,7 +37,8 @@ impl Peer {
                 raw.send(format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n{fields}\r\n")).await;
             }
             Peer::H2(frames) => {
-                let mut all = vec![(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", "/")];
+                let mut all =
+                    vec![(":method", "POST"), (":scheme", "http"), (":authority", "localhost"), (":path", "/")];
                 all.extend([("content-length", "4")].iter().chain(fields));
                 frames.headers(1, &all, false).await;
             }

@@ -99,7 +99,13 @@ async fn a_websocket_carries_bytes_both_ways(sides: Sides) {
         let (mut from, mut to) = tokio::io::split(&mut tunnel);
         let mut back = vec![0; text.len()];
         let (sent, read) = within("an echo", async {
-            tokio::join!(async { to.write_all(text.as_bytes()).await?; to.flush().await }, from.read_exact(&mut back))
+            tokio::join!(
+                async {
+                    to.write_all(text.as_bytes()).await?;
+                    to.flush().await
+                },
+                from.read_exact(&mut back)
+            )
         })
         .await;
         sent.expect("to send");

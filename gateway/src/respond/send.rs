@@ -4,6 +4,8 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::clock::{self, Deadline};
 use crate::error::{Error, Phase, Side};
 use crate::http::pump::{Outlet, Pump, WaitingFor};
@@ -95,10 +97,14 @@ async fn pump(x: &mut Exchange<'_>, body: &mut Body, idle: Duration) -> (u64, Op
 
 async fn run_tunnel(x: &mut Exchange<'_>, head: &ResponseHead, upstream: Box<dyn crate::http::Duplex>) -> Sent {
     let body = std::mem::take(&mut x.body);
-    let client = match x.responder.upgrade(head, body) {
+    let mut client = match x.responder.upgrade(head, body) {
         Ok(client) => client,
         Err(error) => return Sent { error: Some(error), ..Sent::default() },
     };
+    // Nobody speaks before the client knows that it may.
+    if let Err(error) = client.flush().await {
+        return Sent { begun: true, error: Some(Error::io(&error, Side::Client)), ..Sent::default() };
+    }
     x.worker.metrics.tunnel_opened();
     let outcome = tunnel::run(client, upstream, x.view.snapshot.limits.tunnel_idle_time).await;
     x.worker.metrics.tunnel_closed();

@@ -247,7 +247,8 @@ impl Source for Receiver {
         let here = stream.chunks.iter().map(Bytes::len).sum::<usize>() + stream.gathered.len();
         match stream.length_left {
             Some(left) => Some(left + here as u64),
-            None if stream.receiving == Receiving::Ended => Some(here as u64),
+            // Where trailers follow, a length would leave HTTP/1.1 no place for them.
+            None if stream.receiving == Receiving::Ended && stream.trailers.is_none() => Some(here as u64),
             None => None,
         }
     }

@@ -195,7 +195,8 @@ fn a_tunnel_carries_bytes_both_ways_and_ends_by_halves() {
     run(async {
         let (near, far) = pair().await;
         tokio::task::spawn_local(async move {
-            let mut connection = Connection::new(Stream::cleartext(far), BytesMut::new(), Scheme::Http, &Limits::default());
+            let mut connection =
+                Connection::new(Stream::cleartext(far), BytesMut::new(), Scheme::Http, &Limits::default());
             while let Some(incoming) = connection.accept().await {
                 assert_eq!(incoming.head.upgrade.as_deref(), Some("websocket"));
                 tokio::task::spawn_local(async move {
@@ -376,7 +377,8 @@ fn a_reset_by_the_client_reaches_the_handler() {
         let seen = Rc::new(RefCell::new(None));
         let slot = Rc::clone(&seen);
         let server = tokio::task::spawn_local(async move {
-            let mut connection = Connection::new(Stream::cleartext(far), BytesMut::new(), Scheme::Http, &Limits::default());
+            let mut connection =
+                Connection::new(Stream::cleartext(far), BytesMut::new(), Scheme::Http, &Limits::default());
             let mut incoming = connection.accept().await.unwrap();
             tokio::select! {
                 error = incoming.responder.gone() => *slot.borrow_mut() = Some(error),
