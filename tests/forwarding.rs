@@ -213,7 +213,7 @@ async fn the_origin_is_told_the_client_by_a_proxy_header() {
         let origin = RawOrigin::start().await;
         let text = "[pool.a]\nendpoints = ['<origin>']\nproxy_protocol = '<version>'\n[[route]]\npool = 'a'";
         let gateway = Gateway::of(text).with("origin", &origin).with("version", version).start().await;
-        let mut clients: Vec<Raw> = Vec::new();
+        let mut kept: Vec<Raw> = Vec::new();
         for _ in 0..2 {
             // Each client has an upstream connection of its own, and keeps it.
             let mut client = gateway.raw().await;
@@ -232,7 +232,7 @@ async fn the_origin_is_told_the_client_by_a_proxy_header() {
                 assert_eq!(client.response().await.status(), 204);
                 client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
             }
-            clients.push(client);
+            kept.extend([client, upstream]);
         }
     }
 }
