@@ -222,7 +222,11 @@ async fn the_origin_is_told_the_client_by_a_proxy_header() {
         let origin = RawOrigin::start().await;
         let text = "[pool.a]\nendpoints = ['<origin>']\nproxy_protocol = '<version>'\n[[route]]\npool = 'a'";
         let gateway = Gateway::of(text).with("origin", &origin).with("version", version).start().await;
+<<<<<<< HEAD
         let mut connections: Vec<Raw> = Vec::new();
+=======
+        let mut kept: Vec<Raw> = Vec::new();
+>>>>>>> tests
         for _ in 0..2 {
             // Each client has an upstream connection of its own, and keeps it.
             let mut client = gateway.raw().await;
@@ -241,8 +245,12 @@ async fn the_origin_is_told_the_client_by_a_proxy_header() {
                 assert_eq!(client.response().await.status(), 204);
                 client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
             }
+<<<<<<< HEAD
             // Closed here, the upstream would have the last request sent again elsewhere.
             connections.extend([client, upstream]);
+=======
+            kept.extend([client, upstream]);
+>>>>>>> tests
         }
     }
 }

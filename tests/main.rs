@@ -9,10 +9,16 @@
 
 mod harness;
 
-mod forwarding;
 mod framing_h1;
 mod framing_h2;
 mod framing_upstream;
+mod access_log;
+mod admin;
+mod drain;
+mod forwarding;
+mod limits;
 mod matrix;
+mod reload;
 mod routing;
+mod tls;
 mod upstream;

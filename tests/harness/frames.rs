@@ -36,6 +36,8 @@ pub(crate) struct Frames {
     raw: Raw,
     /// Frames that were read while another one was looked for.
     waiting: VecDeque<Frame>,
+    /// The code of the last GOAWAY.
+    farewell: Option<u32>,
 }
 
 /// A frame that came in.
@@ -89,7 +91,7 @@ impl Frames {
     }
 
     async fn begin(raw: Raw) -> Frames {
-        let mut frames = Frames { raw, waiting: VecDeque::new() };
+        let mut frames = Frames { raw, waiting: VecDeque::new(), farewell: None };
         // SETTINGS_HEADER_TABLE_SIZE = 0, SETTINGS_INITIAL_WINDOW_SIZE = 16 MiB.
         frames.send(kind::SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0]).await;
         frames
@@ -146,6 +148,9 @@ impl Frames {
         let payload = self.raw.exactly(length).await;
         let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
         let frame = Frame { kind: head[3], flags: head[4], stream, payload };
+        if frame.kind == kind::GOAWAY {
+            self.farewell = frame.payload.get(4..8).map(|code| u32::from_be_bytes(code.try_into().expect("four bytes")));
+        }
         let answer = match frame.kind {
             kind::SETTINGS | kind::PING if frame.flags & flag::ACK == 0 => {
                 let payload = if frame.kind == kind::PING { &frame.payload[..] } else { &[] };
@@ -229,13 +234,8 @@ impl Frames {
 
     /// The code with which the connection is given up, if it is said, when it is over.
     pub(crate) async fn farewell(&mut self) -> Option<u32> {
-        let mut code = None;
-        while let Some(frame) = self.next().await {
-            if frame.kind == kind::GOAWAY {
-                code = frame.payload.get(4..8).map(|code| u32::from_be_bytes(code.try_into().expect("four bytes")));
-            }
-        }
-        code
+        while self.next().await.is_some() {}
+        self.farewell
     }
 }
 

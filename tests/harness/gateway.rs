@@ -105,9 +105,14 @@ impl Gateway {
         Frames::connect(self.raw().await).await
     }
 
+    /// Where operators connect.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.running().admin().expect("an admin address")
+    }
+
     /// The answer of the admin address.
     pub(crate) async fn admin(&self, method: &str, path: &str) -> (u16, String) {
-        let mut raw = Raw::connect(self.running().admin().expect("an admin address")).await;
+        let mut raw = Raw::connect(self.admin_address()).await;
         raw.send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")).await;
         let response = raw.response().await;
         (response.status(), response.text())

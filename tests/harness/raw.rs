@@ -171,6 +171,13 @@ impl Raw {
         (std::mem::take(&mut self.buffer).to_vec(), end)
     }
 
+    /// What has come in so far, if anything has; hardly waits.
+    pub(crate) async fn peek(&mut self) -> Option<&[u8]> {
+        let reading = self.stream.read_buf(&mut self.buffer);
+        let _ = tokio::time::timeout(Duration::from_millis(1), reading).await;
+        (!self.buffer.is_empty()).then_some(&self.buffer)
+    }
+
     /// The other side ends the connection and says nothing more.
     pub(crate) async fn is_over(&mut self) {
         let (rest, _) = self.rest().await;

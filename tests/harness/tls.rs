@@ -77,6 +77,11 @@ pub(crate) fn client(alpn: &[&str]) -> ClientConfig {
     config
 }
 
+/// A client that speaks these versions.
+pub(crate) fn client_of(versions: &[&'static rustls::SupportedProtocolVersion]) -> ClientConfig {
+    builder(versions).with_no_client_auth()
+}
+
 /// The same with a certificate of its own.
 pub(crate) fn client_with(certificate: &(String, String), alpn: &[&str]) -> ClientConfig {
     let (chain, key) = read(certificate);
@@ -96,10 +101,16 @@ pub(crate) fn server(alpn: &[&str]) -> Arc<ServerConfig> {
 }
 
 fn client_builder() -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+    builder(rustls::ALL_VERSIONS)
+}
+
+fn builder(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(pki().ca.pem().as_bytes()).expect("PEM")).expect("a root");
     let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-    builder.with_safe_default_protocol_versions().expect("versions").with_root_certificates(roots)
+    builder.with_protocol_versions(versions).expect("versions").with_root_certificates(roots)
 }
 
 fn read((certificate, key): &(String, String)) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
