@@ -47,3 +47,6 @@ pub mod limits;
 pub mod metrics;
 
 pub use run::{Running, StartError, start, start_file};
+
+#[cfg(test)]
+mod layers;
