@@ -49,4 +49,6 @@ pub mod metrics;
 pub use run::{Running, StartError, start, start_file};
 
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod layers;
