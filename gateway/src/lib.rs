@@ -47,3 +47,8 @@ pub mod limits;
 pub mod metrics;
 
 pub use run::{Running, StartError, start, start_file};
+
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod layers;

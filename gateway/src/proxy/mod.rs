@@ -1,6 +1,6 @@
 //! The request path.
 //!
-//! In: a request of any protocol, and how to answer it. Out: exactly one response, one log line, one count. [`handle`] is the
+//! In: a request of any protocol, and how to answer it. Out: exactly one response, one log line, one count. `handle` is the
 //! whole path; what it calls are the stages, each in the module of its name.
 
 mod admit;

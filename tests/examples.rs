@@ -1,0 +1,110 @@
+//! The scenarios of `examples/`, run as their README files say, on ports that are free.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatewright::{Running, config, tls};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+
+/// Nothing here takes long; a test that hangs should say so.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn folder(scenario: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(scenario)
+}
+
+/// What `gatewright serve` does.
+fn serve(root: &Path) -> Running {
+    let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[[route]]\nstatic = \".\"\n";
+    gatewright::start(config::parse(text, &root.join("serve.toml")).unwrap()).unwrap()
+}
+
+/// The scenario's gateway: listeners on free ports, each port of a backend replaced by where that backend is.
+fn run(scenario: &str, backends: &[(u16, SocketAddr)]) -> Running {
+    let file = folder(scenario).join("gateway.toml");
+    let mut config = config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
+    config.access_log = None;
+    for listener in &mut config.listeners {
+        listener.address.set_port(0);
+    }
+    for endpoint in config.pools.iter_mut().flat_map(|pool| &mut pool.endpoints) {
+        let written: SocketAddr = endpoint.address.parse().unwrap();
+        let (_, backend) = backends.iter().find(|(port, _)| *port == written.port()).unwrap();
+        endpoint.address = backend.to_string();
+    }
+    gatewright::start(config).unwrap()
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let tcp = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+    tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+    tcp
+}
+
+/// One request, and everything that comes back until the connection ends.
+fn ask(mut connection: impl Read + Write, target: &str, fields: &str) -> String {
+    write!(connection, "GET {target} HTTP/1.1\r\nhost: localhost:8080\r\nconnection: close\r\n{fields}\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A TLS client that believes in the certificate of `tls = "dev"`.
+fn over_tls(address: SocketAddr) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    let pem = &tls::dev_certificate().unwrap().pem;
+    roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    rustls::StreamOwned::new(connection, connect(address))
+}
+
+#[test]
+fn https_redirect_leads_to_https_and_from_there_to_the_backend() {
+    let site = serve(&folder("https-redirect/site"));
+    let gateway = run("https-redirect", &[(9001, site.addresses()[0])]);
+    let [http, https] = gateway.addresses()[..] else { panic!("two listeners") };
+    let redirect = ask(connect(http), "/index.html?a=b", "");
+    assert!(redirect.starts_with("HTTP/1.1 308 "), "{redirect}");
+    assert!(redirect.contains("location: https://localhost:8443/index.html?a=b\r\n"), "{redirect}");
+    let page = ask(over_tls(https), "/index.html?a=b", "");
+    assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("Served over TLS."), "{page}");
+}
+
+#[test]
+fn canary_by_header_is_for_those_who_ask_for_it() {
+    let (stable, canary) = (serve(&folder("canary-by-header/stable")), serve(&folder("canary-by-header/canary")));
+    let gateway = run("canary-by-header", &[(9001, stable.addresses()[0]), (9002, canary.addresses()[0])]);
+    let address = gateway.addresses()[0];
+    for (fields, version) in [
+        ("", "stable"),
+        ("x-canary: yes\r\n", "canary"),
+        ("x-canary: no\r\n", "stable"),
+        ("cookie: a=b; canary=yes\r\n", "canary"),
+        ("cookie: canary=no\r\n", "stable"),
+    ] {
+        let answer = ask(connect(address), "/", fields);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{fields:?}: {answer}");
+        assert!(answer.contains(&format!("x-version: {version}\r\n")), "{fields:?}: {answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{version}\n")), "{fields:?}: {answer}");
+    }
+}
+
+#[test]
+fn every_example_has_a_readme_and_stands_in_the_list() {
+    let list = std::fs::read_to_string(folder("README.md")).unwrap();
+    for entry in std::fs::read_dir(folder("")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            assert!(entry.path().join("README.md").is_file(), "{name} has no README.md");
+            assert!(list.contains(&format!("]({name}/README.md)")), "{name} does not stand in examples/README.md");
+        }
+    }
+}
