@@ -14,6 +14,7 @@ mod framing_h2;
 mod framing_upstream;
 mod access_log;
 mod admin;
+mod cli;
 mod drain;
 mod forwarding;
 mod limits;
