@@ -40,7 +40,10 @@ async fn a_line_says_what_was_asked_and_what_became_of_it() {
         assert_eq!(line[key], value, "{key}");
     }
     assert_eq!(line["request_id"], reply.seen()["headers"]["x-request-id"]);
-    assert_eq!((&line["status"], &line["bytes_in"], &line["bytes_out"]), (&200.into(), &5.into(), &reply.body.len().into()));
+    assert_eq!(
+        (&line["status"], &line["bytes_in"], &line["bytes_out"]),
+        (&200.into(), &5.into(), &reply.body.len().into())
+    );
     assert!(line["duration_ms"].as_f64().is_some_and(|time| time > 0.0));
 }
 
@@ -49,7 +52,8 @@ async fn refused_requests_have_a_line_too() {
     let gateway = Gateway::of("[[route]]\nmatch = { path = '/x' }\nrespond = 'x'").and(JSON).start().await;
     gateway.ask("GET / HTTP/1.1\r\nHost : a\r\n\r\n").await;
     gateway.get("a/none", &[]).await;
-    let lines: Vec<Value> = lines(&gateway, 2).await.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let lines: Vec<Value> =
+        lines(&gateway, 2).await.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!((&lines[0]["status"], &lines[0]["error"]), (&400.into(), &"malformed".into()));
     assert_eq!((&lines[1]["status"], &lines[1]["error"]), (&404.into(), &"no-route".into()));
 }

@@ -56,7 +56,8 @@ async fn every_metric_has_help_and_a_type_and_every_line_a_number() {
         let (name, value) = line.rsplit_once(' ').expect("a value");
         assert!(value.parse::<f64>().is_ok(), "{line}");
         let name = name.split('{').next().unwrap_or_default();
-        let family = ["_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.strip_suffix(end).unwrap_or(name));
+        let family =
+            ["_bucket", "_sum", "_count"].iter().fold(name, |name, end| name.strip_suffix(end).unwrap_or(name));
         for kind in ["HELP", "TYPE"] {
             assert!(text.contains(&format!("# {kind} {family} ")), "{kind} of {family}");
         }

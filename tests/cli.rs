@@ -26,7 +26,8 @@ fn folder(config: &str) -> TempDir {
 
 /// Runs to the end: exit code, standard output, standard error.
 async fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = within("the command", command(folder, arguments).output()).await.expect("to run");
+    let Output { status, stdout, stderr } =
+        within("the command", command(folder, arguments).output()).await.expect("to run");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (status.code().expect("a code"), text(stdout), text(stderr))
 }
@@ -56,11 +57,12 @@ impl Process {
         }
     }
 
-    /// The next address on standard output.
+    /// The next address on standard output that one may open.
     async fn prints(&mut self) -> SocketAddr {
         loop {
             let line = within("an address", self.stdout.next_line()).await.expect("to read").expect("more output");
-            if let Some(address) = address_in(&line) {
+            let address = line.split_once("http://").and_then(|(_, address)| address_in(address));
+            if let Some(address) = address {
                 return address;
             }
         }
@@ -90,7 +92,8 @@ const HI: &str = "[log]\nformat = 'json'\n[[listener]]\naddress = '127.0.0.1:0'\
 #[tokio::test]
 async fn run_serves_until_sigterm_and_lets_requests_finish() {
     let origin = RawOrigin::start().await;
-    let config = format!("{HI}[pool.slow]\nendpoints = ['{origin}']\n[[route]]\nmatch = {{ path = '/slow' }}\npool = 'slow'\n");
+    let config =
+        format!("{HI}[pool.slow]\nendpoints = ['{origin}']\n[[route]]\nmatch = {{ path = '/slow' }}\npool = 'slow'\n");
     let folder = folder(&config);
     let mut gateway = Process::start(&folder, &["run"]);
     let address = gateway.logs("listening").await.expect("an address");
@@ -109,7 +112,9 @@ async fn run_serves_until_sigterm_and_lets_requests_finish() {
 #[tokio::test]
 async fn a_second_sigterm_ends_at_once() {
     let origin = RawOrigin::start().await;
-    let config = format!("[log]\nformat = 'json'\n[[listener]]\naddress = '127.0.0.1:0'\n[pool.a]\nendpoints = ['{origin}']\n[[route]]\npool = 'a'\n");
+    let config = format!(
+        "[log]\nformat = 'json'\n[[listener]]\naddress = '127.0.0.1:0'\n[pool.a]\nendpoints = ['{origin}']\n[[route]]\npool = 'a'\n"
+    );
     let folder = folder(&config);
     let mut gateway = Process::start(&folder, &["run"]);
     let address = gateway.logs("listening").await.expect("an address");
@@ -179,7 +184,16 @@ idle_time = 5
     let bad = folder(config);
     let (code, _, errors) = run(&bad, &["check", "--config", "gateway.toml"]).await;
     assert_eq!(code, 1);
-    for part in ["gateway.toml:3:", "address", "gateway.toml:5:", "pool.a.endpoints", "gateway.toml:7:", "route[0].pool", "gateway.toml:9:", "limits.idle_time"] {
+    for part in [
+        "gateway.toml:3:",
+        "address",
+        "gateway.toml:5:",
+        "pool.a.endpoints",
+        "gateway.toml:7:",
+        "route[0].pool",
+        "gateway.toml:9:",
+        "limits.idle_time",
+    ] {
         assert!(errors.contains(part), "no {part} in\n{errors}");
     }
 }

@@ -34,7 +34,8 @@ async fn fields_of_one_connection_are_not_passed_on() {
 
 #[tokio::test]
 async fn the_connection_field_cannot_take_away_what_the_message_needs() {
-    let seen = headers("", &["Connection: host, x-forwarded-for, content-length, close", "X-Forwarded-For: 1.2.3.4"]).await;
+    let seen =
+        headers("", &["Connection: host, x-forwarded-for, content-length, close", "X-Forwarded-For: 1.2.3.4"]).await;
     assert_eq!(seen["host"], "shop.example");
     assert_eq!(seen["x-forwarded-for"], "127.0.0.1");
 }
@@ -126,7 +127,8 @@ async fn a_request_id_that_could_do_harm_is_replaced() {
 
 #[tokio::test]
 async fn nothing_is_said_when_it_is_switched_off() {
-    let seen = headers("[forwarded]\nx_forwarded = false\nvia = ''\nrequest_id = ''", &["X-Forwarded-For: 1.2.3.4"]).await;
+    let seen =
+        headers("[forwarded]\nx_forwarded = false\nvia = ''\nrequest_id = ''", &["X-Forwarded-For: 1.2.3.4"]).await;
     for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "via", "x-request-id", "forwarded"] {
         assert_eq!(seen[name], Value::Null, "{name}");
     }
@@ -135,7 +137,9 @@ async fn nothing_is_said_when_it_is_switched_off() {
 #[tokio::test]
 async fn the_host_that_the_origin_sees_can_be_chosen() {
     let origin = Origin::echo().await;
-    for (host, expected) in [("preserve", "shop.example"), ("endpoint", &*origin.to_string()), ("in.example", "in.example")] {
+    for (host, expected) in
+        [("preserve", "shop.example"), ("endpoint", &*origin.to_string()), ("in.example", "in.example")]
+    {
         let text = "[pool.a]\nendpoints = ['<origin>']\nhost = '<host>'\n[[route]]\npool = 'a'";
         let gateway = Gateway::of(text).with("origin", &origin).with("host", host).start().await;
         let seen = gateway.get("shop.example/", &[]).await.seen();
@@ -188,8 +192,13 @@ async fn a_balancers_own_connection_keeps_its_address() {
 #[tokio::test]
 async fn a_trusted_network_must_send_a_proxy_header() {
     let origin = RawOrigin::start().await;
-    let gateway = Gateway::to(&origin).and("[[listener]]\naddress = '127.0.0.1:0'\nproxy_protocol = ['127.0.0.1']").start().await;
-    for opening in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "PROXY TCP4 1.2.3 4.5.6.7 1 2\r\n", "PROXY TCP4 1.2.3.4 1.2.3.4 99999 2\r\n"] {
+    let gateway =
+        Gateway::to(&origin).and("[[listener]]\naddress = '127.0.0.1:0'\nproxy_protocol = ['127.0.0.1']").start().await;
+    for opening in [
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "PROXY TCP4 1.2.3 4.5.6.7 1 2\r\n",
+        "PROXY TCP4 1.2.3.4 1.2.3.4 99999 2\r\n",
+    ] {
         let mut client = gateway.raw().await;
         client.send(opening).await;
         client.is_over().await;

@@ -9,14 +9,14 @@
 
 mod harness;
 
-mod framing_h1;
-mod framing_h2;
-mod framing_upstream;
 mod access_log;
 mod admin;
 mod cli;
 mod drain;
 mod forwarding;
+mod framing_h1;
+mod framing_h2;
+mod framing_upstream;
 mod limits;
 mod matrix;
 mod reload;

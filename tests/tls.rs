@@ -149,7 +149,9 @@ async fn a_certificate_of_somebody_else_is_turned_away() {
     let origin = Origin::echo().await;
     let gateway = listening(&MUTUAL.replace("<required>", "false"), &origin).await;
     let stranger = certs::issue_client(&certs::authority(), "stranger", &[]);
-    if let Ok((mut raw, _)) = Raw::connect_tls_with(gateway.address(), tls::client_with(&stranger, &[]), tls::NAME).await {
+    if let Ok((mut raw, _)) =
+        Raw::connect_tls_with(gateway.address(), tls::client_with(&stranger, &[]), tls::NAME).await
+    {
         let _ = raw.try_send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         raw.is_over().await;
     }

@@ -149,7 +149,8 @@ impl Frames {
         let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
         let frame = Frame { kind: head[3], flags: head[4], stream, payload };
         if frame.kind == kind::GOAWAY {
-            self.farewell = frame.payload.get(4..8).map(|code| u32::from_be_bytes(code.try_into().expect("four bytes")));
+            self.farewell =
+                frame.payload.get(4..8).map(|code| u32::from_be_bytes(code.try_into().expect("four bytes")));
         }
         let answer = match frame.kind {
             kind::SETTINGS | kind::PING if frame.flags & flag::ACK == 0 => {
