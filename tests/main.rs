@@ -13,6 +13,7 @@ mod access_log;
 mod admin;
 mod cli;
 mod drain;
+mod examples;
 mod forwarding;
 mod framing_h1;
 mod framing_h2;
