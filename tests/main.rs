@@ -21,6 +21,7 @@ mod framing_upstream;
 mod limits;
 mod matrix;
 mod reload;
+mod reuse;
 mod routing;
 mod tls;
 mod upstream;
