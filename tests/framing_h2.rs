@@ -155,6 +155,70 @@ async fn requests_arrive_wherever_their_frames_are_cut() {
 }
 
 #[tokio::test]
+async fn a_response_waits_for_its_window_byte_by_byte() {
+    let origin = Origin::says("hello").await;
+    let gateway = Gateway::to(&origin).start().await;
+    let mut client = gateway.frames().await;
+    // SETTINGS_INITIAL_WINDOW_SIZE = 0, for streams to come.
+    client.send(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+    client.get(1, "/").await;
+    client.next_of(kind::HEADERS).await;
+    for byte in b"hello" {
+        client.send(kind::WINDOW_UPDATE, 0, 1, &1u32.to_be_bytes()).await;
+        assert_eq!(client.next_of(kind::DATA).await.payload, [*byte]);
+    }
+    // A window that settings make smaller than what was sent may be negative (RFC 9113 section 6.9.2).
+    client.send(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 2]).await;
+    client.get(3, "/").await;
+    assert_eq!(client.next_of(kind::DATA).await.payload, b"he");
+    client.send(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]).await;
+    client.send(kind::WINDOW_UPDATE, 0, 3, &3u32.to_be_bytes()).await;
+    assert_eq!(client.next_of(kind::DATA).await.payload, b"l");
+    client.send(kind::WINDOW_UPDATE, 0, 3, &9u32.to_be_bytes()).await;
+    assert_eq!(client.next_of(kind::DATA).await.payload, b"lo");
+}
+
+#[tokio::test]
+async fn padding_and_priorities_mean_nothing() {
+    const PADDED: u8 = 8;
+    const PRIORITY: u8 = 32;
+    let origin = Origin::echo().await;
+    let gateway = Gateway::to(&origin).start().await;
+    let mut client = gateway.frames().await;
+    let head = [&[3, 0, 0, 0, 0, 15][..], &block(&post("5")), &[0; 3]].concat();
+    client.send(kind::HEADERS, flag::END_HEADERS | PADDED | PRIORITY, 1, &head).await;
+    client.send(kind::DATA, PADDED, 1, b"\x02he\0\0").await;
+    client.send(99, 255, 1, b"an unknown frame").await;
+    client.send(kind::DATA, PADDED | flag::END_STREAM, 1, b"\0llo").await;
+    let Outcome::Response(_, 200, body) = client.outcome(1).await else { panic!("no response") };
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&body).expect("JSON")["body"], "hello");
+}
+
+#[tokio::test]
+async fn a_head_larger_than_a_frame_is_sent_in_several() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).start().await;
+    let mut client = gateway.frames().await;
+    client.get(1, "/").await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    upstream.send(format!("HTTP/1.1 200 OK\r\nX: {}\r\nContent-Length: 0\r\n\r\n", "~".repeat(40_000))).await;
+    let first = client.next_of(kind::HEADERS).await;
+    assert_eq!(first.flags & flag::END_HEADERS, 0);
+    let mut size = first.payload.len();
+    loop {
+        let next = client.next().await.expect("a continuation");
+        assert_eq!((next.kind, next.stream), (kind::CONTINUATION, 1), "nothing may come between");
+        assert!(next.payload.len() <= 16_384);
+        size += next.payload.len();
+        if next.flags & flag::END_HEADERS != 0 {
+            break;
+        }
+    }
+    assert!(size > 40_000);
+}
+
+#[tokio::test]
 async fn errors_of_framing_end_the_connection_with_their_code() {
     const PROTOCOL_ERROR: u32 = 1;
     const FLOW_CONTROL_ERROR: u32 = 3;

@@ -11,6 +11,7 @@ mod harness;
 
 mod access_log;
 mod admin;
+mod cli;
 mod drain;
 mod examples;
 mod forwarding;
@@ -20,6 +21,7 @@ mod framing_upstream;
 mod limits;
 mod matrix;
 mod reload;
+mod reuse;
 mod routing;
 mod tls;
 mod upstream;

@@ -14,7 +14,7 @@ pub(crate) mod tls;
 
 use std::time::Duration;
 
-pub(crate) use body::{Body, Feed, empty, full, stream, with_trailers};
+pub(crate) use body::{Body, empty, full, stream, with_trailers};
 pub(crate) use client::{Client, Reply, collect};
 pub(crate) use frames::{Frames, GET, Outcome, block, flag, frame, kind};
 pub(crate) use gateway::Gateway;
@@ -69,4 +69,42 @@ pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
         }
     };
     within(what, asking).await;
+}
+
+/// The harness is held against itself, without a gateway, so that a failure elsewhere is the gateway's.
+mod itself {
+    use super::*;
+
+    #[tokio::test]
+    async fn clients_and_origins_understand_each_other() {
+        for wire in [Wire::H1, Wire::H1Tls, Wire::H2, Wire::H2Tls] {
+            let origin = Origin::start(wire, echo).await;
+            let mut client = Client::connect(origin.to_string().parse().unwrap(), wire).await;
+            let request = client.request("POST", "/a?b").header("trailer", "x-sum");
+            let request = request.body(with_trailers("data", &[("x-sum", "1")])).unwrap();
+            let seen = client.exchange(request).await.unwrap().seen();
+            assert_eq!((&seen["target"], &seen["body"]), (&"/a?b".into(), &"data".into()), "{wire:?}");
+            assert_eq!(seen["trailers"]["x-sum"], "1", "{wire:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn frames_reach_a_proper_origin_and_come_back() {
+        let origin = Origin::start(Wire::H2, echo).await;
+        let mut client = Frames::connect(Raw::connect(origin.to_string().parse().unwrap()).await).await;
+        client.get(1, "/x").await;
+        let Outcome::Response(_, 200, body) = client.outcome(1).await else { panic!("no response") };
+        assert!(String::from_utf8_lossy(&body).contains("\"target\":\"/x\""));
+    }
+
+    #[tokio::test]
+    async fn a_response_that_is_cut_short_is_not_taken_for_whole() {
+        let origin = RawOrigin::start().await;
+        let mut client = Raw::connect(origin.to_string().parse().unwrap()).await;
+        let mut server = origin.accept().await;
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\npart").await;
+        drop(server);
+        assert_eq!(client.try_response().await.err(), Some(End::Closed));
+        origin.is_untouched();
+    }
 }

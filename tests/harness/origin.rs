@@ -45,19 +45,7 @@ impl Origin {
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        Origin::start_at("127.0.0.1:0".parse().expect("an address"), wire, answer).await
-    }
-
-    /// The same at this address.
-    pub(crate) async fn start_at<F>(
-        address: SocketAddr,
-        wire: Wire,
-        answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    ) -> Origin
-    where
-        F: Future<Output = Response<Body>> + Send + 'static,
-    {
-        let listener = TcpListener::bind(address).await.expect("a port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let counts = Arc::new(Counts::default());
         let acceptor = wire.is_tls().then(|| TlsAcceptor::from(tls::server(&[wire.alpn()])));
@@ -97,10 +85,6 @@ impl Origin {
     /// One that answers every request with this text.
     pub(crate) async fn says(text: &'static str) -> Origin {
         Origin::start(Wire::H1, move |_| async move { Response::new(full(text)) }).await
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Connections so far.

@@ -25,7 +25,6 @@ struct Sides {
 /// A client with the gateway and the origin that it talks to.
 struct Through {
     client: Client,
-    #[expect(dead_code, reason = "runs until it is dropped")]
     gateway: Gateway,
     origin: Origin,
 }

@@ -16,6 +16,7 @@ use crate::harness::{Body, collect, empty, full, stream, with_trailers, within};
 over_everything! {
     events_arrive_one_by_one
     an_upload_arrives_piece_by_piece
+    many_requests_at_once_keep_apart
     a_slow_reader_holds_back_the_origin
     a_slow_origin_holds_back_the_client
     an_answer_comes_before_the_upload_is_over
@@ -87,6 +88,33 @@ async fn an_upload_arrives_piece_by_piece(sides: Sides) {
     drop(feed);
     let reply = within("the answer", sending).await.expect("no panic").expect("a response");
     assert_eq!(reply.text(), "thanks");
+}
+
+async fn many_requests_at_once_keep_apart(sides: Sides) {
+    let answer = |request: Request<Incoming>| async {
+        let (feed, body) = stream();
+        tokio::spawn(async move {
+            let mut asked = request.into_body();
+            while let Some(Ok(frame)) = asked.frame().await {
+                feed.data(frame.into_data().expect("data")).await;
+            }
+        });
+        Response::new(body)
+    };
+    let client = sides.start(answer).await;
+    let mut asking = Vec::new();
+    for number in 0..20u8 {
+        let mut client =
+            if sides.client.is_h2() { client.another() } else { client.gateway.client(sides.client).await };
+        asking.push(tokio::spawn(async move {
+            let body = vec![number; 50_000 + usize::from(number)];
+            let reply = client.call("POST", "/", full(body.clone())).await;
+            assert!(reply.body == body, "{} other bytes came back", reply.body.len());
+        }));
+    }
+    for one in asking {
+        within("an echo", one).await.expect("the bytes that were sent");
+    }
 }
 
 /// How much is sent where somebody does not read.

@@ -1,0 +1,303 @@
+//! The command: what it prints, how it ends, which signals it obeys.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, eventually, within};
+
+fn command(folder: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
+    command.args(arguments).current_dir(folder.path()).env("TMPDIR", folder.path()).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A folder with this `gateway.toml`.
+fn folder(config: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("gateway.toml"), config).expect("a file");
+    folder
+}
+
+/// Runs to the end: exit code, standard output, standard error.
+async fn run(folder: &TempDir, arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } =
+        within("the command", command(folder, arguments).output()).await.expect("to run");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (status.code().expect("a code"), text(stdout), text(stderr))
+}
+
+/// A gateway that runs as a process of its own.
+struct Process {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+}
+
+impl Process {
+    fn start(folder: &TempDir, arguments: &[&str]) -> Process {
+        let mut child = command(folder, arguments).spawn().expect("to start");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        Process { child, stdout, stderr }
+    }
+
+    /// The next line of the log that has this text, and the first address in it.
+    async fn logs(&mut self, text: &str) -> Option<SocketAddr> {
+        loop {
+            let line = within(text, self.stderr.next_line()).await.expect("to read").expect("more of the log");
+            if line.contains(text) {
+                return address_in(&line);
+            }
+        }
+    }
+
+    /// The next address on standard output that one may open.
+    async fn prints(&mut self) -> SocketAddr {
+        loop {
+            let line = within("an address", self.stdout.next_line()).await.expect("to read").expect("more output");
+            let address = line.split_once("http://").and_then(|(_, address)| address_in(address));
+            if let Some(address) = address {
+                return address;
+            }
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &*id]).status().expect("kill");
+        assert!(sent.success());
+    }
+
+    async fn ends(&mut self) -> i32 {
+        let status = within("the process to end", self.child.wait()).await.expect("to wait");
+        status.code().expect("a code rather than a signal")
+    }
+}
+
+/// The first `127.0.0.1:PORT` in a text.
+fn address_in(text: &str) -> Option<SocketAddr> {
+    let rest = &text[text.find("127.0.0.1:")?..];
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.' && c != ':').unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+const HI: &str = "[log]\nformat = 'json'\n[[listener]]\naddress = '127.0.0.1:0'\n[[route]]\nrespond = 'hi'\n";
+
+#[tokio::test]
+async fn run_serves_until_sigterm_and_lets_requests_finish() {
+    let origin = RawOrigin::start().await;
+    let config =
+        format!("{HI}[pool.slow]\nendpoints = ['{origin}']\n[[route]]\nmatch = {{ path = '/slow' }}\npool = 'slow'\n");
+    let folder = folder(&config);
+    let mut gateway = Process::start(&folder, &["run"]);
+    let address = gateway.logs("listening").await.expect("an address");
+    assert_eq!(Client::connect(address, Wire::H1).await.get("/").await.text(), "hi");
+    let mut slow = Raw::connect(address).await;
+    slow.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    gateway.signal("TERM");
+    eventually("the port to be closed", async || tokio::net::TcpStream::connect(address).await.is_err()).await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").await;
+    assert_eq!(slow.response().await.text(), "slow");
+    assert_eq!(gateway.ends().await, 0);
+}
+
+#[tokio::test]
+async fn a_second_sigterm_ends_at_once() {
+    let origin = RawOrigin::start().await;
+    let config = format!(
+        "[log]\nformat = 'json'\n[[listener]]\naddress = '127.0.0.1:0'\n[pool.a]\nendpoints = ['{origin}']\n[[route]]\npool = 'a'\n"
+    );
+    let folder = folder(&config);
+    let mut gateway = Process::start(&folder, &["run"]);
+    let address = gateway.logs("listening").await.expect("an address");
+    let mut client = Raw::connect(address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let _upstream = origin.accept().await;
+    gateway.signal("TERM");
+    gateway.logs("stopping").await;
+    gateway.signal("TERM");
+    assert_eq!(gateway.ends().await, 1);
+}
+
+#[tokio::test]
+async fn sighup_reloads_and_a_bad_file_changes_nothing() {
+    let folder = folder(HI);
+    let file = folder.path().join("gateway.toml");
+    let mut gateway = Process::start(&folder, &["run", "--config", "gateway.toml"]);
+    let address = gateway.logs("listening").await.expect("an address");
+    let mut client = Client::connect(address, Wire::H1).await;
+    assert_eq!(client.get("/").await.text(), "hi");
+    std::fs::write(&file, HI.replace("'hi'", "'ho'")).expect("a file");
+    gateway.signal("HUP");
+    eventually("the new answer", async || client.get("/").await.text() == "ho").await;
+    std::fs::write(&file, "nonsense = 1").expect("a file");
+    gateway.signal("HUP");
+    gateway.logs("nonsense").await;
+    assert_eq!(client.get("/").await.text(), "ho");
+}
+
+#[tokio::test]
+async fn run_says_what_is_wrong_and_ends_with_1() {
+    let folder = folder("[[route]]\nresponse = 'x'\n");
+    let (code, _, errors) = run(&folder, &["run"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("gateway.toml:2:1: route[0].response: ") && errors.contains("respond"), "{errors}");
+    let (code, _, errors) = run(&folder, &["run", "--config", "nowhere.toml"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("nowhere.toml"), "{errors}");
+}
+
+#[tokio::test]
+async fn run_names_an_address_that_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let folder = folder(&HI.replace("127.0.0.1:0", &address));
+    let (code, _, errors) = run(&folder, &["run"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains(&address) && errors.contains("listener[0].address"), "{errors}");
+}
+
+#[tokio::test]
+async fn check_prints_every_problem_with_its_place() {
+    let good = folder(HI);
+    let (code, out, errors) = run(&good, &["check"]).await;
+    assert_eq!((code, errors.as_str()), (0, ""));
+    assert!(out.contains("ok"), "{out}");
+    let config = "
+[[listener]]
+adress = '127.0.0.1:0'
+[pool.a]
+endpoints = []
+[[route]]
+pool = 'b'
+[limits]
+idle_time = 5
+";
+    let bad = folder(config);
+    let (code, _, errors) = run(&bad, &["check", "--config", "gateway.toml"]).await;
+    assert_eq!(code, 1);
+    for part in [
+        "gateway.toml:3:",
+        "address",
+        "gateway.toml:5:",
+        "pool.a.endpoints",
+        "gateway.toml:7:",
+        "route[0].pool",
+        "gateway.toml:9:",
+        "limits.idle_time",
+    ] {
+        assert!(errors.contains(part), "no {part} in\n{errors}");
+    }
+}
+
+#[tokio::test]
+async fn check_opens_the_files_that_are_named() {
+    let tls = "[[listener]]\naddress = '127.0.0.1:0'\ntls = [{ certificate = 'no.pem', key = 'no.key' }]\n[[route]]\nrespond = 'x'";
+    let (code, _, errors) = run(&folder(tls), &["check"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("no.pem"), "{errors}");
+}
+
+#[tokio::test]
+async fn schema_prints_a_json_schema() {
+    let (code, out, _) = run(&folder(""), &["schema"]).await;
+    assert_eq!(code, 0);
+    let schema: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert!(schema["properties"]["listener"].is_object() && schema["$schema"].is_string());
+}
+
+#[tokio::test]
+async fn reload_orders_and_tells() {
+    // A port that was free a moment ago.
+    let admin = RawOrigin::start().await.to_string();
+    let folder = folder(&format!("{HI}[admin]\naddress = '{admin}'\n"));
+    let mut gateway = Process::start(&folder, &["run"]);
+    let address = gateway.logs("listening").await.expect("an address");
+    let file = folder.path().join("gateway.toml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    std::fs::write(&file, text.replace("'hi'", "'ho'")).expect("a file");
+    let (code, out, errors) = run(&folder, &["reload"]).await;
+    assert_eq!(code, 0, "{errors}");
+    assert!(out.contains("reloaded"), "{out}");
+    assert_eq!(Client::connect(address, Wire::H1).await.get("/").await.text(), "ho");
+    std::fs::write(&file, "nonsense = 1").expect("a file");
+    let (code, _, errors) = run(&folder, &["reload", "--admin", &admin]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("nonsense"), "{errors}");
+}
+
+#[tokio::test]
+async fn reload_says_when_nobody_listens() {
+    let address = RawOrigin::start().await.to_string();
+    let (code, _, errors) = run(&folder(HI), &["reload", "--admin", &address]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains(&address), "{errors}");
+    let (code, _, errors) = run(&folder(HI), &["reload"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("admin"), "{errors}");
+}
+
+#[tokio::test]
+async fn serve_serves_a_folder() {
+    let folder = folder("");
+    write(folder.path(), "a.txt", "hello");
+    let mut gateway = Process::start(&folder, &["serve", ".", "--listen", "127.0.0.1:0", "--listing"]);
+    let mut client = Client::connect(gateway.prints().await, Wire::H1).await;
+    assert_eq!(client.get("/a.txt").await.text(), "hello");
+    assert!(client.get("/").await.text().contains("a.txt"));
+    gateway.signal("INT");
+    assert_eq!(gateway.ends().await, 0);
+}
+
+#[tokio::test]
+async fn serve_says_when_there_is_no_such_folder() {
+    let (code, _, errors) = run(&folder(""), &["serve", "nowhere"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("nowhere"), "{errors}");
+}
+
+#[tokio::test]
+async fn proxy_passes_on() {
+    let origin = Origin::echo().await;
+    let to = origin.to_string();
+    let folder = folder("");
+    let mut gateway = Process::start(&folder, &["proxy", "--to", &to, "--listen", "127.0.0.1:0"]);
+    let mut client = Client::connect(gateway.prints().await, Wire::H2).await;
+    assert_eq!(client.get("/x").await.seen()["target"], "/x");
+}
+
+#[tokio::test]
+async fn demo_shows_a_site_and_an_api() {
+    let folder = folder("");
+    let mut gateway = Process::start(&folder, &["demo", "--port", "0"]);
+    let site = gateway.prints().await;
+    let mut client = Client::connect(site, Wire::H1).await;
+    let page = client.get("/").await;
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    assert_eq!(client.get("/api/hello").await.status, 200);
+    gateway.signal("TERM");
+    drop(client);
+    assert_eq!(gateway.ends().await, 0);
+}
+
+#[tokio::test]
+async fn wrong_arguments_end_with_2() {
+    for arguments in [&["fly"][..], &["run", "--fast"], &["proxy"], &["serve", ".", "--listen", "here"]] {
+        let (code, _, errors) = run(&folder(""), arguments).await;
+        assert_eq!(code, 2, "{arguments:?}");
+        assert!(errors.contains("--help"), "{errors}");
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    std::fs::write(folder.join(name), text).expect("a file");
+}
