@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "listener",
         &["clock", "config::model", "error", "http", "limits", "metrics", "proxy", "proxy_protocol", "tls", "worker"],
     ),
-    ("tls", &["config::model"]),
+    ("tls", &["config::model", "http::Tcp"]),
     // The codecs know no route, pool or file. `clock` is for deadlines and the date.
     ("http", &["clock", "error", "limits"]),
     (
