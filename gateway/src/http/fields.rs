@@ -204,8 +204,31 @@ pub fn is_token(bytes: &[u8]) -> bool {
 
 /// Whether a value may be written as it is: no control character but HTAB (RFC 9110 section 5.5).
 pub fn is_value(bytes: &[u8]) -> bool {
-    // Without an early end, so that many bytes are looked at at once.
-    !bytes.iter().fold(false, |bad, &b| bad | ((b < 0x20) & (b != b'\t')) | (b == 0x7f))
+    // Eight at a time, the last eight perhaps twice. A tab looks suspicious too and is looked at again alone.
+    let (words, rest) = bytes.as_chunks::<8>();
+    let last = if words.is_empty() { rest } else { &[] };
+    let tail = if rest.is_empty() { None } else { bytes.last_chunk::<8>() };
+    if words.iter().chain(tail).any(|word| is_suspicious(u64::from_ne_bytes(*word))) {
+        return bytes.iter().all(|&b| is_value_byte(b));
+    }
+    last.iter().all(|&b| is_value_byte(b))
+}
+
+fn is_value_byte(b: u8) -> bool {
+    (b >= 0x20 && b != 0x7f) || b == b'\t'
+}
+
+/// Whether one of eight bytes is below 0x20 or is 0x7f; seldom also for one that is not.
+fn is_suspicious(word: u64) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let below = word.wrapping_sub(ONES * 0x20) & !word;
+    let delete = word ^ (ONES * 0x7f);
+    (below | (delete.wrapping_sub(ONES) & !delete)) & (ONES * 0x80) != 0
+}
+
+/// How many bytes at the start make up a token.
+pub fn token_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|&b| TOKEN[b as usize] == 0).unwrap_or(bytes.len())
 }
 
 /// Takes spaces and tabs from both ends (RFC 9110 section 5.6.3).
@@ -359,6 +382,14 @@ impl Fields {
 
     /// Adds a field at the end. The name may be in any case; the value is trimmed.
     pub fn append_bytes(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
+        if !is_token(name) {
+            return Err(InvalidField::Name);
+        }
+        self.append_token(name, value)
+    }
+
+    /// The same with a name that the caller has found to be a token.
+    pub(super) fn append_token(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidField> {
         let value = trim(value);
         if !is_value(value) {
             return Err(InvalidField::Value);
@@ -366,15 +397,7 @@ impl Fields {
         let length = u16::try_from(name.len()).map_err(|_| InvalidField::Length)?;
         let (start, value_length) = self.room(name.len(), value.len())?;
         self.text.extend_from_slice(name);
-        let mut valid = !name.is_empty();
-        for byte in &mut self.text[start as usize..] {
-            *byte = TOKEN[*byte as usize];
-            valid &= *byte != 0;
-        }
-        if !valid {
-            self.text.truncate(start as usize);
-            return Err(InvalidField::Name);
-        }
+        self.text[start as usize..].make_ascii_lowercase();
         let known = Known::find(&self.text[start as usize..]).map_or(0, |known| known.0);
         self.text.extend_from_slice(value);
         self.entries.push(Entry { known, name_length: length, start, value_length });
@@ -546,6 +569,19 @@ mod tests {
         assert_eq!(fields.append_bytes(b"", b""), Err(InvalidField::Name));
         assert!(fields.set("a\n", b"x").is_err());
         assert!(fields.is_empty());
+    }
+
+    #[test]
+    fn control_characters_are_seen_at_every_place() {
+        for length in 0..40 {
+            for at in 0..length {
+                for byte in 0..=255u8 {
+                    let mut value = vec![b'a'; length];
+                    value[at] = byte;
+                    assert_eq!(is_value(&value), is_value_byte(byte), "{byte:#x} at {at} of {length}");
+                }
+            }
+        }
     }
 
     #[test]

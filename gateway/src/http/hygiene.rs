@@ -68,7 +68,8 @@ pub fn strip_hop_by_hop(fields: &mut Fields, keep_trailers: bool) -> Result<(), 
     let mut text: SmallVec<[u8; 64]> = SmallVec::new();
     let mut ends: SmallVec<[usize; 8]> = SmallVec::new();
     let mut options = 0;
-    for option in fields.members(name::CONNECTION) {
+    let connection = if fields.contains(name::CONNECTION) { Some(fields.members(name::CONNECTION)) } else { None };
+    for option in connection.into_iter().flatten() {
         if [&b"keep-alive"[..], b"close", b"upgrade", b"te"].iter().any(|usual| option.eq_ignore_ascii_case(usual)) {
             continue;
         }

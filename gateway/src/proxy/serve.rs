@@ -40,8 +40,8 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
             deadline: None,
             facts,
         };
-        // Boxed, so that a connection between requests does not keep the room of one.
-        Box::pin(exchange(x)).await;
+        // In place: a connection between requests keeps the room of one, some 3 KiB, and no request pays for moving it.
+        exchange(x).await;
         if !connection.finish(&mut watchdog).await {
             return if refused.is_some() { "refused" } else { "closed" };
         }

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Kind, Side};
 use crate::http::Fields;
+use crate::http::fields::token_length;
 use crate::limits::Limits;
 
 /// How far the search for the end of a head has come.
@@ -104,11 +105,11 @@ pub fn parse_fields(mut lines: &[u8], side: Side) -> Result<Fields, Error> {
         if line.is_empty() {
             break;
         }
-        let Some(colon) = memchr::memchr(b':', line) else {
-            return Err(malformed("a field line has no colon", side));
+        let (name, value) = line.split_at(token_length(line));
+        let Some(value) = value.strip_prefix(b":").filter(|_| !name.is_empty()) else {
+            return Err(malformed("a field name is not a token, or there is no colon", side));
         };
-        let (name, value) = line.split_at(colon);
-        fields.append_bytes(name, value.get(1..).unwrap_or_default()).map_err(|problem| match problem {
+        fields.append_token(name, value).map_err(|problem| match problem {
             crate::http::fields::InvalidField::Name => malformed("a field name is not a token", side),
             crate::http::fields::InvalidField::Value => malformed("a field value holds a control character", side),
             crate::http::fields::InvalidField::Length => Error { kind: Kind::HeadTooLarge, ..malformed("", side) },

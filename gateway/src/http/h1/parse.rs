@@ -178,6 +178,9 @@ impl Options {
     /// The options of Connection that concern us (RFC 9110 section 7.6.1).
     fn of(fields: &Fields) -> Options {
         let mut options = Options::default();
+        if !fields.contains(name::CONNECTION) {
+            return options;
+        }
         for option in fields.members(name::CONNECTION) {
             options.close |= option.eq_ignore_ascii_case(b"close");
             options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
