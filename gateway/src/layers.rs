@@ -11,13 +11,17 @@ use std::path::Path;
 const ALLOWED: &[(&str, &[&str])] = &[
     // The data path.
     ("worker", &["access_log", "files", "http::Control", "limits", "listener", "metrics", "snapshot", "upstream"]),
-    ("listener", &["clock", "config::model", "error", "http", "limits", "metrics", "proxy", "tls", "worker"]),
-    ("tls", &["config::model"]),
+    (
+        "listener",
+        &["clock", "config::model", "error", "http", "limits", "metrics", "proxy", "proxy_protocol", "tls", "worker"],
+    ),
+    ("tls", &["config::model", "http::Tcp"]),
     // The codecs know no route, pool or file. `clock` is for deadlines and the date.
-    ("http", &["clock", "config::model::Forwarded", "error", "limits"]),
+    ("http", &["clock", "error", "limits"]),
     (
         "proxy",
         &[
+            "balance",
             "clock",
             "config::model",
             "error",
@@ -36,8 +40,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("route", &["config::model", "http"]),
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
     ("files", &["config::model", "error", "escape", "http", "limits"]),
-    ("balance", &["config::model", "upstream::Endpoint"]),
-    ("upstream", &["balance", "clock", "config::model", "error", "http", "limits", "listener::proxy_protocol", "tls"]),
+    ("balance", &["config::model", "http::head"]),
+    ("upstream", &["balance", "clock", "config::model", "error", "http", "limits", "proxy_protocol", "tls"]),
     (
         "respond",
         &["access_log", "clock", "config::model", "error", "escape", "http", "metrics", "policy", "proxy", "route"],
@@ -47,11 +51,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("run", &["admin", "config", "metrics", "reload", "snapshot", "tls", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
-    ("snapshot", &["access_log", "config", "files", "limits", "metrics", "route", "tls", "upstream"]),
+    (
+        "snapshot",
+        &["access_log", "config", "files", "http::FieldName", "limits", "metrics", "route", "tls", "upstream"],
+    ),
     ("reload", &["config", "listener", "snapshot", "tls", "worker"]),
     (
         "admin",
-        &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "run", "snapshot", "worker"],
+        &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "reload", "snapshot", "worker"],
     ),
     // Shared.
     ("access_log", &["config::model", "escape", "http", "limits", "metrics"]),
@@ -60,17 +67,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("escape", &[]),
     ("limits", &[]),
     ("metrics", &["http"]),
+    ("proxy_protocol", &["config::model"]),
 ];
 
 /// Modules that know one another, by circles. Nothing else does: everything that is not here points one way.
 const KNOTS: &[&[&str]] = &[
     // A worker owns its listeners, whose connections run exchanges, which hold their worker. The stages take an
     // exchange and stand beside the path that calls them.
-    &["listener", "policy", "proxy", "respond", "upstream", "worker", "balance", "snapshot"],
-    // The admin address passes orders on to the control thread that serves it.
-    &["admin", "run"],
-    // The configuration names fields as HTTP spells them; HTTP reads one plain record of it.
-    &["config", "http"],
+    &["listener", "policy", "proxy", "respond", "worker"],
 ];
 
 /// Leaves: files and folders without input, output and clocks.
@@ -94,7 +98,6 @@ const PURE: &[&str] = &[
     "files/resolve.rs",
     "files/types.rs",
     "http/fields.rs",
-    "http/forwarded.rs",
     "http/h1/decode.rs",
     "http/h1/framing.rs",
     "http/h1/lines.rs",
@@ -109,7 +112,8 @@ const PURE: &[&str] = &[
     "http/hygiene.rs",
     "http/upgrade.rs",
     "limits.rs",
-    "listener/proxy_protocol.rs",
+    "proxy/forwarded.rs",
+    "proxy_protocol.rs",
     "respond/page.rs",
     "route",
     "tls/choose.rs",

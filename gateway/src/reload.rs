@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
 
 use crate::config::{self, Problem, Problems, diff, model};
 use crate::listener::{self, Listener, Settings};
@@ -39,6 +40,20 @@ pub enum ReloadError {
     /// It is too late.
     #[error("the gateway is stopping")]
     Stopping,
+}
+
+/// What the control thread is asked for.
+pub enum Order {
+    /// Read the file again.
+    Reload(oneshot::Sender<Result<String, ReloadError>>),
+    /// Put this into force.
+    Apply(Box<model::Config>, oneshot::Sender<Result<String, ReloadError>>),
+    /// Write access-log lines to a new file of the same name.
+    ReopenLog,
+    /// Finish what runs, then end.
+    Stop,
+    /// End.
+    Leave,
 }
 
 /// A listener that is to be, with its sockets when it is new.
@@ -97,6 +112,9 @@ impl Force {
         }
         if config.admin != before.config.admin {
             return Err(ReloadError::NeedsRestart("admin.address"));
+        }
+        if config.log != before.config.log {
+            return Err(ReloadError::NeedsRestart("log"));
         }
         let changes = diff::diff(&before.config, &config);
         let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics);

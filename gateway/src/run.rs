@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin;
 use crate::config::{self, Problems, model};
 use crate::metrics::Metrics;
-use crate::reload::{Force, ReloadError, in_file};
+use crate::reload::{Force, Order, ReloadError, in_file};
 use crate::snapshot::Snapshot;
 use crate::tls::{self, Stamps};
 use crate::worker::{self, Command, Shared};
@@ -40,20 +40,6 @@ pub enum StartError {
     /// The system.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
-}
-
-/// What the control thread is asked for.
-pub enum Order {
-    /// Read the file again.
-    Reload(oneshot::Sender<Result<String, ReloadError>>),
-    /// Put this into force.
-    Apply(Box<model::Config>, oneshot::Sender<Result<String, ReloadError>>),
-    /// Write access-log lines to a new file of the same name.
-    ReopenLog,
-    /// Finish what runs, then end.
-    Stop,
-    /// End.
-    Leave,
 }
 
 /// How often files are looked at for changes.
@@ -251,6 +237,7 @@ impl Control {
         } else {
             let config = self.force.shared().snapshot().config.clone();
             if let Err(error) = self.force.apply(config, None) {
+                self.force.shared().metrics.reload_failed();
                 tracing::error!("certificates were not reloaded, the old ones stay in force:\n{error}");
             }
         }

@@ -10,6 +10,7 @@ use crate::access_log::Sink;
 use crate::config::Problem;
 use crate::config::model::{Action, Config, Place, Pool, Route};
 use crate::files::Folder;
+use crate::http::FieldName;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, PoolId, RouteId};
 use crate::route::RouteTable;
@@ -30,6 +31,8 @@ pub struct Snapshot {
     pub routes: Vec<CompiledRoute>,
     /// In the order of the configuration.
     pub pools: Vec<CompiledPool>,
+    /// Fields that carry a client's identity on some listener: believed from nobody.
+    pub identity_fields: Vec<FieldName>,
     /// Where access-log lines go.
     pub access_log: Option<Sink>,
 }
@@ -80,8 +83,18 @@ impl Snapshot {
         }
         let number = before.map_or(1, |before| before.number + 1);
         let table = RouteTable::new(&config.routes);
-        Ok(Snapshot { number, limits, table, routes, pools, access_log, config })
+        let identity_fields = identity_fields(&config);
+        Ok(Snapshot { identity_fields, number, limits, table, routes, pools, access_log, config })
     }
+}
+
+fn identity_fields(config: &Config) -> Vec<FieldName> {
+    let clients = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.client.as_ref());
+    clients
+        .flat_map(|client| [&client.subject_header, &client.san_header, &client.fingerprint_header])
+        .flatten()
+        .cloned()
+        .collect()
 }
 
 fn keep<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use gatewright::config::model::ProxyVersion;
-use gatewright::listener::proxy_protocol::{MAX_V2, Parsed, encode, parse};
+use gatewright::proxy_protocol::{MAX_V2, Parsed, encode, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

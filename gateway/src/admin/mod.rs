@@ -24,7 +24,7 @@ use crate::http::h1::server::{Connection, Responder};
 use crate::http::pump::Pump;
 use crate::http::{Body, Control, Method, RequestHead, ResponseHead, Scheme, StatusCode, Stream, name};
 use crate::limits::Limits;
-use crate::run::Order;
+use crate::reload::Order;
 use crate::worker::Shared;
 
 /// Connections at a time.

@@ -3,12 +3,15 @@
 //! In: the endpoints with their weights and what they are busy with, and those already tried. Out: one of them, or none. Each
 //! worker decides for itself; what it knows of the others is the endpoints' shared counts.
 
+mod endpoint;
 mod p2c;
 mod round_robin;
 
-use crate::config::model;
-use crate::upstream::Endpoint;
 use std::sync::Arc;
+
+pub use endpoint::{Active, Endpoint};
+
+use crate::config::model;
 
 /// A worker's balancer for one pool.
 #[derive(Debug)]

@@ -6,7 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, log};
 use crate::config;
-use crate::run::{Order, Running};
+use crate::reload::Order;
+use crate::run::Running;
 
 /// Runs the gateway of a file.
 pub(super) fn from_file(path: &Path) -> Result<(), Failure> {

@@ -11,7 +11,6 @@ pub mod h2;
 pub mod body;
 pub mod control;
 pub mod fields;
-pub mod forwarded;
 pub mod head;
 pub mod hygiene;
 pub mod pump;

@@ -14,9 +14,9 @@ pub enum Stream {
     /// Cleartext.
     Tcp(Tcp),
     /// TLS, we are the server.
-    TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    TlsServer(Box<tokio_rustls::server::TlsStream<Tcp>>),
     /// TLS, we are the client.
-    TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    TlsClient(Box<tokio_rustls::client::TlsStream<Tcp>>),
 }
 
 impl Stream {
@@ -29,8 +29,8 @@ impl Stream {
     pub fn tcp(&self) -> &TcpStream {
         match self {
             Stream::Tcp(tcp) => tcp.socket(),
-            Stream::TlsServer(tls) => tls.get_ref().0,
-            Stream::TlsClient(tls) => tls.get_ref().0,
+            Stream::TlsServer(tls) => tls.get_ref().0.socket(),
+            Stream::TlsClient(tls) => tls.get_ref().0.socket(),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A connected socket.
+#[derive(Debug)]
 pub struct Tcp(TcpStream);
 
 impl Tcp {

@@ -14,17 +14,17 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::proxy_protocol::{self, Parsed};
 use super::{Listener, Settings};
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::Protocols;
 use crate::error::{Error, Kind, Phase, Side};
-use crate::http::forwarded::Peer;
 use crate::http::h1::io::Io;
 use crate::http::{Scheme, Stream};
 use crate::limits::Limits;
 use crate::metrics::Handshake;
+use crate::proxy::forwarded::Peer;
 use crate::proxy::{self, Client};
+use crate::proxy_protocol::{self, Parsed};
 use crate::tls::{self, HandshakeFailure};
 use crate::worker::{Admitted, Worker};
 

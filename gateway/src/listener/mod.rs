@@ -5,7 +5,6 @@
 //! sockets stay.
 
 mod connection;
-pub mod proxy_protocol;
 
 use std::cell::RefCell;
 use std::io;

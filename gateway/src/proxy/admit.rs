@@ -23,6 +23,9 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     if x.request.method == Method::CONNECT && x.request.upgrade.is_none() {
         return Err(Error::client(Kind::Refused("CONNECT is not served")));
     }
+    if x.request.target.len() as u64 > view.snapshot.limits.uri_size {
+        return Err(Error::client(Kind::UriTooLong));
+    }
     // Two readings of a path are how access rules are passed by.
     if let Some(target) = settle_path(&x.request)? {
         x.facts.original_target = Some(std::mem::replace(&mut x.request.target, target));
@@ -55,6 +58,12 @@ fn settle_path(request: &RequestHead) -> Result<Option<String>, Error> {
 
 /// Tells upstreams who the client proved to be, and believes nobody else who says so.
 fn identify(x: &mut Exchange<'_>) -> Result<(), Error> {
+    for field in &x.view.snapshot.identity_fields {
+        x.request.fields.remove(field);
+    }
+    if x.client.tls.is_none() {
+        return Ok(());
+    }
     let settings = x.client.listener.settings.load();
     let Some(client) = settings.model.tls.as_ref().and_then(|tls| tls.client.as_ref()) else { return Ok(()) };
     let identity = x.client.tls.as_ref().and_then(|tls| tls.identity.as_deref());
@@ -64,9 +73,7 @@ fn identify(x: &mut Exchange<'_>) -> Result<(), Error> {
         (&client.fingerprint_header, identity.map(|identity| &identity.fingerprint)),
     ];
     for (field, value) in told {
-        let Some(field) = field else { continue };
-        x.request.fields.remove(field);
-        if let Some(value) = value {
+        if let (Some(field), Some(value)) = (field, value) {
             x.request.fields.set(field, value.as_bytes()).map_err(|_| Error::client(Kind::HeadTooLarge))?;
         }
     }

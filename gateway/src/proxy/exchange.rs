@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::forwarded::{Peer, RequestId};
+use crate::balance::{Active, Endpoint};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
-use crate::http::forwarded::{Peer, RequestId};
 use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme};
 use crate::listener::Listener;
 use crate::snapshot::CompiledRoute;
 use crate::tls::TlsFacts;
-use crate::upstream::Endpoint;
 use crate::worker::{View, Worker};
 
 /// A client's connection.
@@ -101,7 +101,7 @@ pub struct Response {
     /// The upstream's connection, when it is to carry another protocol from now on.
     pub tunnel: Option<Box<dyn Duplex>>,
     /// Keeps the endpoint's count until the response is over.
-    pub active: Option<crate::upstream::Active>,
+    pub active: Option<Active>,
     /// Whether the client's connection may go on.
     pub keep: bool,
 }

@@ -5,12 +5,13 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::exchange::{Exchange, Response};
+use crate::balance::Active;
 use crate::config::model::HostHeader;
 use crate::error::{Error, Kind, Retry};
 use crate::http::{Body, Method, Scheme, upgrade};
 use crate::metrics::Connection;
 use crate::snapshot::CompiledRoute;
-use crate::upstream::{Active, Attempt, ClientEnds, Failure, Reply};
+use crate::upstream::{Attempt, ClientEnds, Failure, Reply};
 use crate::worker::View;
 
 /// Endpoints that one request is sent to at the most.

@@ -6,6 +6,7 @@
 mod admit;
 mod exchange;
 mod forward;
+pub mod forwarded;
 mod serve;
 
 pub use exchange::{Client, Exchange, Facts, Response};

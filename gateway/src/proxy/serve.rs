@@ -89,21 +89,24 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
             leaving = true;
             connection.graceful_shutdown();
         }
-        let (deadline, reason) = match (connection.incomplete_since(), connection.idle_since()) {
-            (Some(since), _) => (since + limits.header_time, "header_time"),
-            (None, Some(since)) => (since + limits.idle_time, "idle"),
-            // Streams have their own times; looked at again when one of them ends.
-            (None, None) => return Poll::Pending,
-        };
-        watchdog.poll_passed(deadline, cx).map(|()| Some(reason))
+        let times = [
+            (connection.incomplete_since(), limits.header_time, Some("header_time")),
+            (connection.stalled_since(), limits.body_idle_time, Some("body_idle_time")),
+            (connection.idle_since(), limits.idle_time, None),
+        ];
+        let due = times.into_iter().filter_map(|(since, time, limit)| Some((since? + time, limit)));
+        // Otherwise requests run, which have their own times.
+        let Some((deadline, limit)) = due.min_by_key(|(deadline, _)| *deadline) else { return Poll::Pending };
+        watchdog.poll_passed(deadline, cx).map(|()| Some(limit))
     })
     .await;
-    if let Some(reason) = ended {
-        if reason == "header_time" {
-            worker.metrics.limit_hit(reason);
-            connection.abort(h2::Code::PROTOCOL_ERROR);
-        } else {
-            connection.graceful_shutdown();
+    if let Some(limit) = ended {
+        match limit {
+            Some(limit) => {
+                worker.metrics.limit_hit(limit);
+                connection.abort(h2::Code::ENHANCE_YOUR_CALM);
+            }
+            None => connection.graceful_shutdown(),
         }
         let deadline = Deadline::after(FAREWELL_TIME, Phase::Head, Side::Client);
         let farewell = async {
@@ -111,14 +114,28 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
             Ok(())
         };
         let _ = watchdog.within(deadline, farewell).await;
-        return reason;
+        return limit.unwrap_or("idle");
     }
     if let Some(violation) = connection.violation() {
         tracing::debug!(client = %client.source, violation, "HTTP/2 connection ended");
-        worker.metrics.limit_hit(violation);
+        if let Some(limit) = limit_of(violation) {
+            worker.metrics.limit_hit(limit);
+        }
         return "violation";
     }
     "closed"
+}
+
+/// The bound that a client went over, when that is what it did wrong.
+fn limit_of(violation: &str) -> Option<&'static str> {
+    match violation {
+        "reset-flood" => Some("http2_resets_per_second"),
+        "control-flood" => Some("http2_control_frames_per_second"),
+        "empty-flood" => Some("http2_empty_frames_per_second"),
+        "continuation-flood" => Some("http2_continuation_frames"),
+        "head-too-large" => Some("http2_header_list_size"),
+        _ => None,
+    }
 }
 
 /// How long a client that is told to go may take to read that.

@@ -28,6 +28,7 @@ use super::choose::Certificates;
 use super::resumption::Resumption;
 use super::{ALPN_H1, ALPN_H2, ClientIdentity, TlsProblem, WRITE_BUFFER, dev, pem, provider};
 use crate::config::model::{self, ClientCertificates, Protocols, TlsVersion};
+use crate::http::Tcp;
 
 /// The TLS of one listener. Cheap to clone; immutable; shared by all workers.
 #[derive(Clone)]
@@ -42,7 +43,7 @@ pub struct ServerTls {
 #[derive(Debug)]
 pub struct Accepted {
     /// What to read from and write to.
-    pub stream: Box<TlsStream<TcpStream>>,
+    pub stream: Box<TlsStream<Tcp>>,
     /// What the handshake told.
     pub facts: TlsFacts,
 }
@@ -132,7 +133,8 @@ impl fmt::Debug for ServerTls {
 /// Takes a client through the handshake.
 pub async fn accept(tcp: TcpStream, tls: &ServerTls) -> io::Result<Accepted> {
     // Boxed at once: a handshake's state is a kilobyte and more, and would otherwise stay a part of the connection's task.
-    let handshake = Box::pin(tls.acceptor.accept_with(tcp, |session| session.set_buffer_limit(Some(WRITE_BUFFER))));
+    let handshake =
+        Box::pin(tls.acceptor.accept_with(Tcp::new(tcp), |session| session.set_buffer_limit(Some(WRITE_BUFFER))));
     let stream = Box::new(handshake.await?);
     let facts = TlsFacts::of(stream.get_ref().1)?;
     // RFC 9113 section 3.2: HTTP/2 over TLS is agreed on by ALPN or not spoken. rustls refuses a client whose ALPN names

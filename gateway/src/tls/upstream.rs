@@ -20,6 +20,7 @@ use tracing::warn;
 
 use super::{ALPN_H1, ALPN_H2, TlsProblem, WRITE_BUFFER, pem, provider};
 use crate::config::model::{self, UpstreamProtocol};
+use crate::http::Tcp;
 
 /// Sessions that are kept for resumption, by pool.
 const CACHED_SESSIONS: usize = 256;
@@ -68,14 +69,14 @@ impl UpstreamTls {
     }
 
     /// Makes the handshake with the endpoint `host` (without its port). The flag says whether HTTP/2 was agreed on.
-    pub async fn connect(&self, tcp: TcpStream, host: &str) -> io::Result<(Box<TlsStream<TcpStream>>, bool)> {
+    pub async fn connect(&self, tcp: TcpStream, host: &str) -> io::Result<(Box<TlsStream<Tcp>>, bool)> {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => server_name(host).map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?,
         };
         // Boxed at once, as in `accept`.
         let limited = |session: &mut rustls::ClientConnection| session.set_buffer_limit(Some(WRITE_BUFFER));
-        let stream = Box::new(Box::pin(self.connector.connect_with(name, tcp, limited)).await?);
+        let stream = Box::new(Box::pin(self.connector.connect_with(name, Tcp::new(tcp), limited)).await?);
         let h2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_H2);
         // RFC 9113 section 3.2: over TLS, HTTP/2 is agreed on by ALPN or not spoken.
         if self.protocol == UpstreamProtocol::H2 && !h2 {

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::endpoint::Endpoint;
 use super::pool::PoolState;
+use crate::balance::Endpoint;
 use crate::config::model::UpstreamProtocol;
 use crate::error::{Error, Kind, Retry};
 use crate::http::Stream;
-use crate::listener::proxy_protocol;
+use crate::proxy_protocol;
 
 /// A connection that stands.
 pub(super) struct Connected {

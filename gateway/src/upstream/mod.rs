@@ -5,12 +5,10 @@
 
 mod attempt;
 mod connect;
-mod endpoint;
 mod pool;
 mod times;
 
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
-pub use endpoint::{Active, Endpoint};
 pub use pool::{Pool, PoolState};
 pub use times::Times;

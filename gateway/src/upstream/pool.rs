@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
-use super::endpoint::Endpoint;
-use crate::balance::{Balancer, Candidate};
+use crate::balance::{Balancer, Candidate, Endpoint};
 use crate::clock;
 use crate::config::model;
 use crate::error::{Error, Kind};

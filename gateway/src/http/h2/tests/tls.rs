@@ -8,6 +8,7 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use super::interop::{echo, pattern};
 use super::{pair, run, serve};
 use crate::http::Stream;
+use crate::http::Tcp;
 use crate::http::h2::client;
 use crate::http::h2::server::Connection;
 use crate::http::head::Scheme;
@@ -39,9 +40,9 @@ fn bodies_of_all_sizes_pass_through_tls() {
     run(async {
         let (near, far) = pair().await;
         let (server, client) = configs();
-        let accept = tokio_rustls::TlsAcceptor::from(server).accept(far);
+        let accept = tokio_rustls::TlsAcceptor::from(server).accept(Tcp::new(far));
         let name = ServerName::try_from("localhost").unwrap();
-        let connect = tokio_rustls::TlsConnector::from(client).connect(name, near);
+        let connect = tokio_rustls::TlsConnector::from(client).connect(name, Tcp::new(near));
         let (far, near) = tokio::join!(accept, connect);
         let far = Stream::TlsServer(Box::new(far.unwrap()));
         let limits = Limits::default();

@@ -15,11 +15,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::fields::{Fields, InvalidField, Name, name, trim};
-use super::head::{RequestHead, Scheme, Version};
-use super::hygiene::check_authority;
 use crate::config::model::Forwarded;
 use crate::error::{Error, Kind};
+use crate::http::fields::{InvalidField, trim};
+use crate::http::hygiene::check_authority;
+use crate::http::{Fields, Name, RequestHead, Scheme, Version, name};
 
 /// How many addresses are walked back from the peer on.
 const MAX_HOPS: usize = 32;

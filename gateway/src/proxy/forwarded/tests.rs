@@ -1,7 +1,7 @@
 //! Chains of proxies, honest and not.
 
-use super::super::head::Method;
 use super::*;
+use crate::http::Method;
 use proptest::prelude::*;
 
 fn config() -> Forwarded {
