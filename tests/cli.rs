@@ -106,6 +106,7 @@ async fn run_serves_until_sigterm_and_lets_requests_finish() {
     eventually("the port to be closed", async || tokio::net::TcpStream::connect(address).await.is_err()).await;
     upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow").await;
     assert_eq!(slow.response().await.text(), "slow");
+    drop(slow);
     assert_eq!(gateway.ends().await, 0);
 }
 

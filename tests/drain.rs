@@ -20,6 +20,7 @@ async fn running_requests_finish_and_their_connections_are_closed_politely() {
     assert_eq!(response.text(), "ok");
     assert!(response.has("connection", "close"), "{response:?}");
     client.is_over().await;
+    drop(client);
     within("the end", stopping).await.expect("no panic");
 }
 
@@ -36,6 +37,7 @@ async fn http_2_connections_hear_goaway_and_finish_their_streams() {
     upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     assert_eq!(client.outcome(1).await, Outcome::Response(vec![], 200, b"ok".to_vec()));
     assert_eq!(client.farewell().await, Some(0));
+    drop(client);
     within("the end", stopping).await.expect("no panic");
 }
 
@@ -52,6 +54,7 @@ async fn idle_connections_are_closed_at_once() {
     let stopping = tokio::spawn(gateway.stop());
     h1.is_over().await;
     assert_eq!(h2.farewell().await, Some(0));
+    drop((h1, h2));
     within("the end", stopping).await.expect("no panic");
 }
 

@@ -78,6 +78,26 @@ async fn no_more_connections_than_allowed_and_the_rest_waits_in_line() {
 }
 
 #[tokio::test]
+async fn the_line_is_one_for_all_workers() {
+    let origin = Origin::says("hi").await;
+    let text = "workers = 3\n[pool.a]\nendpoints = ['<origin>']\nmax_connections = 1\n[[route]]\npool = 'a'";
+    let gateway = Gateway::of(text).with("origin", &origin).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        let mut client = gateway.client(Wire::H1).await;
+        clients.push(tokio::spawn(async move {
+            for _ in 0..10 {
+                assert_eq!(client.get("/").await.text(), "hi");
+            }
+        }));
+    }
+    for client in clients {
+        within("all answers", client).await.expect("no refusal");
+    }
+    assert_eq!(origin.requests(), 120);
+}
+
+#[tokio::test]
 async fn who_waits_too_long_for_a_connection_is_told_so() {
     let origin = RawOrigin::start().await;
     let gateway = pool(&origin, "max_connections = 1\ntimeouts = { queue = '20ms' }").await;
