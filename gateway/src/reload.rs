@@ -87,6 +87,13 @@ impl Force {
         }
     }
 
+    /// Waits until all workers have left.
+    pub async fn workers_left(&self) {
+        for worker in &self.workers {
+            worker.closed().await;
+        }
+    }
+
     /// Reads the file again and puts it into force. What changed, in words.
     pub fn reload(&mut self, file: Option<&Path>) -> Result<String, ReloadError> {
         let result = file.ok_or(ReloadError::NoFile).and_then(|file| {

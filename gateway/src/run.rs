@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -65,6 +65,9 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
         StartError::Admin(config.admin.as_ref().map_or(([0, 0, 0, 0], 0).into(), |admin| admin.address), error)
     })?;
     let admin_address = admin.as_ref().and_then(|socket| socket.local_addr().ok());
+    if let Some(address) = admin_address {
+        tracing::info!(%address, "answering operators");
+    }
     let snapshot = Snapshot::compile(config, None, &metrics);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     let shared = Arc::new(Shared::new(snapshot, metrics));
@@ -255,10 +258,8 @@ impl Control {
         let time = shared.snapshot().limits.drain_time;
         tracing::info!(connections = shared.metrics.connections_open(), "stopping when all requests are finished");
         self.force.tell(|| Command::Drain(time));
-        let until = Instant::now() + time;
-        while shared.metrics.connections_open() > 0 && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        // Workers keep the time themselves; one that hangs is not waited for.
+        let _ = tokio::time::timeout(time + Duration::from_secs(1), self.force.workers_left()).await;
         if let Some(log) = &shared.snapshot().access_log {
             log.flush(Duration::from_secs(1));
         }

@@ -22,12 +22,15 @@ pub(super) fn demo(port: u16) -> Result<(), Failure> {
     std::fs::write(&file, &text)?;
     let config: model::Config = config::parse(&text, &file)?;
     log::start(&model::Log { level: "info".into(), json: false })?;
-    let gateway = crate::start_file(&file).map_err(|error| {
-        Failure(format!("{error}\n\nIs something else running there? Try another port: gatewright demo --port 9090"))
-    })?;
-    let addresses = gateway.addresses();
-    println!("{}", welcome(&addresses, gateway.admin(), &file.canonicalize().unwrap_or(file), &config));
-    run::until_stopped(gateway)
+    run::run(|| {
+        let gateway = crate::start_file(&file).map_err(|error| {
+            let hint = "Is something else running there? Try another port: gatewright demo --port 9090";
+            Failure(format!("{error}\n\n{hint}"))
+        })?;
+        let addresses = gateway.addresses();
+        println!("{}", welcome(&addresses, gateway.admin(), &file.canonicalize().unwrap_or(file), &config));
+        Ok(gateway)
+    })
 }
 
 fn configuration(port: u16, site: &Path, backends: &[SocketAddr]) -> String {

@@ -28,11 +28,13 @@ fn start(listen: SocketAddr, tls: bool, routes: &str, what: &str) -> Result<(), 
     let text = format!("[[listener]]\naddress = \"{listen}\"\n{}\n{routes}", if tls { "tls = \"dev\"" } else { "" });
     let config: model::Config = config::parse(&text, Path::new("command line"))?;
     log::start(&model::Log { level: "warn".into(), json: false })?;
-    let gateway = crate::start(config)?;
-    for address in gateway.addresses() {
-        println!("{what} at http{}://{address}/", if tls { "s" } else { "" });
-    }
-    run::until_stopped(gateway)
+    run::run(|| {
+        let gateway = crate::start(config)?;
+        for address in gateway.addresses() {
+            println!("{what} at http{}://{address}/", if tls { "s" } else { "" });
+        }
+        Ok(gateway)
+    })
 }
 
 /// A TOML string.

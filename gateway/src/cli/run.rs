@@ -13,16 +13,18 @@ use crate::run::Running;
 pub(super) fn from_file(path: &Path) -> Result<(), Failure> {
     let config = config::load(path)?;
     log::start(&config.log)?;
-    until_stopped(crate::start_file(path)?)
+    run(|| Ok(crate::start_file(path)?))
 }
 
-/// Waits for signals: SIGHUP reloads and reopens the log, SIGTERM and SIGINT drain, a second one of these ends at once.
-pub(super) fn until_stopped(gateway: Running) -> Result<(), Failure> {
+/// Starts a gateway and waits for signals: SIGHUP reloads and reopens the log, SIGTERM and SIGINT drain, a second one of these ends at once.
+pub(super) fn run(start: impl FnOnce() -> Result<Running, Failure>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        // Taken before anything else: until then a signal would end the process at once.
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let gateway = start()?;
         loop {
             tokio::select! {
                 _ = hangup.recv() => {

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 /// One connection as its worker sees it.
 #[derive(Default)]
@@ -11,6 +12,9 @@ pub struct Control {
 }
 
 impl Control {
+    /// How long a client that has just connected may take for its first request after it was asked to go.
+    pub const GRACE: Duration = Duration::from_millis(500);
+
     /// Asks the connection to finish what it does and to begin nothing more.
     pub fn drain(&self) {
         self.draining.set(true);

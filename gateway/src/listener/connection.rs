@@ -19,7 +19,7 @@ use crate::clock::{Deadline, Watchdog};
 use crate::config::model::Protocols;
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::h1::io::Io;
-use crate::http::{Scheme, Stream};
+use crate::http::{Control, Scheme, Stream};
 use crate::limits::Limits;
 use crate::metrics::Handshake;
 use crate::proxy::forwarded::Peer;
@@ -40,10 +40,10 @@ pub(super) async fn serve(
     mut admitted: Admitted,
 ) {
     let limits = worker.view().snapshot.limits.clone();
-    let opened = Box::pin(open(&worker, &listener, tcp, peer, &limits, &mut admitted)).await;
+    let registered = worker.register();
+    let opened = Box::pin(open(&worker, &listener, tcp, peer, &limits, &registered.control, &mut admitted)).await;
     let reason = match opened {
         Ok(opened) => {
-            let registered = worker.register();
             if opened.h2 {
                 proxy::serve_h2(&worker, opened.io, opened.client, &registered.control).await
             } else {
@@ -68,6 +68,7 @@ async fn open(
     mut tcp: TcpStream,
     peer: SocketAddr,
     limits: &Arc<Limits>,
+    control: &Control,
     admitted: &mut Admitted,
 ) -> Result<Opened, &'static str> {
     let settings = listener.settings.load_full();
@@ -113,7 +114,7 @@ async fn open(
     let mut io = Io::new(stream, BytesMut::new());
     let h2 = match alpn_h2 {
         Some(h2) => h2,
-        None => sniff(&mut io, settings.model.protocols, &mut watchdog, limits).await?,
+        None => sniff(&mut io, settings.model.protocols, &mut watchdog, limits, control).await?,
     };
     let forwarded = Peer::new(&worker.view().snapshot.config.forwarded, source.ip());
     let client = Client { peer, source, forwarded, destination, scheme, tls, listener: listener.clone() };
@@ -164,11 +165,13 @@ async fn sniff(
     protocols: Protocols,
     watchdog: &mut Watchdog,
     limits: &Limits,
+    control: &Control,
 ) -> Result<bool, &'static str> {
     if !protocols.h2 {
         return Ok(false);
     }
     let mut deadline = Deadline::after(limits.idle_time, Phase::Head, Side::Client);
+    let mut leaving = false;
     let first = poll_fn(|cx| {
         loop {
             let seen = io.read.len().min(PREFACE.len());
@@ -177,6 +180,10 @@ async fn sniff(
             }
             if seen == PREFACE.len() {
                 return Poll::Ready(Ok(true));
+            }
+            if seen == 0 && !leaving && control.poll_draining(cx) {
+                leaving = true;
+                deadline = Deadline::after(Control::GRACE, Phase::Head, Side::Client);
             }
             match io.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => {

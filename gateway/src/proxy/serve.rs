@@ -3,11 +3,11 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::exchange;
 use super::exchange::{Client, Exchange, Facts};
-use crate::clock::{Deadline, Watchdog};
+use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Phase, Side};
 use crate::http::h1::io::Io;
 use crate::http::{Body, Control, Fields, Method, RequestHead, Responder, Version, h1, h2};
@@ -68,7 +68,7 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
     let mut connection = h2::server::Connection::new(stream, read, client.scheme, &limits);
     let mut watchdog = Watchdog::default();
     let mut requests = 0u32;
-    let mut leaving = false;
+    let mut left: Option<Instant> = None;
     let ended = poll_fn(|cx| {
         loop {
             match connection.poll_accept(cx) {
@@ -85,14 +85,17 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
                 Poll::Pending => break,
             }
         }
-        if !leaving && (control.poll_draining(cx) || requests >= limits.keepalive_requests) {
-            leaving = true;
+        if left.is_none() && (control.poll_draining(cx) || requests >= limits.keepalive_requests) {
+            left = Some(clock::coarse());
             connection.graceful_shutdown();
         }
+        // A client that was told to go and has nothing under way has a moment to say that it heard.
+        let farewell = left.filter(|_| connection.is_idle());
         let times = [
             (connection.incomplete_since(), limits.header_time, Some("header_time")),
             (connection.stalled_since(), limits.body_idle_time, Some("body_idle_time")),
             (connection.idle_since(), limits.idle_time, None),
+            (farewell, FAREWELL_TIME, None),
         ];
         let due = times.into_iter().filter_map(|(since, time, limit)| Some((since? + time, limit)));
         // Otherwise requests run, which have their own times.

@@ -153,7 +153,7 @@ impl Connection {
                     }
                     if !leaving {
                         leaving = true;
-                        deadline = Deadline::after(DRAIN_GRACE, Phase::Head, Side::Client);
+                        deadline = Deadline::after(Control::GRACE, Phase::Head, Side::Client);
                     }
                 }
                 match state.io.poll_fill(cx) {
@@ -227,8 +227,6 @@ impl Connection {
     }
 }
 
-/// How long a client that has just connected may take for its first request when the gateway stops.
-const DRAIN_GRACE: std::time::Duration = std::time::Duration::from_millis(500);
 /// How long a client that is told to go may go on sending.
 const LINGER_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
