@@ -3,9 +3,7 @@
 //! Nothing is read from a peer before the frame is asked for, so a slow reader holds back a fast writer. A body that
 //! ends with an error must never look complete to the one it is passed on to.
 
-use std::cell::Cell;
 use std::future::poll_fn;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -60,14 +58,6 @@ impl Body {
         Body::Source(Box::new(source))
     }
 
-    /// The same body, whose bytes are counted as they come.
-    pub fn counted(self, count: &Rc<Cell<u64>>) -> Body {
-        match self {
-            Body::Empty => Body::Empty,
-            body => Body::source(Counted { body, count: count.clone() }),
-        }
-    }
-
     /// The next frame; `None` when the body is complete.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         match self {
@@ -102,30 +92,6 @@ impl Body {
             Body::Full(_) => false,
             Body::Source(source) => source.is_end(),
         }
-    }
-}
-
-/// A body whose bytes are counted as they come.
-struct Counted {
-    body: Body,
-    count: Rc<Cell<u64>>,
-}
-
-impl Source for Counted {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
-        let frame = self.body.poll_frame(cx);
-        if let Poll::Ready(Some(Ok(Frame::Data(data)))) = &frame {
-            self.count.set(self.count.get() + data.len() as u64);
-        }
-        frame
-    }
-
-    fn length(&self) -> Option<u64> {
-        self.body.length()
-    }
-
-    fn is_end(&self) -> bool {
-        self.body.is_end()
     }
 }
 

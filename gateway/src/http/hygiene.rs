@@ -61,6 +61,49 @@ fn may_be_named(field: &[u8]) -> bool {
     !known && !KEPT.iter().any(|start| field.starts_with(start)) && !KEPT_WHOLE.contains(&field)
 }
 
+/// Fields that frame, route, authenticate or explain a message and may not come after it (RFC 9110 section 6.5.1).
+const NOT_IN_TRAILERS: [Known; 12] = [
+    name::AUTHORIZATION,
+    name::CACHE_CONTROL,
+    name::CONTENT_ENCODING,
+    name::CONTENT_LENGTH,
+    name::CONTENT_RANGE,
+    name::CONTENT_TYPE,
+    name::COOKIE,
+    name::EXPECT,
+    name::HOST,
+    name::RANGE,
+    name::SET_COOKIE,
+    name::TRAILER,
+];
+
+/// Takes fields out that may not stand in trailers.
+pub fn strip_trailers(trailers: &mut Fields) {
+    for field in NOT_IN_TRAILERS.into_iter().chain(HOP_BY_HOP) {
+        trailers.remove(field);
+    }
+}
+
+/// Whether servers that read fields as CGI does, with underscores for dashes, take one name for the other.
+pub fn is_alike(field: &str, other: &str) -> bool {
+    field.len() == other.len()
+        && field.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
+}
+
+/// Takes fields out that some servers would take for one that means something to us, such as `content_length`.
+pub fn strip_lookalikes(fields: &mut Fields) {
+    let suspicious = |field: Name<'_>| matches!(field, Name::Text(text) if text.contains('_'));
+    if !fields.iter().any(|(field, _)| suspicious(field)) {
+        return;
+    }
+    fields.retain(|field, _| {
+        let Name::Text(text) = field else { return true };
+        let plain: SmallVec<[u8; 32]> = text.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect();
+        let known = std::str::from_utf8(&plain).is_ok_and(|plain| matches!(Name::from(plain), Name::Known(_)));
+        !(text.contains('_') && known)
+    });
+}
+
 /// Removes what concerns one connection only, and what `Connection` names. With `keep_trailers`, `TE: trailers` stays
 /// (as gRPC needs it); other members of `TE` never do.
 pub fn strip_hop_by_hop(fields: &mut Fields, keep_trailers: bool) -> Result<(), &'static str> {
@@ -126,6 +169,9 @@ pub fn check_authority(authority: &str) -> Result<(), &'static str> {
     };
     if host.is_empty() || host == "." {
         return Err("empty host");
+    }
+    if host.contains("..") || host.starts_with('.') {
+        return Err("malformed host");
     }
     if host.len() > HOST_SIZE {
         return Err("host is too long");

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::exchange::Exchange;
 use crate::error::{Error, Kind};
-use crate::http::{Method, RequestHead};
+use crate::http::{Method, RequestHead, hygiene, name};
 use crate::route::{self, PathProblem};
 
 /// Lets a request in.
@@ -23,10 +23,20 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     if x.request.method == Method::CONNECT && x.request.upgrade.is_none() {
         return Err(Error::client(Kind::Refused("CONNECT is not served")));
     }
+    // RFC 8441 section 4: of the protocols that a stream may change to, this is the one that both versions of HTTP know.
+    if x.request.method == Method::CONNECT && x.request.upgrade.as_deref() != Some("websocket") {
+        return Err(Error::client(Kind::Refused("the one protocol for extended CONNECT is websocket")));
+    }
+    // RFC 9110 section 10.1.1. HTTP/1 has looked at it before.
+    if x.request.fields.members(name::EXPECT).any(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Error::client(Kind::ExpectationFailed));
+    }
+    hygiene::strip_lookalikes(&mut x.request.fields);
     if x.request.target.len() as u64 > view.snapshot.limits.uri_size {
         return Err(Error::client(Kind::UriTooLong));
     }
     // Two readings of a path are how access rules are passed by.
+    count_down_forwards(&mut x.request)?;
     if let Some(target) = settle_path(&x.request)? {
         x.facts.original_target = Some(std::mem::replace(&mut x.request.target, target));
     }
@@ -37,6 +47,23 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     x.facts.scheme = scheme;
     x.request.scheme = scheme;
     identify(x)
+}
+
+/// RFC 9110 section 7.6.2: a TRACE or OPTIONS says how many more may forward it.
+fn count_down_forwards(request: &mut RequestHead) -> Result<(), Error> {
+    if !matches!(request.method, Method::TRACE | Method::OPTIONS) || !request.fields.contains(name::MAX_FORWARDS) {
+        return Ok(());
+    }
+    let left = request.fields.text(name::MAX_FORWARDS).and_then(|text| text.parse::<u32>().ok());
+    match left.map(|left| left.checked_sub(1)) {
+        None => Err(Error::client(Kind::Malformed("max-forwards is not a number"))),
+        // We would be the last recipient, and have nothing to say to either.
+        Some(None) => Err(Error::client(Kind::MethodNotAllowed)),
+        Some(Some(left)) => request
+            .fields
+            .set(name::MAX_FORWARDS, itoa::Buffer::new().format(left).as_bytes())
+            .map_err(|_| Error::client(Kind::HeadTooLarge)),
+    }
 }
 
 /// The target without dot segments, when it had some: what is routed is what the upstream sees.
@@ -58,8 +85,9 @@ fn settle_path(request: &RequestHead) -> Result<Option<String>, Error> {
 
 /// Tells upstreams who the client proved to be, and believes nobody else who says so.
 fn identify(x: &mut Exchange<'_>) -> Result<(), Error> {
-    for field in &x.view.snapshot.identity_fields {
-        x.request.fields.remove(field);
+    let forged = &x.view.snapshot.identity_fields;
+    if !forged.is_empty() {
+        x.request.fields.retain(|field, _| !forged.iter().any(|name| hygiene::is_alike(field.text(), name.text())));
     }
     if x.client.tls.is_none() {
         return Ok(());

@@ -1,5 +1,6 @@
 //! From a route's pool to a response: pick, send, and send again where that is safe.
 
+use std::any::Any;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -7,9 +8,9 @@ use smallvec::SmallVec;
 use super::exchange::{Exchange, Response};
 use crate::balance::Active;
 use crate::config::model::HostHeader;
-use crate::error::{Error, Kind, Retry};
+use crate::error::{Error, Kind, Phase, Retry};
 use crate::http::{Body, Method, Scheme, upgrade};
-use crate::metrics::Connection;
+use crate::metrics::{self, Connection, PoolId};
 use crate::snapshot::CompiledRoute;
 use crate::upstream::{Attempt, ClientEnds, Failure, Reply};
 use crate::worker::View;
@@ -34,6 +35,8 @@ pub(super) async fn forward(
     x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
     let mut reuse = true;
+    let (counts, id) = (x.worker.metrics.clone(), compiled.id);
+    let counted = move || -> Box<dyn Any> { Box::new(Open::begin(counts.clone(), id)) };
     loop {
         let (index, site) = pool.pick(&tried).ok_or(Error::gateway(Kind::NoEndpoint))?;
         x.facts.endpoint = Some(site.endpoint.clone());
@@ -53,6 +56,7 @@ pub(super) async fn forward(
             times: route.times,
             body_limit: x.facts.body_limit,
             client: ClientEnds { source: x.client.source, destination: x.client.destination },
+            counted: &counted,
             reuse,
         };
         match attempt.run(body).await {
@@ -60,12 +64,16 @@ pub(super) async fn forward(
                 let first_byte = x.facts.began.elapsed();
                 x.facts.first_byte = Some(first_byte);
                 metrics.upstream_first_byte(compiled.id, first_byte);
-                let what = if reply.reused { Connection::Reused } else { Connection::Opened };
-                metrics.upstream_connection(compiled.id, what);
+                if reply.reused {
+                    metrics.upstream_connection(compiled.id, Connection::Reused);
+                }
                 return Ok(respond(x, reply, active));
             }
             Err(failure) => {
                 metrics.upstream_error(compiled.id, failure.error.label());
+                if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
+                    metrics.upstream_connection(compiled.id, Connection::Failed);
+                }
                 tracing::debug!(endpoint = site.endpoint.address, error = %failure.error, "no response");
                 if x.facts.retries + 1 >= MOST_ATTEMPTS {
                     return Err(failure.error);
@@ -81,6 +89,25 @@ pub(super) async fn forward(
                 metrics.upstream_retry(compiled.id);
             }
         }
+    }
+}
+
+/// A connection to an upstream that stands, until it is dropped.
+struct Open {
+    metrics: Rc<metrics::Worker>,
+    pool: PoolId,
+}
+
+impl Open {
+    fn begin(metrics: Rc<metrics::Worker>, pool: PoolId) -> Open {
+        metrics.upstream_connection(pool, Connection::Opened);
+        Open { metrics, pool }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.metrics.upstream_connection(self.pool, Connection::Closed);
     }
 }
 

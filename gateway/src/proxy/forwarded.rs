@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use crate::config::model::Forwarded;
 use crate::error::{Error, Kind};
 use crate::http::fields::{InvalidField, trim};
-use crate::http::hygiene::check_authority;
+use crate::http::hygiene::{check_authority, is_alike};
 use crate::http::{Fields, Name, RequestHead, Scheme, Version, name};
 
 /// How many addresses are walked back from the peer on.
@@ -203,10 +203,8 @@ pub fn via(fields: &mut Fields, received: Version, pseudonym: &str) -> Result<()
 /// are the same to CGI and its kin, which read `X_Forwarded_For` as `X-Forwarded-For`.
 ///
 /// `X-Original-URL` and `X-Rewrite-URL` make some frameworks serve another path than the one that was routed.
-fn is_forwarding(field: Name<'_>) -> bool {
-    const NAMES: [&str; 10] = [
-        "forwarded",
-        "x-real-ip",
+pub(super) fn is_forwarding(field: Name<'_>) -> bool {
+    const NAMES: [&str; 11] = [
         "x-real-port",
         "x-client-ip",
         "x-cluster-client-ip",
@@ -215,15 +213,28 @@ fn is_forwarding(field: Name<'_>) -> bool {
         "x-original-uri",
         "x-original-url",
         "x-rewrite-url",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "fastly-client-ip",
     ];
-    let text = field.text().as_bytes();
-    let is = |byte: u8, wanted: u8| byte == wanted || (byte == b'_' && wanted == b'-');
-    let begins = |start: &str| text.len() >= start.len() && text.iter().zip(start.bytes()).all(|(&b, w)| is(b, w));
-    match text.first() {
-        Some(b'x') => begins("x-forwarded") || NAMES.iter().any(|name| text.len() == name.len() && begins(name)),
-        Some(b'f') => text == b"forwarded",
-        _ => false,
+    let text = match field {
+        Name::Known(known) => {
+            return matches!(
+                known,
+                name::FORWARDED
+                    | name::X_FORWARDED_FOR
+                    | name::X_FORWARDED_HOST
+                    | name::X_FORWARDED_PROTO
+                    | name::X_REAL_IP
+            );
+        }
+        Name::Text(text) => text,
+    };
+    if !text.starts_with(['x', 't', 'c', 'f']) {
+        return false;
     }
+    const START: &str = "x-forwarded";
+    text.get(..START.len()).is_some_and(|start| is_alike(start, START)) || NAMES.iter().any(|name| is_alike(text, name))
 }
 
 /// Adds a member to the list that the fields of this name make up, and makes it one field.

@@ -7,6 +7,7 @@ mod admit;
 mod exchange;
 mod forward;
 pub mod forwarded;
+mod incoming;
 mod serve;
 
 pub use exchange::{Client, Exchange, Facts, Response};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::exchange;
 use super::exchange::{Client, Exchange, Facts};
+use super::incoming;
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Phase, Side};
 use crate::http::h1::io::Io;
@@ -26,14 +27,14 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
                 (unknown_request(&client), Body::Empty, Responder::H1(responder), Some(error))
             }
         };
-        let facts = Facts::new(&client);
+        let (facts, view) = (Facts::new(&client), worker.view());
         let x = Exchange {
             worker,
-            view: worker.view(),
+            body: incoming::watched(body, &facts.bytes_in, &view),
+            view,
             client: &client,
             control,
             request,
-            body: body.counted(&facts.bytes_in),
             refused,
             responder,
             watchdog: &mut watchdog,
@@ -144,17 +145,17 @@ fn limit_of(violation: &str) -> Option<&'static str> {
 /// How long a client that is told to go may take to read that.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
-async fn stream_exchange(worker: Rc<Worker>, client: Rc<Client>, control: Rc<Control>, incoming: h2::server::Incoming) {
-    let facts = Facts::new(&client);
+async fn stream_exchange(worker: Rc<Worker>, client: Rc<Client>, control: Rc<Control>, received: h2::server::Incoming) {
+    let (facts, view) = (Facts::new(&client), worker.view());
     let mut watchdog = Watchdog::default();
-    let responder = Responder::h2(incoming.responder, &incoming.head.method);
+    let responder = Responder::h2(received.responder, &received.head.method);
     exchange(Exchange {
-        view: worker.view(),
+        body: incoming::watched(received.body, &facts.bytes_in, &view),
+        view,
         worker: &worker,
         client: &client,
         control: &control,
-        request: incoming.head,
-        body: incoming.body.counted(&facts.bytes_in),
+        request: received.head,
         refused: None,
         responder,
         watchdog: &mut watchdog,

@@ -3,6 +3,7 @@
 //! In: the request with its body, and the times it may take. Out: the response, or what failed together with the body when
 //! nothing of it was used. Interim responses go to the client as they come. A client that goes away ends the attempt.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -40,6 +41,8 @@ pub struct Attempt<'a> {
     pub body_limit: u64,
     /// The client's connection.
     pub client: ClientEnds,
+    /// Counts a new connection until what it gives is dropped.
+    pub counted: &'a dyn Fn() -> Box<dyn Any>,
     /// Whether a connection that was used before may be used.
     pub reuse: bool,
 }
@@ -94,7 +97,7 @@ impl Attempt<'_> {
             Turn::Connect(permit) => permit,
         };
         let deadline = Deadline::after(self.times.connect, Phase::Connect, Side::Upstream).or(self.deadline);
-        let (site, pool, ends, reuse) = (self.site, self.pool, self.client, self.reuse);
+        let (site, pool, ends, reuse, counted) = (self.site, self.pool, self.client, self.reuse, self.counted);
         let connecting = Box::pin(async move {
             // One connection serves many requests in HTTP/2: those that find none wait for the one that is being made.
             let may_share = site.speaks_h2.get().unwrap_or(pool.model.protocol == UpstreamProtocol::H2);
@@ -103,15 +106,16 @@ impl Attempt<'_> {
                 return Ok(Leased::H2(handle));
             }
             let connected = connect::connect(&site.endpoint, pool, ends).await?;
+            let held: Box<dyn Any> = Box::new((permit, counted()));
             site.speaks_h2.set(Some(connected.h2));
             if connected.h2 {
                 let (handle, driver) = h2::client::start(connected.stream, bytes::BytesMut::new(), &pool.limits);
                 tokio::task::spawn_local(driver);
-                site.keep(handle.clone(), client, permit);
+                site.keep(handle.clone(), client, held);
                 return Ok(Leased::H2(handle));
             }
             let mut connection = Box::new(Connection::new(connected.stream));
-            connection.permit = permit;
+            connection.held = Some(held);
             connection.client = client;
             Ok(Leased::H1(connection))
         });

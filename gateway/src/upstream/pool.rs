@@ -3,6 +3,7 @@
 //! Invariant: what lies idle here is complete and silent (the last one used goes first, so that the others can age and be
 //! closed). Where connections are limited, whoever waits gets one that is given back, before it is kept.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -67,7 +68,7 @@ struct Multiplexed {
     handle: h2::client::Handle,
     client: Option<SocketAddr>,
     idle_since: Cell<Option<Instant>>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _held: Box<dyn Any>,
 }
 
 impl PoolState {
@@ -193,8 +194,8 @@ impl Site {
     }
 
     /// Keeps a connection that requests may share.
-    pub fn keep(&self, handle: h2::client::Handle, client: Option<SocketAddr>, permit: Option<OwnedSemaphorePermit>) {
-        let one = Multiplexed { handle, client, idle_since: Cell::new(None), _permit: permit };
+    pub fn keep(&self, handle: h2::client::Handle, client: Option<SocketAddr>, held: Box<dyn Any>) {
+        let one = Multiplexed { handle, client, idle_since: Cell::new(None), _held: held };
         self.multiplexed.borrow_mut().push(one);
     }
 

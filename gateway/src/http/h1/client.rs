@@ -3,6 +3,7 @@
 //! In: a request head and its body. Out: interim responses, then the response with its body. Invariant: a connection goes back
 //! to where it is kept only when both messages on it are complete and nothing else was read; it is dropped otherwise.
 
+use std::any::Any;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -11,7 +12,6 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::decode::{Decoded, Decoder};
 use super::encode;
@@ -37,8 +37,8 @@ pub struct Connection {
     pub exchanges: u32,
     /// The one client that it may serve, where the upstream was told of one.
     pub client: Option<SocketAddr>,
-    /// The right to have it, where their number is limited.
-    pub permit: Option<OwnedSemaphorePermit>,
+    /// What is given back when it goes: its count, and the right to have it where that is limited.
+    pub held: Option<Box<dyn Any>>,
 }
 
 /// Where a connection goes when its exchange is over.
@@ -103,7 +103,7 @@ impl Connection {
             since: Instant::now(),
             exchanges: 0,
             client: None,
-            permit: None,
+            held: None,
         }
     }
 
@@ -211,8 +211,11 @@ impl Exchange {
 
     /// The request's body, when nothing of it was taken, so that it can be sent elsewhere.
     pub fn recover(self) -> Option<Body> {
-        (self.upload.pump.moved == 0 && !(self.upload.framing == Framing::Chunked && self.upload.body.is_end()))
-            .then_some(self.upload.body)
+        // What said 100 has seen the request.
+        (self.interim == 0
+            && self.upload.pump.moved == 0
+            && !(self.upload.framing == Framing::Chunked && self.upload.body.is_end()))
+        .then_some(self.upload.body)
     }
 
     /// The response's body. The connection goes to `park` when it is complete.

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::framing::Framing;
 use super::lines::{Scan, parse_fields};
 use crate::error::{Error, Kind, Retry, Side};
-use crate::http::{Fields, Known, Name, name};
+use crate::http::{Fields, hygiene};
 use crate::limits::Limits;
 
 /// How far a body has come.
@@ -42,24 +42,6 @@ pub enum Decoded {
     /// More bytes are needed.
     More,
 }
-
-/// Fields that may not stand in trailers, since they frame, route or modify the message (RFC 9110 section 6.5.1).
-const NOT_IN_TRAILERS: [Known; 14] = [
-    name::CONTENT_LENGTH,
-    name::TRANSFER_ENCODING,
-    name::HOST,
-    name::TRAILER,
-    name::TE,
-    name::CONNECTION,
-    name::KEEP_ALIVE,
-    name::UPGRADE,
-    name::AUTHORIZATION,
-    name::COOKIE,
-    name::SET_COOKIE,
-    name::CONTENT_TYPE,
-    name::CONTENT_ENCODING,
-    name::CONTENT_RANGE,
-];
 
 impl Decoder {
     /// A decoder for a body that this side sends.
@@ -127,7 +109,7 @@ impl Decoder {
                     let mut trailers = parse_fields(&bytes[..end.end], self.side)?;
                     bytes.advance(end.end);
                     self.state = State::Done;
-                    keep_sendable(&mut trailers);
+                    hygiene::strip_trailers(&mut trailers);
                     return Ok(if trailers.is_empty() { Decoded::End } else { Decoded::Trailers(trailers) });
                 }
             }
@@ -149,14 +131,6 @@ impl Decoder {
     fn malformed(&self, what: &'static str) -> Error {
         Error { kind: Kind::Malformed(what), side: self.side, retry: Retry::Never }
     }
-}
-
-/// Takes fields out that may not stand in trailers.
-pub fn keep_sendable(trailers: &mut Fields) {
-    trailers.retain(|name, _| match name {
-        Name::Known(known) => !NOT_IN_TRAILERS.contains(&known),
-        Name::Text(_) => true,
-    });
 }
 
 fn take(bytes: &mut BytesMut, most: u64) -> Option<Bytes> {

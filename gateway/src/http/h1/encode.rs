@@ -28,7 +28,11 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, framing: Framing) {
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(head.authority.as_bytes());
     out.extend_from_slice(b"\r\n");
-    fields(out, &head.fields, framing);
+    // Whatever the fields say, a length goes out only for a body that goes out: the upstream would wait for it, and take
+    // somebody else's request for it.
+    let empty = framing == Framing::None && head.upgrade.is_none() && head.fields.contains(name::CONTENT_LENGTH);
+    let framing = if empty { Framing::Length(0) } else { framing };
+    fields(out, &head.fields, true);
     framing_field(out, framing);
     match &head.upgrade {
         Some(protocol) => {
@@ -46,7 +50,8 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, framing: Framing) {
 /// A response head towards a client.
 pub fn response(out: &mut Vec<u8>, head: &ResponseHead, framing: Framing, fate: Fate) {
     status_line(out, head);
-    fields(out, &head.fields, framing);
+    // Without a body the field tells what a GET would have had; with one, the framing says it.
+    fields(out, &head.fields, framing != Framing::None);
     framing_field(out, framing);
     // RFC 9110 section 6.6.1: whoever forwards a response without a date gives it one.
     if !head.fields.contains(name::DATE) {
@@ -66,7 +71,7 @@ pub fn response(out: &mut Vec<u8>, head: &ResponseHead, framing: Framing, fate: 
 /// A 1xx response towards a client.
 pub fn informational(out: &mut Vec<u8>, head: &ResponseHead) {
     status_line(out, head);
-    fields(out, &head.fields, Framing::Chunked);
+    fields(out, &head.fields, true);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -91,7 +96,7 @@ pub fn chunk_head(out: &mut Vec<u8>, size: usize) {
 pub fn last_chunk(out: &mut Vec<u8>, trailers: Option<&Fields>) {
     out.extend_from_slice(b"0\r\n");
     if let Some(trailers) = trailers {
-        fields(out, trailers, Framing::Chunked);
+        fields(out, trailers, true);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -104,12 +109,11 @@ fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn fields(out: &mut Vec<u8>, fields: &Fields, framing: Framing) {
+fn fields(out: &mut Vec<u8>, fields: &Fields, framed: bool) {
     for (field, value) in fields.iter() {
         match field {
             Name::Known(name::TRANSFER_ENCODING) => continue,
-            // Without a body the field tells what a GET would have had; with one, the framing says it.
-            Name::Known(name::CONTENT_LENGTH) if framing != Framing::None => continue,
+            Name::Known(name::CONTENT_LENGTH) if framed => continue,
             _ => {}
         }
         out.extend_from_slice(field.text().as_bytes());
@@ -151,6 +155,28 @@ mod tests {
         response(&mut out, &head, Framing::Length(5), Fate::Close);
         let expected = "HTTP/1.1 200 OK\r\ndate: x\r\ncontent-length: 5\r\nconnection: close\r\n\r\n";
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_request_without_a_body_promises_none() {
+        let mut head = RequestHead {
+            method: crate::http::Method::POST,
+            version: Version::Http11,
+            scheme: crate::http::Scheme::Http,
+            authority: "a".into(),
+            target: "/".into(),
+            upgrade: None,
+            fields: Fields::new(),
+        };
+        head.fields.append(name::CONTENT_LENGTH, b"263").unwrap();
+        let written = |head: &RequestHead| {
+            let mut out = Vec::new();
+            request(&mut out, head, Framing::None);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(&head), "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        head.upgrade = Some("websocket".into());
+        assert!(!written(&head).contains("content-length"));
     }
 
     #[test]

@@ -64,7 +64,8 @@ pub fn request(bytes: &[u8], scheme: Scheme, limits: &Limits) -> Result<ParsedRe
     };
     let options = Options::of(&fields);
     let keep = options.keep(version);
-    let upgrade = options.upgrade.then(|| upgrade(&fields)).flatten().filter(|_| framing == Framing::None);
+    let upgrade = options.upgrade.then(|| upgrade(version, &fields)).flatten();
+    let upgrade = upgrade.filter(|_| matches!(framing, Framing::None | Framing::Length(0)));
     let expects_continue = expectation(version, framing, &mut fields)?;
     hygiene::strip_hop_by_hop(&mut fields, true).map_err(malformed)?;
     let head = RequestHead { method, version, scheme, authority, target, upgrade, fields };
@@ -80,7 +81,7 @@ pub fn response(bytes: &[u8], method: &Method) -> Result<ParsedResponse, Error> 
     let framing = framing::of_response(method, status, version, &fields)?;
     let options = Options::of(&fields);
     let keep = options.keep(version) && framing != Framing::UntilClose;
-    let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade(&fields)).flatten();
+    let upgrade = (status == StatusCode::SWITCHING_PROTOCOLS).then(|| upgrade(version, &fields)).flatten();
     hygiene::strip_hop_by_hop(&mut fields, false).map_err(malformed)?;
     Ok(ParsedResponse { head: ResponseHead { status, version, fields }, framing, keep, upgrade })
 }
@@ -139,32 +140,44 @@ fn host(version: Version, fields: &mut Fields) -> Result<Option<String>, &'stati
 
 /// RFC 9110 section 10.1.1. HTTP/1.0 knows no interim responses, so its expectation is dropped.
 fn expectation(version: Version, framing: Framing, fields: &mut Fields) -> Result<bool, Error> {
-    let Some(value) = fields.value(name::EXPECT) else { return Ok(false) };
-    if version == Version::Http10 || framing == Framing::None {
-        fields.remove(name::EXPECT);
+    if !fields.contains(name::EXPECT) {
         return Ok(false);
     }
-    if !value.eq_ignore_ascii_case(b"100-continue") {
+    if version != Version::Http10
+        && fields.members(name::EXPECT).any(|value| !value.eq_ignore_ascii_case(b"100-continue"))
+    {
         return Err(Error::client(Kind::ExpectationFailed));
+    }
+    if version == Version::Http10 || matches!(framing, Framing::None | Framing::Length(0)) {
+        fields.remove(name::EXPECT);
+        return Ok(false);
     }
     Ok(true)
 }
 
 /// The protocol to change to. WebSocket goes before others; HTTP/2 is not spoken by upgrade (RFC 9113 section 3.1), and
 /// passing such a request on would let a client speak to an upstream past the gateway.
-fn upgrade(fields: &Fields) -> Option<String> {
+fn upgrade(version: Version, fields: &Fields) -> Option<String> {
     let mut wanted = None;
     for protocol in fields.members(name::UPGRADE) {
         let protocol = std::str::from_utf8(protocol).ok()?.to_ascii_lowercase();
         match protocol.as_str() {
-            "websocket" => return Some(protocol),
-            "h2c" | "h2" => {}
+            // RFC 9110 section 7.8: Upgrade means nothing in HTTP/1.0.
+            "websocket" if version != Version::Http10 => return Some(protocol),
+            _ if version == Version::Http10 || !may_upgrade_to(&protocol) => {}
             _ => {
                 wanted.get_or_insert(protocol);
             }
         }
     }
     wanted
+}
+
+/// A protocol with an optional version, other than HTTP itself in any of its spellings.
+fn may_upgrade_to(protocol: &str) -> bool {
+    let (protocol, version) = protocol.split_once('/').unwrap_or((protocol, "1"));
+    let is_token = |text: &str| crate::http::fields::is_token(text.as_bytes());
+    is_token(protocol) && is_token(version) && !matches!(protocol, "h2" | "h2c" | "h3" | "http" | "tls")
 }
 
 #[derive(Default)]

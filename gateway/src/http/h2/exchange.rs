@@ -14,6 +14,8 @@ use crate::http::{Body, Fields, Frame, RequestHead, Source};
 pub struct Exchange {
     reply: Reply,
     upload: Upload,
+    /// The upstream has said something already.
+    heard: bool,
 }
 
 struct Upload {
@@ -36,7 +38,7 @@ impl Exchange {
         match handle.send(head, end) {
             Ok(ClientStream { body: outlet, reply }) => {
                 let outlet = Some(outlet).filter(|_| !end);
-                Ok(Exchange { reply, upload: Upload { body, pump: Pump::limited(body_limit), outlet } })
+                Ok(Exchange { reply, upload: Upload { body, pump: Pump::limited(body_limit), outlet }, heard: false })
             }
             Err(error) => Err((error, body)),
         }
@@ -47,7 +49,9 @@ impl Exchange {
         if !tunnel {
             self.upload.poll(cx)?;
         }
-        self.reply.poll_event(cx)
+        let event = self.reply.poll_event(cx);
+        self.heard |= matches!(event, Poll::Ready(Ok(_)));
+        event
     }
 
     /// How many bytes of the request's body were sent, and whether it is all of it.
@@ -62,7 +66,7 @@ impl Exchange {
 
     /// The request's body, when nothing of it was taken, so that it can be sent elsewhere.
     pub fn recover(self) -> Option<Body> {
-        (self.upload.pump.moved == 0).then_some(self.upload.body)
+        (self.upload.pump.moved == 0 && !self.heard).then_some(self.upload.body)
     }
 
     /// The response's body, which also drives what is left of the request's.

@@ -8,6 +8,7 @@
 use super::hpack::{Encoder, Label, Pseudo, Sink, list_size};
 use crate::http::fields::{Fields, Name, is_value, name};
 use crate::http::head::{Method, RequestHead, ResponseHead, Scheme, StatusCode, Version};
+use crate::http::hygiene::{check_authority, same_authority, strip_trailers};
 use crate::limits::Limits;
 
 /// Which kind of section a block is.
@@ -86,8 +87,12 @@ impl Collector {
         if self.protocol.is_some() && !connect {
             return Err(malformed(":protocol without CONNECT"));
         }
+        // RFC 9110 section 9.3.6: CONNECT has no content; what follows is the tunnel's.
+        if connect && self.length.is_some() {
+            return Err(malformed("Content-Length in CONNECT"));
+        }
         let authority = match (self.authority, self.host) {
-            (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(&host) => {
+            (Some(authority), Some(host)) if !same_authority(&authority, &host, scheme) => {
                 return Err(malformed("Host differs from :authority"));
             }
             (Some(authority), _) => authority,
@@ -118,9 +123,9 @@ impl Collector {
     pub(super) fn response(mut self) -> Result<ResponseHead, Refusal> {
         self.check()?;
         let status = self.status.ok_or(Refusal::Malformed(":status missing"))?;
-        // RFC 9113 section 8.6: there is no 101 in HTTP/2.
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Refusal::Malformed("status 101"));
+        // RFC 9113 section 8.6: there is no 101 in HTTP/2. RFC 9110 section 15: nor anything beyond 599.
+        if status == StatusCode::SWITCHING_PROTOCOLS || status.as_u16() >= 600 {
+            return Err(Refusal::Malformed("invalid :status"));
         }
         Ok(ResponseHead { status, version: Version::Http2, fields: self.fields })
     }
@@ -128,10 +133,7 @@ impl Collector {
     /// The trailer fields.
     pub(super) fn trailers(mut self) -> Result<Fields, Refusal> {
         self.check()?;
-        // RFC 9110 section 6.5.1: what frames or routes a message may not come after it.
-        for name in [name::CONTENT_LENGTH, name::TE, name::TRAILER, name::COOKIE] {
-            self.fields.remove(name);
-        }
+        strip_trailers(&mut self.fields);
         Ok(self.fields)
     }
 
@@ -279,27 +281,8 @@ fn path(value: &[u8]) -> Option<String> {
 
 /// RFC 3986 section 3.2 without user information, which RFC 9113 section 8.3.1 forbids: a host, perhaps a port.
 fn authority(value: &[u8]) -> Option<String> {
-    let (host, port) = match value {
-        [b'[', rest @ ..] => {
-            let end = rest.iter().position(|&b| b == b']')?;
-            let (address, after) = rest.split_at(end);
-            let valid = !address.is_empty()
-                && address.iter().all(|&b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.' | b'v' | b'V'));
-            match after {
-                [b']'] if valid => (&b"-"[..], None),
-                [b']', b':', port @ ..] if valid => (&b"-"[..], Some(port)),
-                _ => return None,
-            }
-        }
-        _ => match value.iter().position(|&b| b == b':') {
-            Some(colon) => (value.get(..colon)?, value.get(colon + 1..)),
-            None => (value, None),
-        },
-    };
-    // Registered names: unreserved, percent-encoded and sub-delims.
-    let named = !host.is_empty() && host.iter().all(|&b| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&b));
-    let numbered = port.is_none_or(|port| port.iter().all(u8::is_ascii_digit) && port.len() <= 5);
-    if named && numbered { String::from_utf8(value.to_vec()).ok() } else { None }
+    let text = std::str::from_utf8(value).ok()?;
+    check_authority(text).ok().map(|()| text.to_owned())
 }
 
 /// Writes a request's block.
