@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::Sleep;
@@ -18,6 +18,8 @@ use crate::error::{Error, Kind, Phase, Side};
 pub struct Watchdog {
     sleep: Option<Pin<Box<Sleep>>>,
     armed_for: Option<Instant>,
+    /// Whom the timer wakes.
+    wakes: Option<Waker>,
 }
 
 /// A time that may run out: when, which time it is, and whose fault that would be.
@@ -57,9 +59,18 @@ impl Deadline {
     }
 }
 
+/// More than the coarse clock lags behind the exact one.
+const GRAIN: Duration = Duration::from_millis(20);
+
 impl Watchdog {
     /// Ready when the instant has passed. Wakes the task at that time, or now and then before it.
     pub fn poll_passed(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        // The timer runs, ahead of the deadline, and wakes this task: nothing to do until it does.
+        let runs = self.armed_for.is_some_and(|armed| armed <= at && coarse() + GRAIN < armed);
+        if runs && self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        self.wakes = Some(cx.waker().clone());
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
         if self.armed_for.is_none_or(|armed| armed > at) {
             sleep.as_mut().reset(at.into());

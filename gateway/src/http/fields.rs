@@ -8,6 +8,7 @@
 //! table of positions cost two allocations a message (none when reused) and no reference counts; common names
 //! are numbers, so that a look-up compares integers.
 
+use std::cell::RefCell;
 use std::fmt;
 
 /// A field name that the gateway knows by number.
@@ -353,9 +354,12 @@ impl Fields {
         Fields::default()
     }
 
-    /// Room for so many fields with so much text.
+    /// Room for so many fields with so much text; with memory that a message before left behind, where there is some.
     pub fn with_capacity(fields: usize, text: usize) -> Fields {
-        Fields { text: Vec::with_capacity(text), entries: Vec::with_capacity(fields), present: 0 }
+        let (mut texts, mut entries) = STORE.with_borrow_mut(Vec::pop).unwrap_or_default();
+        texts.reserve(text);
+        entries.reserve(fields);
+        Fields { text: texts, entries, present: 0 }
     }
 
     /// Takes all fields out and keeps the memory.
@@ -500,6 +504,34 @@ impl Fields {
         let start = u32::try_from(self.text.len()).map_err(|_| InvalidField::Length)?;
         u32::try_from(self.text.len() + name + value).map_err(|_| InvalidField::Length)?;
         Ok((start, value as u32))
+    }
+}
+
+thread_local! {
+    /// Memory of messages that are gone, for those that come.
+    static STORE: RefCell<Vec<(Vec<u8>, Vec<Entry>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many messages' memory a thread keeps, and how much of each.
+const STORE_SIZE: usize = 64;
+const STORE_TEXT: usize = 4096;
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        if self.entries.capacity() == 0 || self.text.capacity() > STORE_TEXT {
+            return;
+        }
+        let (mut text, mut entries) = (std::mem::take(&mut self.text), std::mem::take(&mut self.entries));
+        text.clear();
+        entries.clear();
+        // A thread that ends keeps nothing.
+        let _ = STORE.try_with(|store| {
+            if let Ok(mut store) = store.try_borrow_mut()
+                && store.len() < STORE_SIZE
+            {
+                store.push((text, entries));
+            }
+        });
     }
 }
 

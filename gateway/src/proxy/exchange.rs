@@ -75,7 +75,7 @@ pub struct Facts {
     /// The authority as the client sent it, when it was replaced.
     pub original_authority: Option<String>,
     /// Bytes of its body that came.
-    pub bytes_in: Rc<Cell<u64>>,
+    pub bytes_in: Option<Rc<Cell<u64>>>,
     /// The index of its route.
     pub route: Option<usize>,
     /// The index of its pool.
@@ -116,7 +116,7 @@ impl Facts {
             request_id: RequestId::none(),
             original_target: None,
             original_authority: None,
-            bytes_in: Rc::default(),
+            bytes_in: None,
             route: None,
             pool: None,
             endpoint: None,

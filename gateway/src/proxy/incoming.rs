@@ -17,10 +17,13 @@ struct Incoming {
 }
 
 /// The body as upstreams may have it.
-pub(super) fn watched(body: Body, count: &Rc<Cell<u64>>, view: &Rc<View>) -> Body {
+pub(super) fn watched(body: Body, counter: &mut Option<Rc<Cell<u64>>>, view: &Rc<View>) -> Body {
     match body {
         Body::Empty => Body::Empty,
-        body => Body::source(Incoming { body, count: count.clone(), view: view.clone() }),
+        body => {
+            let count = counter.get_or_insert_default().clone();
+            Body::source(Incoming { body, count, view: view.clone() })
+        }
     }
 }
 

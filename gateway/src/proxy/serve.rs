@@ -27,10 +27,10 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
                 (unknown_request(&client), Body::Empty, Responder::H1(responder), Some(error))
             }
         };
-        let (facts, view) = (Facts::new(&client), worker.view());
+        let (mut facts, view) = (Facts::new(&client), worker.view());
         let x = Exchange {
             worker,
-            body: incoming::watched(body, &facts.bytes_in, &view),
+            body: incoming::watched(body, &mut facts.bytes_in, &view),
             view,
             client: &client,
             control,
@@ -146,11 +146,11 @@ fn limit_of(violation: &str) -> Option<&'static str> {
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 async fn stream_exchange(worker: Rc<Worker>, client: Rc<Client>, control: Rc<Control>, received: h2::server::Incoming) {
-    let (facts, view) = (Facts::new(&client), worker.view());
+    let (mut facts, view) = (Facts::new(&client), worker.view());
     let mut watchdog = Watchdog::default();
     let responder = Responder::h2(received.responder, &received.head.method);
     exchange(Exchange {
-        body: incoming::watched(received.body, &facts.bytes_in, &view),
+        body: incoming::watched(received.body, &mut facts.bytes_in, &view),
         view,
         worker: &worker,
         client: &client,

@@ -72,7 +72,7 @@ fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
     let snapshot = &x.view.snapshot;
     let route = x.facts.route.and_then(|route| snapshot.routes.get(route));
     let duration = Instant::now().duration_since(x.facts.began);
-    let (bytes_in, bytes_out) = (x.facts.bytes_in.get(), sent.bytes);
+    let (bytes_in, bytes_out) = (x.facts.bytes_in.as_ref().map_or(0, |count| count.get()), sent.bytes);
     x.worker.metrics.request_finished(&Finished {
         route: route.map_or(RouteId::UNMATCHED, |route| route.id),
         status,

@@ -108,6 +108,6 @@ async fn run_tunnel(x: &mut Exchange<'_>, head: &ResponseHead, upstream: Box<dyn
     x.worker.metrics.tunnel_opened();
     let outcome = tunnel::run(client, upstream, x.view.snapshot.limits.tunnel_idle_time).await;
     x.worker.metrics.tunnel_closed();
-    x.facts.bytes_in.set(outcome.upwards);
+    x.facts.bytes_in.get_or_insert_default().set(outcome.upwards);
     Sent { begun: true, bytes: outcome.downwards, error: outcome.error }
 }

@@ -78,6 +78,10 @@ impl Io {
             return Poll::Ready(Ok(0));
         }
         if self.read.capacity() == 0 {
+            // No buffer is taken as long as there is nothing for it. (What TLS holds does not show on the socket.)
+            if let Stream::Tcp(tcp) = &self.stream {
+                ready!(tcp.socket().poll_read_ready(cx))?;
+            }
             self.read = STORE.with_borrow_mut(Vec::pop).unwrap_or_default();
         }
         let room = self.read.capacity() - self.read.len();
