@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Gateway, Origin, RawOrigin, Wire, eventually, full};
+use crate::harness::{Gateway, Origin, Raw, RawOrigin, Wire, eventually, full};
 
 const ADMIN: &str = "[admin]\naddress = '127.0.0.1:0'";
 
@@ -44,6 +44,31 @@ async fn errors_of_origins_are_counted_by_kind() {
         let name = format!("gatewright_upstream_errors_total{{pool=\"origin\",error=\"{kind}\"}}");
         eventually(&name, async || gateway.metric(&name).await == 1.0).await;
     }
+}
+
+#[tokio::test]
+async fn connections_that_the_origin_closed_are_open_no_more() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).and(ADMIN).start().await;
+    let is_open = async |count| gateway.metric("gatewright_upstream_connections_open{pool=\"origin\"}").await == count;
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        let mut client = gateway.raw().await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut upstream = origin.accept().await;
+        upstream.request().await;
+        pairs.push((client, upstream));
+    }
+    eventually("three connections", async || is_open(3.0).await).await;
+    // Two wait for more, one is in the middle of a response.
+    for (number, (client, upstream)) in pairs.iter_mut().enumerate() {
+        let body = if number == 2 { "o" } else { "ok" };
+        upstream.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{body}")).await;
+        client.until(body).await;
+    }
+    assert!(is_open(3.0).await);
+    let _clients: Vec<Raw> = pairs.into_iter().map(|(client, _)| client).collect();
+    eventually("no connection", async || is_open(0.0).await).await;
 }
 
 #[tokio::test]

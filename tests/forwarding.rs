@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Gateway, Origin, Raw, RawOrigin, Wire, empty};
+use crate::harness::{GET, Gateway, Origin, Raw, RawOrigin, Wire, empty};
 
 /// The fields that an echoing origin sees of a GET with these fields, through a gateway with this configuration.
 async fn headers(config: &str, fields: &[&str]) -> Value {
@@ -95,6 +95,40 @@ async fn what_a_stranger_says_of_himself_is_not_believed() {
     assert_eq!(seen["x-forwarded-host"], "shop.example");
     assert_eq!(seen["forwarded"], Value::Null);
     assert_ne!(seen["x-request-id"], "mine");
+}
+
+#[tokio::test]
+async fn a_stranger_cannot_say_it_in_other_letters() {
+    let said = [
+        "content_length: 5",
+        "transfer_encoding: chunked",
+        "x_request_id: mine",
+        "x_forwarded_for: 1.2.3.4",
+        "X-Forwarded_For: 1.2.3.4",
+        "true-client-ip: 1.2.3.4",
+        "True_Client_IP: 1.2.3.4",
+        "x_mine: 1",
+    ];
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).start().await;
+    let mut h1 = gateway.raw().await;
+    h1.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n\r\n", said.join("\r\n"))).await;
+    let mut h2 = gateway.frames().await;
+    let said: Vec<(String, &str)> = said
+        .iter()
+        .map(|line| line.split_once(": ").expect("a field"))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect();
+    let fields = said.iter().map(|(name, value)| (&**name, *value));
+    h2.headers(1, &GET.into_iter().chain([(":path", "/")]).chain(fields).collect::<Vec<_>>(), true).await;
+    for _ in 0..2 {
+        let seen = origin.accept().await.request().await;
+        for (name, _) in said.iter().filter(|(name, _)| name != "x_mine") {
+            assert_eq!(seen.field(name), None, "{seen:?}");
+        }
+        assert_eq!(seen.field("x-forwarded-for").as_deref(), Some("127.0.0.1"));
+        assert_eq!(seen.field("x_mine").as_deref(), Some("1"));
+    }
 }
 
 #[tokio::test]

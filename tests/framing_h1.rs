@@ -1,6 +1,6 @@
 //! HTTP/1 requests byte by byte: where one ends and the next begins (RFC 9112), and what is refused.
 
-use crate::harness::{Gateway, Origin, Raw, RawOrigin};
+use crate::harness::{Gateway, Message, Origin, Raw, RawOrigin};
 
 /// Heads that two parsers might read in two ways, or that are simply wrong. Each is answered 400, the connection is
 /// closed, and no origin hears of it.
@@ -328,6 +328,9 @@ async fn http_1_0_needs_no_host_and_gets_no_chunks() {
 #[tokio::test]
 async fn an_expectation_is_100_continue_or_nothing() {
     refuses("POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\nx", 417).await;
+    for both in ["Expect: 100-continue\r\nExpect: x", "Expect: x\r\nExpect: 100-continue", "Expect: 100-continue, x"] {
+        refuses(&format!("POST / HTTP/1.1\r\nHost: a\r\n{both}\r\nContent-Length: 1\r\n\r\nx"), 417).await;
+    }
     let origin = Origin::echo().await;
     let gateway = Gateway::to(&origin).start().await;
     // Without a body, and in HTTP/1.0, there is nothing to wait for.
@@ -429,6 +432,61 @@ async fn an_upgrade_to_http_2_is_ignored() {
     let seen = gateway.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n")).await.seen();
     for name in ["upgrade", "http2-settings", "connection"] {
         assert_eq!(seen["headers"][name], serde_json::Value::Null, "{seen}");
+    }
+}
+
+/// What reaches the origin of a request that is passed on.
+async fn passed_on(origin: &RawOrigin, gateway: &Gateway, request: &str) -> Message {
+    let mut client = gateway.raw().await;
+    client.send(request).await;
+    let mut upstream = origin.accept().await;
+    let seen = upstream.request().await;
+    upstream.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(client.response().await.status(), 204, "{request:?}");
+    seen
+}
+
+#[tokio::test]
+async fn http_is_not_changed_into_http_however_it_is_spelled() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).start().await;
+    for upgrade in
+        ["h2c", "H2C", "h2c/1", "HTTP/2.0", "\"h2c\"", "h2c;x", "h2c x", "h3", "TLS/1.2", "/x", "x/", "foo/h2c/1"]
+    {
+        let request = format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: {upgrade}\r\n\r\n");
+        let seen = passed_on(&origin, &gateway, &request).await;
+        assert_eq!((seen.field("upgrade"), seen.field("connection")), (None, None), "{upgrade}");
+    }
+}
+
+#[tokio::test]
+async fn http_1_0_cannot_change_its_protocol() {
+    let (upgrade, origin) = ("Connection: upgrade\r\nUpgrade: websocket", RawOrigin::start().await);
+    let gateway = Gateway::to(&origin).start().await;
+    let mut client = gateway.raw().await;
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13";
+    client.send(format!("GET / HTTP/1.0\r\nHost: a\r\n{upgrade}\r\n{key}\r\n\r\n")).await;
+    let mut upstream = origin.accept().await;
+    let seen = upstream.request().await;
+    assert_eq!((seen.field("upgrade"), seen.field("connection")), (None, None), "{seen:?}");
+    upstream.send(format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n\r\n")).await;
+    assert_eq!(client.response().await.status(), 502);
+}
+
+#[tokio::test]
+async fn who_may_pass_on_a_question_about_the_way_is_counted_down() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).start().await;
+    for method in ["OPTIONS", "TRACE"] {
+        for (left, status) in [("0", 405), ("x", 400), ("", 400), ("-1", 400), ("1 2", 400), ("+1", 400)] {
+            let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: {left}\r\n\r\n");
+            let response = gateway.ask(&request).await;
+            assert_eq!(response.status(), status, "{method} {left:?}: {response:?}");
+        }
+        origin.is_untouched();
+        let request = format!("{method} / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 3\r\n\r\n");
+        let seen = passed_on(&origin, &gateway, &request).await;
+        assert_eq!(seen.field("max-forwards").as_deref(), Some("2"), "{method}");
     }
 }
 

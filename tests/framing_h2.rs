@@ -116,6 +116,83 @@ async fn authority_and_host_may_both_stand_when_they_agree() {
     assert_eq!(client.outcome(3).await.status(), Some(200));
 }
 
+/// An extended CONNECT for this protocol (RFC 8441 section 4).
+fn connect(protocol: &str) -> Vec<(&'static str, &str)> {
+    vec![
+        (":method", "CONNECT"),
+        (":scheme", "http"),
+        (":authority", "localhost"),
+        (":path", "/chat"),
+        (":protocol", protocol),
+        ("sec-websocket-version", "13"),
+    ]
+}
+
+#[tokio::test]
+async fn a_websocket_with_a_length_is_refused() {
+    const PROTOCOL_ERROR: u32 = 1;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).start().await;
+    let mut client = gateway.frames().await;
+    for (stream, length) in [(1, "0"), (3, "5"), (5, &*smuggled.len().to_string())] {
+        client.headers(stream, &[connect("websocket"), vec![("content-length", length)]].concat(), false).await;
+        client.data(stream, smuggled.as_bytes(), false).await;
+        assert_eq!(client.outcome(stream).await, Outcome::Reset(PROTOCOL_ERROR, None), "length {length}");
+    }
+    origin.is_untouched();
+    client.get(7, "/next").await;
+    assert_eq!(origin.accept().await.request().await.start, "GET /next HTTP/1.1");
+}
+
+#[tokio::test]
+async fn an_extended_connect_is_for_websockets_only() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).start().await;
+    let mut client = gateway.frames().await;
+    for (stream, protocol) in (1..).step_by(2).zip(["h2c", "foo", "connect-udp"]) {
+        client.headers(stream, &connect(protocol), false).await;
+        assert_eq!(client.next_status(stream).await, 501, "{protocol}");
+    }
+    origin.is_untouched();
+}
+
+#[tokio::test]
+async fn an_authority_is_looked_at_like_a_host() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).start().await;
+    for authority in ["s%65cret.example", "a%00b", "a:99999", "a:b", ".", "a..b", ".a", "a, b", "[::1"] {
+        let head = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", authority)];
+        for head in [head.to_vec(), [&head[..], &[("host", authority)]].concat()] {
+            let mut client = gateway.frames().await;
+            client.headers(1, &head, true).await;
+            let outcome = client.outcome(1).await;
+            assert!(outcome.is_refusal(), "{authority}: {outcome:?}");
+        }
+    }
+    origin.is_untouched();
+}
+
+#[tokio::test]
+async fn the_usual_port_makes_no_difference_between_authority_and_host() {
+    let origin = Origin::echo().await;
+    let gateway = Gateway::to(&origin).start().await;
+    for (host, is_same) in [("a.example", true), ("a.example:80", true), ("a.example:443", false)] {
+        let mut client = gateway.frames().await;
+        let head = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a.example")];
+        client.headers(1, &[&head[..], &[("host", host)]].concat(), true).await;
+        let outcome = client.outcome(1).await;
+        if is_same {
+            let Outcome::Response(_, 200, body) = outcome else { panic!("{host}: {outcome:?}") };
+            let seen: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+            assert_eq!(seen["headers"]["host"], "a.example", "{host}");
+        } else {
+            assert!(outcome.is_refusal(), "{host}: {outcome:?}");
+        }
+    }
+    assert_eq!(origin.requests(), 2);
+}
+
 #[tokio::test]
 async fn cookies_in_pieces_become_one_field() {
     let origin = Origin::echo().await;

@@ -329,6 +329,28 @@ async fn a_response_that_has_begun_is_never_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_answered_in_the_meantime_is_not_sent_again() {
+    for interim in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"] {
+        let (origin, gateway) = start().await;
+        let mut client = gateway.raw().await;
+        client.send(GET).await;
+        let mut upstream = asked(&origin).await;
+        upstream.send(OK).await;
+        assert_eq!(client.response().await.text(), "ok");
+        client.send(GET).await;
+        upstream.request().await;
+        upstream.send(interim).await;
+        drop(upstream);
+        let mut response = client.response().await;
+        if response.status() < 200 {
+            response = client.response().await;
+        }
+        assert_eq!(response.status(), 502, "after {interim:?}");
+        origin.is_untouched();
+    }
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_only_when_the_origin_lets_it() {
     let (origin, gateway) = start().await;
     let mut client = gateway.raw().await;
@@ -449,4 +471,15 @@ async fn an_http_2_client_sees_a_reset_when_the_origin_breaks_off() {
     upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart").await;
     drop(upstream);
     assert!(matches!(client.outcome(1).await, Outcome::Reset(_, Some(200))));
+}
+
+#[tokio::test]
+async fn an_http_2_status_without_a_meaning_becomes_a_502() {
+    let origin = RawOrigin::start().await;
+    for status in ["999", "600", "099", "000"] {
+        let gateway = Gateway::between(Wire::H1, Wire::H2, &origin).await;
+        let (sending, mut upstream, stream) = h2(&gateway, &origin).await;
+        upstream.headers(stream, &[(":status", status)], true).await;
+        assert_eq!(sending.await.expect("no panic").expect("a response").status, 502, "{status}");
+    }
 }

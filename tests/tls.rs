@@ -1,14 +1,16 @@
 //! TLS towards clients: certificates by name, versions, resumption, client certificates, and files that change.
 
+use std::fmt::Display;
+
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::harness::tls::{self, pki};
-use crate::harness::{Client, Gateway, Message, Origin, Raw, Wire, certs, eventually};
+use crate::harness::{Client, Frames, Gateway, Message, Origin, Raw, RawOrigin, Wire, certs, eventually};
 
-/// A TLS listener with these keys, before an echoing origin.
-async fn listening(keys: &str, origin: &Origin) -> Gateway {
+/// A TLS listener with these keys, before this origin.
+async fn listening(keys: &str, origin: impl Display) -> Gateway {
     Gateway::to(origin).and(&format!("[[listener]]\naddress = '127.0.0.1:0'\n{keys}")).start().await
 }
 
@@ -166,6 +168,36 @@ async fn identity_fields_are_stripped_in_cleartext_too() {
     let seen = gateway.get("localhost/", &[FORGED.trim_end()]).await.seen();
     for name in ["x-subject", "x-names", "x-fingerprint"] {
         assert_eq!(seen["headers"][name], serde_json::Value::Null, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_identity_cannot_be_forged_by_spelling_or_in_trailers() {
+    const FORGED: [(&str, &str); 4] = [
+        ("x-client-subject", "CN=root"),
+        ("x_client_subject", "CN=root"),
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-request-id", "mine"),
+    ];
+    let origin = RawOrigin::start().await;
+    let keys = MUTUAL.replace("<required>", "false").replace("x-subject", "x-client-subject");
+    let gateway = listening(&keys, &origin).await;
+    let lines: String = FORGED.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let mut h1 = Raw::connect_tls(gateway.address(), &["http/1.1"]).await;
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nX_Client_Subject: CN=root\r\nTransfer-Encoding: chunked";
+    h1.send(format!("{head}\r\n\r\n4\r\ndata\r\n0\r\n{lines}X-Kept: 1\r\n\r\n")).await;
+    let mut h2 = Frames::connect(Raw::connect_tls(gateway.address(), &["h2"]).await).await;
+    let head = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/")];
+    h2.headers(1, &[&head[..], &[("x_client_subject", "CN=root")]].concat(), false).await;
+    h2.data(1, b"data", false).await;
+    h2.headers(1, &[&FORGED[..], &[("x-kept", "1")]].concat(), true).await;
+    for _ in 0..2 {
+        let seen = origin.accept().await.request().await;
+        assert_eq!(seen.text(), "data");
+        for name in ["x-client-subject", "x_client_subject"] {
+            assert_eq!(seen.field(name), None, "{seen:?}");
+        }
+        assert_eq!(seen.trailers, [("x-kept".to_owned(), "1".to_owned())]);
     }
 }
 

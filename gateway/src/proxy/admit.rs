@@ -54,7 +54,9 @@ fn count_down_forwards(request: &mut RequestHead) -> Result<(), Error> {
     if !matches!(request.method, Method::TRACE | Method::OPTIONS) || !request.fields.contains(name::MAX_FORWARDS) {
         return Ok(());
     }
-    let left = request.fields.text(name::MAX_FORWARDS).and_then(|text| text.parse::<u32>().ok());
+    let several = request.fields.values(name::MAX_FORWARDS).nth(1).is_some();
+    let digits = |text: &&str| text.bytes().all(|b| b.is_ascii_digit()) && !several;
+    let left = request.fields.text(name::MAX_FORWARDS).filter(digits).and_then(|text| text.parse::<u32>().ok());
     match left.map(|left| left.checked_sub(1)) {
         None => Err(Error::client(Kind::Malformed("max-forwards is not a number"))),
         // We would be the last recipient, and have nothing to say to either.
