@@ -62,26 +62,33 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// One socket for each worker on this address. A port of 0 becomes the same free port for all.
 pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
-    let first = bind_one(address)?;
+    if address.port() != 0 {
+        // Sockets that share a port would share it with another gateway too, and half of the clients would be the other's.
+        drop(bind_one(address, false)?);
+    }
+    let first = bind_one(address, true)?;
     let actual = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..workers {
-        sockets.push(bind_one(actual)?);
+        sockets.push(bind_one(actual, true)?);
     }
     Ok(sockets)
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     if address.is_ipv6() {
         // [::] takes IPv4 too, as people expect of it; an own listener on 0.0.0.0 can still stand beside it elsewhere.
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    // The one that only asks whether the port is free takes no connections.
+    if shared {
+        socket.listen(BACKLOG)?;
+    }
     Ok(socket.into())
 }
 
@@ -159,5 +166,20 @@ fn welcome(worker: &Rc<Worker>, listener: &Arc<Listener>, tcp: TcpStream, peer: 
             tokio::task::spawn_local(connection::serve(worker.clone(), listener.clone(), tcp, peer, admitted));
         }
         Err(limit) => worker.metrics.limit_hit(limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_port_and_strangers_do_not() {
+        let ours = bind(([127, 0, 0, 1], 0).into(), 3).unwrap();
+        let address = ours[0].local_addr().unwrap();
+        assert!(ours.iter().all(|socket| socket.local_addr().unwrap() == address));
+        assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(ours);
+        assert!(bind(address, 2).is_ok());
     }
 }
