@@ -14,6 +14,9 @@ const BACKENDS: [(&str, u64); 3] = [("ada", 2), ("grace", 2), ("edsger", 60)];
 
 /// Runs the demonstration.
 pub(super) fn demo(port: u16) -> Result<(), Failure> {
+    if port > u16::MAX - 2 {
+        return Err(Failure(format!("--port {port}: https and the admin address need the two ports above it")));
+    }
     let site = write_site()?;
     let backends =
         BACKENDS.iter().map(|(name, delay)| start_backend(name, *delay)).collect::<std::io::Result<Vec<_>>>()?;
@@ -22,7 +25,8 @@ pub(super) fn demo(port: u16) -> Result<(), Failure> {
     std::fs::write(&file, &text)?;
     let config: model::Config = config::parse(&text, &file)?;
     log::start(&model::Log { level: "info".into(), json: false })?;
-    run::run(|| {
+    let folder = site.parent().map(Path::to_owned);
+    let ended = run::run(|| {
         let gateway = crate::start_file(&file).map_err(|error| {
             let hint = "Is something else running there? Try another port: gatewright demo --port 9090";
             Failure(format!("{error}\n\n{hint}"))
@@ -30,7 +34,12 @@ pub(super) fn demo(port: u16) -> Result<(), Failure> {
         let addresses = gateway.addresses();
         println!("{}", welcome(&addresses, gateway.admin(), &file.canonicalize().unwrap_or(file), &config));
         Ok(gateway)
-    })
+    });
+    if let Some(folder) = folder {
+        // Nothing of the demonstration stays; that a file of it is in use is no reason to fail.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    ended
 }
 
 fn configuration(port: u16, site: &Path, backends: &[SocketAddr]) -> String {
