@@ -42,8 +42,6 @@ pub enum Kind {
     MethodNotAllowed,
     /// The client's address may not do this.
     Forbidden,
-    /// The connection cannot answer for this authority (wrong certificate, client certificate missing).
-    Misdirected,
     /// No route matches.
     NoRoute,
     /// A file or folder that is not there.
@@ -72,8 +70,6 @@ pub enum Kind {
     NoEndpoint,
     /// As many requests wait for a connection as may.
     Overloaded,
-    /// The gateway is shutting down.
-    Draining,
     /// Our own failure.
     Internal(&'static str),
 }
@@ -159,7 +155,6 @@ impl Error {
             Kind::ExpectationFailed => answer(StatusCode::EXPECTATION_FAILED, false, "expectation"),
             Kind::MethodNotAllowed => answer(StatusCode::METHOD_NOT_ALLOWED, true, "method"),
             Kind::Forbidden => answer(StatusCode::FORBIDDEN, true, "forbidden"),
-            Kind::Misdirected => answer(StatusCode::MISDIRECTED_REQUEST, false, "misdirected"),
             Kind::NoRoute => answer(StatusCode::NOT_FOUND, true, "no-route"),
             Kind::NotFound => answer(StatusCode::NOT_FOUND, true, "not-found"),
             Kind::UriTooLong => answer(StatusCode::URI_TOO_LONG, false, "uri-too-long"),
@@ -189,7 +184,6 @@ impl Error {
             Kind::Io => answer(StatusCode::BAD_REQUEST, false, "client-io"),
             Kind::NoEndpoint => answer(StatusCode::SERVICE_UNAVAILABLE, true, "no-endpoint"),
             Kind::Overloaded => answer(StatusCode::SERVICE_UNAVAILABLE, true, "overloaded"),
-            Kind::Draining => answer(StatusCode::SERVICE_UNAVAILABLE, false, "draining"),
             Kind::Internal(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, false, "internal"),
         }
     }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// An edge gateway whose routing and balancing are decided by plugins.
+/// An edge gateway: reverse proxy, TLS, load balancing, static files.
 #[derive(Parser)]
 #[command(name = "gatewright", version, arg_required_else_help = true)]
 struct Arguments {

@@ -4,7 +4,7 @@
 
 use aws_lc_rs::digest;
 
-use super::{Fields, Method, RequestHead, ResponseHead, StatusCode, Version, name};
+use super::{Method, RequestHead, ResponseHead, StatusCode, Version, name};
 
 const MAGIC: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -56,11 +56,6 @@ pub fn accept(key: &[u8]) -> String {
     context.update(key);
     context.update(MAGIC);
     base64(context.finish().as_ref())
-}
-
-/// Whether fields open a WebSocket in HTTP/1.1.
-pub fn is_websocket(upgrade: &str, fields: &Fields) -> bool {
-    upgrade == "websocket" && fields.contains(name::SEC_WEBSOCKET_KEY)
 }
 
 fn base64(bytes: &[u8]) -> String {
