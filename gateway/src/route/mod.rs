@@ -11,7 +11,7 @@
 //! 2. **Path**, compared segment by segment from the left: a literal before a capture, before "ends here as a prefix".
 //!    So an exact path goes before a prefix, and a longer prefix before a shorter one. A route without a path counts as
 //!    `/`.
-//! 3. **Conditions.** More of them before fewer: the methods are one, each header, query and cookie is one, the
+//! 3. **Conditions.** More of them before fewer: the scheme is one, the methods are one, each header, query and cookie is one, the
 //!    client networks are one.
 //! 4. **The order of the file.**
 //!

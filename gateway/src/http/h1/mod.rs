@@ -1,6 +1,6 @@
 //! HTTP/1.1 and HTTP/1.0 (RFC 9112), strictly.
 //!
-//! Pure: [`lines`], [`parse`], [`framing`], [`decode`], [`encode`]. With a connection: [`io`], [`server`], [`client`].
+//! Pure: [`lines`], [`parse`], [`framing`], [`decode`], and but for the date [`encode`]. With a connection: [`io`], [`server`], [`client`].
 //!
 //! Our own, since no crate of this field refuses every ambiguous message (a bare LF, a length beside chunks), passes interim
 //! responses on, or lets a waiting connection go without a buffer.
