@@ -36,8 +36,12 @@ pub struct Deadline {
 impl Deadline {
     /// So long from now.
     pub fn after(time: Duration, phase: Phase, side: Side) -> Deadline {
-        let now = coarse();
-        let at = now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365));
+        Deadline::from(coarse(), time, phase, side)
+    }
+
+    /// So long from then.
+    pub fn from(then: Instant, time: Duration, phase: Phase, side: Side) -> Deadline {
+        let at = then.checked_add(time).unwrap_or_else(|| then + Duration::from_secs(86_400 * 365));
         Deadline { at, phase, side }
     }
 

@@ -70,6 +70,8 @@ pub enum Kind {
     NoEndpoint,
     /// As many requests wait for a connection as may.
     Overloaded,
+    /// The gateway was told to leave before it was over.
+    Cut,
     /// Our own failure.
     Internal(&'static str),
 }
@@ -89,6 +91,8 @@ pub enum Phase {
     FirstByte,
     /// Until the whole exchange is over.
     Request,
+    /// Until more of a response goes to a client that will send no more.
+    HalfClosed,
 }
 
 /// One error of one exchange.
@@ -171,6 +175,7 @@ impl Error {
             Kind::Timeout(Phase::Queue) => answer(StatusCode::SERVICE_UNAVAILABLE, true, "queue-timeout"),
             Kind::Timeout(Phase::FirstByte) => answer(StatusCode::GATEWAY_TIMEOUT, true, "first-byte-timeout"),
             Kind::Timeout(Phase::Request) => answer(StatusCode::GATEWAY_TIMEOUT, true, "request-timeout"),
+            Kind::Timeout(Phase::HalfClosed) => answer(StatusCode::BAD_REQUEST, false, "client-closed"),
             Kind::Truncated if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-truncated"),
             Kind::Truncated => answer(StatusCode::BAD_REQUEST, false, "client-truncated"),
             Kind::Closed if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-closed"),
@@ -184,8 +189,15 @@ impl Error {
             Kind::Io => answer(StatusCode::BAD_REQUEST, false, "client-io"),
             Kind::NoEndpoint => answer(StatusCode::SERVICE_UNAVAILABLE, true, "no-endpoint"),
             Kind::Overloaded => answer(StatusCode::SERVICE_UNAVAILABLE, true, "overloaded"),
+            Kind::Cut => answer(StatusCode::SERVICE_UNAVAILABLE, false, "cut"),
             Kind::Internal(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, false, "internal"),
         }
+    }
+
+    /// Whether nobody is left to be told.
+    pub fn is_departure(&self) -> bool {
+        let gone = matches!(self.kind, Kind::Closed | Kind::Reset(_) | Kind::Io | Kind::Timeout(Phase::HalfClosed));
+        gone && self.side == Side::Client
     }
 
     /// The bound of [`crate::limits`] that was hit, when it was one.
@@ -197,6 +209,7 @@ impl Error {
             Kind::BodyTooLarge => Some("body_size"),
             Kind::Timeout(Phase::Head) => Some("header_time"),
             Kind::Timeout(Phase::BodyIdle) => Some("body_idle_time"),
+            Kind::Timeout(Phase::HalfClosed) => Some("half_close_time"),
             _ => None,
         }
     }

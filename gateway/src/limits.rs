@@ -98,6 +98,7 @@ limits! {
     uri_size: size = 16384, "\"16KiB\"", "The request target; 414 beyond it.";
     body_size: size = 1073741824, "\"1GiB\"", "A request body; 413 beyond it. A route may set its own.";
     body_idle_time: time = 60000, "\"60s\"", "Without any progress of a body, in either direction; the exchange ends beyond it.";
+    half_close_time: time = 5000, "\"5s\"", "Without progress of a response to a client that has shut down its sending side; it is taken to be gone beyond it.";
     discard_size: size = 262144, "\"256KiB\"", "Of a request body that nobody wants, read so that the connection can be kept.";
     chunk_header_size: size = 256, "\"256B\"", "A chunk-size line with its extensions; 400 beyond it.";
     idle_time: time = 75000, "\"75s\"", "A client connection without a request; it is closed beyond it.";

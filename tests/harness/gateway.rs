@@ -128,6 +128,16 @@ impl Gateway {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// The lines of `access.log` in JSON, when there are so many.
+    pub(crate) async fn log_lines(&self, count: usize) -> Vec<serde_json::Value> {
+        let file = self.folder().join("access.log");
+        let read = || std::fs::read_to_string(&file).unwrap_or_default();
+        super::eventually("the lines of the log", async || read().lines().count() >= count).await;
+        let lines: Vec<_> = read().lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect();
+        assert_eq!(lines.len(), count, "{lines:?}");
+        lines
+    }
+
     /// A reload with this configuration.
     pub(crate) async fn apply(&self, text: &str) -> Result<String, String> {
         let config = parse(&fill(text, &self.values), self.folder.path())?;

@@ -1,6 +1,7 @@
 //! How a request is answered, whichever protocol brought it.
 
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -8,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::h1::framing::has_no_body;
 use super::pump::Outlet;
 use super::{Body, Fields, Method, ResponseHead, h1, h2};
+use crate::clock::Deadline;
 use crate::error::{Error, Kind};
 
 /// A connection or stream that carries bytes both ways after it changed its protocol.
@@ -79,16 +81,20 @@ impl Responder {
     /// Sends interim responses on. Ready when the client is known to have gone away.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         match self {
-            // A client that will not send more may still read (RFC 9112 section 9.6), so only a failing write tells.
-            Responder::H1(responder) => match responder.poll_flush(cx) {
-                Poll::Ready(Err(error)) => Poll::Ready(error),
-                _ => Poll::Pending,
-            },
+            Responder::H1(responder) => responder.poll_gone(cx),
             Responder::H2(stream) => match &mut stream.state {
                 State::Awaited(responder) => responder.poll_reset(cx),
                 State::Sending(sending) => sending.poll_reset(cx),
                 State::Over => Poll::Pending,
             },
+        }
+    }
+
+    /// Until when a client that will send no more is believed to read on, when it is such a one; `moved`: the last progress.
+    pub fn patience(&self, moved: Option<Instant>) -> Option<Deadline> {
+        match self {
+            Responder::H1(responder) => responder.patience(moved),
+            Responder::H2(_) => None,
         }
     }
 

@@ -14,38 +14,34 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::responder::Duplex;
 use crate::error::{Error, Kind, Phase, Retry, Side};
 
-/// What a tunnel carried.
-pub struct Outcome {
-    /// From the client to the upstream.
-    pub upwards: u64,
-    /// From the upstream to the client.
-    pub downwards: u64,
-    /// Why it ended before both sides were done.
-    pub error: Option<Error>,
-}
-
 /// Room for each direction.
 const BUFFER: usize = 16 * 1024;
 
-/// Carries bytes until it is over.
-pub async fn run(client: Box<dyn Duplex>, upstream: Box<dyn Duplex>, idle: Duration) -> Outcome {
-    let (upwards, downwards) = (Cell::new(0), Cell::new(0));
-    let mut client = Counted { inner: client, read: &upwards };
-    let mut upstream = Counted { inner: upstream, read: &downwards };
+/// Carries bytes until it is over, and counts them: `upwards` from the client to the upstream, `downwards` the other way. An
+/// error when it ended before both sides were done.
+pub async fn run(
+    client: Box<dyn Duplex>,
+    upstream: Box<dyn Duplex>,
+    idle: Duration,
+    upwards: &Cell<u64>,
+    downwards: &Cell<u64>,
+) -> Result<(), Error> {
+    let mut client = Counted { inner: client, read: upwards };
+    let mut upstream = Counted { inner: upstream, read: downwards };
+    let failed = |kind| Err(Error { kind, side: Side::Client, retry: Retry::Never });
     let mut copying = Box::pin(tokio::io::copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER));
-    let error = loop {
+    loop {
         let before = (upwards.get(), downwards.get());
         match tokio::time::timeout(idle, &mut copying).await {
-            Ok(Ok(_)) => break None,
+            Ok(Ok(_)) => return Ok(()),
             // Who failed cannot be told from here; for both sides the tunnel is over.
-            Ok(Err(_)) => break Some(Error { kind: Kind::Io, side: Side::Client, retry: Retry::Never }),
+            Ok(Err(_)) => return failed(Kind::Io),
             Err(_) if before == (upwards.get(), downwards.get()) => {
-                break Some(Error { kind: Kind::Timeout(Phase::BodyIdle), side: Side::Client, retry: Retry::Never });
+                return failed(Kind::Timeout(Phase::BodyIdle));
             }
             Err(_) => {}
         }
-    };
-    Outcome { upwards: upwards.get(), downwards: downwards.get(), error }
+    }
 }
 
 struct Counted<'a> {

@@ -47,7 +47,7 @@ macro_rules! families {
 
 families! {
     REQUESTS = Counter "gatewright_requests_total" ("route, pool, status, protocol")
-        "Requests that were answered or given up, by status class (2xx) and protocol (h1, h2).";
+        "Requests that were answered or given up, by status class (2xx; none when nobody was told) and protocol (h1, h2).";
     DURATION = Histogram "gatewright_request_duration_seconds" ("route, pool")
         "From the first byte of a request head to the last byte of its response.";
     RECEIVED = Counter "gatewright_request_bytes_total" ("route, pool")

@@ -64,8 +64,8 @@ pub struct ListenerId(u32);
 pub struct Finished {
     /// Its route; [`RouteId::UNMATCHED`] when none was found.
     pub route: RouteId,
-    /// What the client was told, or would have been.
-    pub status: StatusCode,
+    /// What the client was told; `None` when nobody was left to be told, or no time.
+    pub status: Option<StatusCode>,
     /// The client's protocol.
     pub version: Version,
     /// From the first byte of the request head to the last byte of the response.
@@ -122,8 +122,8 @@ struct Shard {
 #[derive(Default)]
 #[repr(align(128))]
 struct RouteCells {
-    /// By protocol (h1, h2) and first digit of the status.
-    requests: [[Counter; 5]; 2],
+    /// By protocol (h1, h2) and first digit of the status, 0 when there is none.
+    requests: [[Counter; 6]; 2],
     bytes_in: Counter,
     bytes_out: Counter,
     duration: Histogram,
@@ -271,7 +271,7 @@ impl Worker {
         self.shard.requests_ended.add(1);
         let cells = self.shard.routes.cell(facts.route.0);
         let protocol = usize::from(facts.version == Version::Http2);
-        let class = usize::from(facts.status.as_u16() / 100).clamp(1, 5) - 1;
+        let class = facts.status.map_or(0, |status| usize::from(status.as_u16() / 100).clamp(1, 5));
         if let Some(cell) = cells.requests.get(protocol).and_then(|classes| classes.get(class)) {
             cell.add(1);
         }

@@ -15,7 +15,7 @@ use super::{ListenerCells, Metrics, PoolCells, RouteCells, Shard, lock};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 const PROTOCOLS: [&str; 2] = ["h1", "h2"];
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// Label names and values, in order.
 type Labels<'a> = &'a [(&'a str, &'a str)];
@@ -313,7 +313,7 @@ mod tests {
 
     fn finished(route: RouteId) -> Finished {
         let duration = Duration::from_millis(3);
-        Finished { route, status: StatusCode::OK, version: Version::Http2, duration, bytes_in: 5, bytes_out: 7 }
+        Finished { route, status: Some(StatusCode::OK), version: Version::Http2, duration, bytes_in: 5, bytes_out: 7 }
     }
 
     #[test]

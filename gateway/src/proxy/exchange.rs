@@ -10,8 +10,9 @@ use super::forwarded::{Peer, RequestId};
 use crate::balance::{Active, Endpoint};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
-use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme};
+use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme, StatusCode};
 use crate::listener::Listener;
+use crate::respond;
 use crate::snapshot::CompiledRoute;
 use crate::tls::TlsFacts;
 use crate::worker::{View, Worker};
@@ -88,8 +89,14 @@ pub struct Facts {
     pub retries: u32,
     /// How long its body may be.
     pub body_limit: u64,
+    /// What the client was told, once the head of its response is on its way.
+    pub status: Option<StatusCode>,
+    /// Bytes of the response's body that went to the client.
+    pub bytes_out: Cell<u64>,
     /// What went wrong.
     pub error: Option<Error>,
+    /// Whether all this has been told.
+    pub told: bool,
 }
 
 /// A response, not sent yet.
@@ -123,7 +130,10 @@ impl Facts {
             first_byte: None,
             retries: 0,
             body_limit: u64::MAX,
+            status: None,
+            bytes_out: Cell::new(0),
             error: None,
+            told: false,
         }
     }
 
@@ -131,6 +141,16 @@ impl Facts {
     pub fn enter<'v>(&mut self, view: &'v View, index: usize) -> Result<&'v CompiledRoute, Error> {
         self.route = Some(index);
         view.snapshot.routes.get(index).ok_or(Error::gateway(Kind::Internal("no such route")))
+    }
+}
+
+/// However an exchange ends, it is told of: also when its worker leaves before it is over.
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        if !self.facts.told {
+            self.worker.cut_one();
+            respond::cut(self);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::exchange::{Exchange, Response};
 use crate::balance::Active;
 use crate::config::model::HostHeader;
-use crate::error::{Error, Kind, Phase, Retry};
+use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::{Body, Method, Scheme, upgrade};
 use crate::metrics::{self, Connection, PoolId};
 use crate::snapshot::CompiledRoute;
@@ -70,7 +70,9 @@ pub(super) async fn forward(
                 return Ok(respond(x, reply, active));
             }
             Err(failure) => {
-                metrics.upstream_error(compiled.id, failure.error.label());
+                if failure.error.side != Side::Client {
+                    metrics.upstream_error(compiled.id, failure.error.label());
+                }
                 if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
                     metrics.upstream_connection(compiled.id, Connection::Failed);
                 }

@@ -20,11 +20,8 @@ use crate::{policy, respond};
 /// Takes one request from its head to the end of its response.
 pub async fn exchange(mut x: Exchange<'_>) {
     x.worker.metrics.request_begun();
-    let response = match handle(&mut x).await {
-        Ok(response) => response,
-        Err(error) => respond::error(&mut x, error),
-    };
-    respond::finish(&mut x, response).await;
+    let outcome = handle(&mut x).await;
+    respond::finish(&mut x, outcome).await;
 }
 
 /// The path of a request: admitted, routed, changed by its route's policy, answered.

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use crate::access_log::Record;
 use crate::config::model::{Redirect, Respond};
-use crate::error::{Error, Kind, Side};
+use crate::error::{Error, Kind};
 use crate::http::{Body, ResponseHead, StatusCode, name};
 use crate::metrics::Finished;
 use crate::metrics::RouteId;
@@ -35,13 +35,42 @@ pub fn fixed(fixed: &Respond) -> Result<Response, Error> {
 
 const INVALID: Kind = Kind::Internal("a configured value is no field value");
 
-/// The page that tells of an error.
-pub fn error(x: &mut Exchange<'_>, error: Error) -> Response {
-    let outcome = error.outcome();
+/// Sends the response, or the page that tells of the error, then tells of the exchange.
+pub async fn finish(x: &mut Exchange<'_>, outcome: Result<Response, Error>) {
+    match outcome {
+        Ok(response) => send::send(x, response).await,
+        Err(error) => {
+            note(x, error);
+            // A page would reach nobody.
+            if !error.is_departure() {
+                let page = error_page(x, error);
+                send::send(x, page).await;
+            }
+        }
+    }
+    tell(x);
+}
+
+/// Tells of an exchange that was cut before its end.
+pub fn cut(x: &mut Exchange<'_>) {
+    x.facts.error.get_or_insert(Error::gateway(Kind::Cut));
+    tell(x);
+}
+
+/// Notes what went wrong; what was noted first is the cause.
+fn note(x: &mut Exchange<'_>, error: Error) {
+    if x.facts.error.is_some() {
+        return;
+    }
     x.facts.error = Some(error);
     if let Some(limit) = error.limit() {
         x.worker.metrics.limit_hit(limit);
     }
+}
+
+/// The page that tells of an error.
+fn error_page(x: &Exchange<'_>, error: Error) -> Response {
+    let outcome = error.outcome();
     let request = (!x.request.target.is_empty()).then_some(&x.request);
     let (mut head, body) = page::page(request, outcome.status, error.explanation(), x.facts.request_id.text());
     if outcome.status == StatusCode::SERVICE_UNAVAILABLE {
@@ -50,32 +79,15 @@ pub fn error(x: &mut Exchange<'_>, error: Error) -> Response {
     Response { keep: outcome.keep, ..Response::new(head, body) }
 }
 
-/// Sends the response, then tells of the exchange.
-pub async fn finish(x: &mut Exchange<'_>, response: Response) {
-    let status = response.head.status;
-    let active = response.active;
-    let response = Response { active: None, ..response };
-    let sent = send::send(x, response).await;
-    drop(active);
-    if x.facts.error.is_none() {
-        x.facts.error = sent.error;
-    }
-    if let (Some(error), Some(pool)) = (sent.error.filter(|e| e.side == Side::Upstream), x.facts.pool)
-        && let Some(pool) = x.view.snapshot.pools.get(pool)
-    {
-        x.worker.metrics.upstream_error(pool.id, error.label());
-    }
-    tell(x, status, &sent);
-}
-
-fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
+fn tell(x: &mut Exchange<'_>) {
+    x.facts.told = true;
     let snapshot = &x.view.snapshot;
     let route = x.facts.route.and_then(|route| snapshot.routes.get(route));
     let duration = Instant::now().duration_since(x.facts.began);
-    let (bytes_in, bytes_out) = (x.facts.bytes_in.as_ref().map_or(0, |count| count.get()), sent.bytes);
+    let (bytes_in, bytes_out) = (x.facts.bytes_in.as_ref().map_or(0, |count| count.get()), x.facts.bytes_out.get());
     x.worker.metrics.request_finished(&Finished {
         route: route.map_or(RouteId::UNMATCHED, |route| route.id),
-        status,
+        status: x.facts.status,
         version: x.request.version,
         duration,
         bytes_in,
@@ -95,7 +107,7 @@ fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
         authority: x.facts.original_authority.as_deref().unwrap_or(&x.request.authority),
         target: x.facts.original_target.as_deref().unwrap_or(&x.request.target),
         version: x.request.version,
-        status: sent.begun.then_some(status),
+        status: x.facts.status,
         bytes_in,
         bytes_out,
         duration,

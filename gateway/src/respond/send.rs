@@ -9,43 +9,39 @@ use tokio::io::AsyncWriteExt;
 use crate::clock::{self, Deadline};
 use crate::error::{Error, Phase, Side};
 use crate::http::pump::{Outlet, Pump, WaitingFor};
-use crate::http::{Body, ResponseHead, StatusCode, name, tunnel};
+use crate::http::{Body, Duplex, ResponseHead, StatusCode, name, tunnel};
 use crate::proxy::{Exchange, Response};
 
-/// What became of a response.
-#[derive(Default)]
-pub(super) struct Sent {
-    /// Its head was handed to the connection.
-    pub(super) begun: bool,
-    /// Bytes of its body.
-    pub(super) bytes: u64,
-    /// Why it is not complete.
-    pub(super) error: Option<Error>,
+/// Sends a response to its end. What became of it is noted in the exchange's facts.
+pub(super) async fn send(x: &mut Exchange<'_>, response: Response) {
+    // The endpoint's count is kept until the response is over.
+    let Response { mut head, mut body, tunnel, keep, active: _active } = response;
+    let sent = match tunnel {
+        Some(upstream) => run_tunnel(x, &head, upstream).await,
+        None => send_message(x, &mut head, &mut body, keep).await,
+    };
+    let Err(error) = sent else { return };
+    if let (Side::Upstream, Some(pool)) = (error.side, x.facts.pool)
+        && let Some(pool) = x.view.snapshot.pools.get(pool)
+    {
+        x.worker.metrics.upstream_error(pool.id, error.label());
+    }
+    super::note(x, error);
 }
 
-/// Sends a response to its end.
-pub(super) async fn send(x: &mut Exchange<'_>, response: Response) -> Sent {
-    let Response { mut head, mut body, tunnel, keep, .. } = response;
-    if let Some(upstream) = tunnel {
-        return run_tunnel(x, &head, upstream).await;
-    }
-    complete(&mut head, &body);
+async fn send_message(x: &mut Exchange<'_>, head: &mut ResponseHead, body: &mut Body, keep: bool) -> Result<(), Error> {
+    complete(head, body);
     let length = if body.is_end() { Some(0) } else { body.length() };
     let keep = keep && !x.control.is_draining();
-    let has_body = match x.responder.head(&head, length, keep) {
-        Ok(has_body) => has_body,
-        Err(error) => return Sent { error: Some(error), ..Sent::default() },
-    };
+    let has_body = x.responder.head(head, length, keep)?;
+    x.facts.status = Some(head.status);
     let idle = x.facts.route.and_then(|route| x.view.snapshot.routes.get(route)).map(|route| route.times.idle_body);
     let idle = idle.unwrap_or(x.view.snapshot.limits.body_idle_time);
-    let (bytes, error) = match has_body {
-        true => pump(x, &mut body, idle).await,
-        false => (0, flush(x, idle).await.err()),
-    };
-    if error.is_some() {
+    let sent = if has_body { pump(x, body, idle).await } else { flush(x, idle).await };
+    if sent.is_err() {
         x.responder.abort();
     }
-    Sent { begun: true, bytes, error }
+    sent
 }
 
 /// Adds what every response has, whoever made it.
@@ -68,46 +64,46 @@ async fn flush(x: &mut Exchange<'_>, idle: Duration) -> Result<(), Error> {
     x.watchdog.within(deadline, poll_fn(|cx| responder.poll_flush(cx))).await
 }
 
-async fn pump(x: &mut Exchange<'_>, body: &mut Body, idle: Duration) -> (u64, Option<Error>) {
+async fn pump(x: &mut Exchange<'_>, body: &mut Body, idle: Duration) -> Result<(), Error> {
     let mut pump = Pump::default();
     let mut moved = None;
-    let mut deadline = None;
+    let mut since = None;
     let (responder, watchdog, overall) = (&mut x.responder, &mut *x.watchdog, x.deadline);
-    let result = poll_fn(|cx| match pump.poll(body, responder, cx) {
-        Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => {
-            let state = (pump.moved, pump.waiting_for);
-            if moved != Some(state) {
-                let side = if pump.waiting_for == WaitingFor::Source { Side::Upstream } else { Side::Client };
-                moved = Some(state);
-                deadline = Some(Deadline::after(idle, Phase::BodyIdle, side).or(overall));
-            }
-            if pump.waiting_for == WaitingFor::Source
-                && let Poll::Ready(error) = responder.poll_gone(cx)
-            {
-                return Poll::Ready(Err(error));
-            }
-            let Some(deadline) = deadline else { return Poll::Pending };
-            watchdog.poll_passed(deadline.at, cx).map(|()| Err(deadline.error()))
+    let bytes = &x.facts.bytes_out;
+    poll_fn(|cx| {
+        let polled = pump.poll(body, responder, cx);
+        bytes.set(pump.moved);
+        if polled.is_ready() {
+            return polled;
         }
+        let state = (pump.moved, pump.waiting_for);
+        if moved != Some(state) {
+            moved = Some(state);
+            since = Some(clock::coarse());
+        }
+        let from_upstream = pump.waiting_for == WaitingFor::Source;
+        if from_upstream && let Poll::Ready(error) = responder.poll_gone(cx) {
+            return Poll::Ready(Err(error));
+        }
+        let Some(since) = since else { return Poll::Pending };
+        let side = if from_upstream { Side::Upstream } else { Side::Client };
+        let patience = if from_upstream { responder.patience(Some(since)) } else { None };
+        let deadline = Deadline::from(since, idle, Phase::BodyIdle, side).or(overall).or(patience);
+        watchdog.poll_passed(deadline.at, cx).map(|()| Err(deadline.error()))
     })
-    .await;
-    (pump.moved, result.err())
+    .await
 }
 
-async fn run_tunnel(x: &mut Exchange<'_>, head: &ResponseHead, upstream: Box<dyn crate::http::Duplex>) -> Sent {
+async fn run_tunnel(x: &mut Exchange<'_>, head: &ResponseHead, upstream: Box<dyn Duplex>) -> Result<(), Error> {
     let body = std::mem::take(&mut x.body);
-    let mut client = match x.responder.upgrade(head, body) {
-        Ok(client) => client,
-        Err(error) => return Sent { error: Some(error), ..Sent::default() },
-    };
+    let mut client = x.responder.upgrade(head, body)?;
+    x.facts.status = Some(head.status);
     // Nobody speaks before the client knows that it may.
-    if let Err(error) = client.flush().await {
-        return Sent { begun: true, error: Some(Error::io(&error, Side::Client)), ..Sent::default() };
-    }
+    client.flush().await.map_err(|error| Error::io(&error, Side::Client))?;
     x.worker.metrics.tunnel_opened();
-    let outcome = tunnel::run(client, upstream, x.view.snapshot.limits.tunnel_idle_time).await;
+    let upwards = x.facts.bytes_in.get_or_insert_default().clone();
+    let idle = x.view.snapshot.limits.tunnel_idle_time;
+    let result = tunnel::run(client, upstream, idle, &upwards, &x.facts.bytes_out).await;
     x.worker.metrics.tunnel_closed();
-    x.facts.bytes_in.get_or_insert_default().set(outcome.upwards);
-    Sent { begun: true, bytes: outcome.downwards, error: outcome.error }
+    result
 }

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -92,7 +93,7 @@ impl Attempt<'_> {
             return Ok(leased);
         }
         let deadline = Deadline::after(self.times.queue, Phase::Queue, Side::Gateway).or(self.deadline);
-        let permit = match self.watchdog.within(deadline, self.site.wait_for_turn()).await? {
+        let permit = match waited(self.responder, self.watchdog, deadline, self.site.wait_for_turn()).await? {
             Turn::Reuse(connection) => return Ok(Leased::H1(connection)),
             Turn::Connect(permit) => permit,
         };
@@ -119,7 +120,7 @@ impl Attempt<'_> {
             connection.client = client;
             Ok(Leased::H1(connection))
         });
-        self.watchdog.within(deadline, connecting).await
+        waited(self.responder, self.watchdog, deadline, connecting).await
     }
 
     fn existing(&self, client: Option<SocketAddr>) -> Option<Leased> {
@@ -187,7 +188,7 @@ impl Attempt<'_> {
             }
             handle.ready().await
         };
-        if let Err(error) = self.watchdog.within(queue, ready).await {
+        if let Err(error) = waited(self.responder, self.watchdog, queue, ready).await {
             return Err(Failure { error, body: Some(body), reused });
         }
         if tunnel && !handle.extended_connect() {
@@ -255,6 +256,21 @@ impl Wait {
     }
 }
 
+/// Waits for the future, but not beyond the deadline, nor for a client that left.
+async fn waited<T>(
+    responder: &mut Responder,
+    watchdog: &mut Watchdog,
+    deadline: Deadline,
+    future: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(result) => Poll::Ready(result),
+        Poll::Pending => wait(responder, watchdog, deadline, cx),
+    })
+    .await
+}
+
 /// Nothing to do but wait: interim responses go out, a client that left or a time that passed ends it.
 fn wait<T>(
     responder: &mut Responder,
@@ -265,5 +281,6 @@ fn wait<T>(
     if let Poll::Ready(error) = responder.poll_gone(cx) {
         return Poll::Ready(Err(error));
     }
+    let deadline = deadline.or(responder.patience(None));
     watchdog.poll_passed(deadline.at, cx).map(|()| Err(deadline.error()))
 }

@@ -33,6 +33,7 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Who may connect.
     pub admission: Admission,
+    cut: AtomicU64,
 }
 
 /// One worker.
@@ -95,7 +96,13 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             metrics,
             admission,
+            cut: AtomicU64::new(0),
         }
+    }
+
+    /// How many requests were cut since workers had to leave before them.
+    pub fn requests_cut(&self) -> u64 {
+        self.cut.load(Ordering::Acquire)
     }
 
     /// The current snapshot.
@@ -166,6 +173,11 @@ impl Worker {
         Registered { worker: self.clone(), key, control }
     }
 
+    /// Counts a request that could not be finished.
+    pub fn cut_one(&self) {
+        self.shared.cut.fetch_add(1, Ordering::AcqRel);
+    }
+
     fn drain(&self) {
         self.draining.set(true);
         for (_, control) in &*self.connections.borrow() {
@@ -201,15 +213,24 @@ impl Drop for Registered {
 }
 
 /// Runs a worker on the current thread until it is told to leave.
-pub fn run(shared: Arc<Shared>, metrics: metrics::Worker, commands: mpsc::UnboundedReceiver<Command>) {
+pub fn run(shared: Arc<Shared>, metrics: metrics::Worker, mut commands: mpsc::UnboundedReceiver<Command>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default());
     match runtime {
-        Ok(runtime) => runtime.block_on(work(shared, metrics, commands)),
+        Ok(runtime) => {
+            let worker = runtime.block_on(work(shared, metrics, &mut commands));
+            // What still runs ends with the runtime, and is told of.
+            drop(runtime);
+            worker.access_log.borrow_mut().flush();
+        }
         Err(error) => tracing::error!(%error, "a worker cannot start"),
     }
 }
 
-async fn work(shared: Arc<Shared>, metrics: metrics::Worker, mut commands: mpsc::UnboundedReceiver<Command>) {
+async fn work(
+    shared: Arc<Shared>,
+    metrics: metrics::Worker,
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+) -> Rc<Worker> {
     let worker = Rc::new(Worker::new(shared, metrics));
     let ticking = worker.clone();
     tokio::task::spawn_local(async move { ticking.tick().await });
@@ -237,5 +258,5 @@ async fn work(shared: Arc<Shared>, metrics: metrics::Worker, mut commands: mpsc:
             Command::Leave => break,
         }
     }
-    worker.access_log.borrow_mut().flush();
+    worker
 }

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,7 +21,7 @@ use super::framing::{Framing, has_no_body};
 use super::io::Io;
 use super::lines::Scan;
 use super::parse::{self, ParsedRequest};
-use crate::clock::{Deadline, Watchdog};
+use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::pump::Outlet;
 use crate::http::{
@@ -65,6 +66,8 @@ struct State {
     is_head: bool,
     /// The client has not been told yet to send its body.
     expects_continue: bool,
+    /// When the client shut down its sending side.
+    half_closed: Option<Instant>,
     limits: Arc<Limits>,
 }
 
@@ -91,6 +94,7 @@ impl Connection {
             version: Version::Http11,
             is_head: false,
             expects_continue: false,
+            half_closed: None,
             limits,
         };
         Connection { shared: Rc::new(RefCell::new(state)), scheme, requests: 0 }
@@ -227,6 +231,8 @@ impl Connection {
     }
 }
 
+/// How much of the next requests is read while one is answered, to see whether the client is still there.
+const READ_AHEAD: usize = 4 * 1024;
 /// How long a client that is told to go may go on sending.
 const LINGER_TIME: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -311,6 +317,37 @@ impl Responder {
         state.response = Response::Upgraded;
         state.keep = false;
         Upgraded { shared: self.shared.clone() }
+    }
+
+    /// Sends interim responses on, and looks whether the client is still there. One that will not send more may still read
+    /// (RFC 9112 section 9.6), so only a broken connection tells for certain; see [`Responder::patience`].
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let state = &mut *self.shared.borrow_mut();
+        if let Poll::Ready(Err(error)) = state.io.poll_flush(cx) {
+            return Poll::Ready(client(error));
+        }
+        // As long as a body comes, whoever reads it learns of its end.
+        while state.half_closed.is_none() && state.request.is_done() && state.io.read.len() < READ_AHEAD {
+            match state.io.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0)) => state.half_closed = Some(clock::coarse()),
+                // TLS that was not ended, below it the same.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    state.half_closed = Some(clock::coarse());
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(client(error)),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Until when a client that shut down its sending side is believed to read on.
+    pub fn patience(&self, moved: Option<Instant>) -> Option<Deadline> {
+        let state = self.shared.borrow();
+        let half_closed = state.half_closed?;
+        let since = moved.map_or(half_closed, |moved| moved.max(half_closed));
+        Some(Deadline { at: since + state.limits.half_close_time, phase: Phase::HalfClosed, side: Side::Client })
     }
 
     /// Marks the response as broken: the connection ends without what would make it look complete.

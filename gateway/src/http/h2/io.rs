@@ -99,7 +99,9 @@ impl Io {
                 Parsed::Incoming => return Poll::Ready(Turn::Incoming),
                 Parsed::Starved if core.phase < Phase::Closing => match self.poll_read(cx) {
                     Poll::Ready(Ok(0)) => {
-                        let kind = if core.open.is_empty() { Kind::Closed } else { Kind::Truncated };
+                        // A client that goes is gone; an upstream that goes owes responses.
+                        let owed = core.role == Role::Client && !core.open.is_empty();
+                        let kind = if owed { Kind::Truncated } else { Kind::Closed };
                         core.close(core.peer_error(kind, Retry::Idempotent));
                     }
                     Poll::Ready(Ok(_)) => {
