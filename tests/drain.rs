@@ -1,5 +1,7 @@
 //! The end: what runs is finished, nothing new begins, and a deadline cuts the rest.
 
+use serde_json::Value;
+
 use crate::harness::{Gateway, Origin, Outcome, RawOrigin, Wire, eventually, kind, within};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -59,18 +61,28 @@ async fn idle_connections_are_closed_at_once() {
 }
 
 #[tokio::test]
-async fn what_does_not_finish_in_time_is_cut() {
+async fn what_does_not_finish_in_time_is_cut_and_told_of() {
     let origin = RawOrigin::start().await;
-    let mut gateway = Gateway::to(&origin).and("[limits]\ndrain_time = '50ms'").start().await;
-    let mut client = gateway.raw().await;
-    client.send(GET).await;
+    let text = "[limits]\ndrain_time = '50ms'\n[access_log]\noutput = 'access.log'";
+    let mut gateway = Gateway::to(&origin).and(text).start().await;
+    let mut begun = gateway.raw().await;
+    begun.send(GET).await;
     let mut upstream = origin.accept().await;
     upstream.request().await;
     upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\npart").await;
-    client.until("part").await;
+    begun.until("part").await;
+    let mut waiting = gateway.frames().await;
+    waiting.get(1, "/").await;
+    let mut second = origin.accept().await;
+    second.request().await;
     gateway.stop().await;
-    let (rest, _) = client.rest().await;
+    let (rest, _) = begun.rest().await;
     assert!(rest.is_empty());
+    let mut lines = gateway.log_lines(2).await;
+    lines.sort_by_key(|line| line["protocol"].to_string());
+    for (line, status, bytes) in [(&lines[0], 200.into(), 4), (&lines[1], Value::Null, 0)] {
+        assert_eq!((&line["error"], &line["status"], &line["bytes_out"]), (&"cut".into(), &status, &bytes.into()));
+    }
 }
 
 #[tokio::test]

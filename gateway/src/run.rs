@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -138,6 +139,11 @@ impl Running {
         let _ = self.orders.send(order);
     }
 
+    /// A way to hand orders to the control thread while this waits for its end.
+    pub fn orders(&self) -> mpsc::UnboundedSender<Order> {
+        self.orders.clone()
+    }
+
     /// Finishes what runs, for as long as `limits.drain_time` allows, and ends.
     pub fn stop(mut self) {
         self.order(Order::Stop);
@@ -215,7 +221,7 @@ impl Control {
                         log.reopen();
                     }
                 }
-                Order::Stop => return self.drain().await,
+                Order::Stop => return self.drain(orders).await,
                 Order::Leave => return self.force.tell(|| Command::Leave),
             }
         }
@@ -253,13 +259,27 @@ impl Control {
         self.stamps.follow(watched(self.file.as_deref(), config));
     }
 
-    async fn drain(&self) {
+    async fn drain(&self, mut orders: mpsc::UnboundedReceiver<Order>) {
         let shared = self.force.shared();
         let time = shared.snapshot().limits.drain_time;
         tracing::info!(connections = shared.metrics.connections_open(), "stopping when all requests are finished");
         self.force.tell(|| Command::Drain(time));
         // Workers keep the time themselves; one that hangs is not waited for.
-        let _ = tokio::time::timeout(time + Duration::from_secs(1), self.force.workers_left()).await;
+        let mut left = pin!(tokio::time::timeout(time + Duration::from_secs(1), self.force.workers_left()));
+        loop {
+            tokio::select! {
+                _ = &mut left => break,
+                Some(order) = orders.recv() => {
+                    if matches!(order, Order::Leave) {
+                        self.force.tell(|| Command::Leave);
+                    }
+                }
+            }
+        }
+        match shared.requests_cut() {
+            0 => tracing::info!("stopped; all requests were finished"),
+            cut => tracing::warn!(requests = cut, "stopped; requests that took too long were cut"),
+        }
         if let Some(log) = &shared.snapshot().access_log {
             log.flush(Duration::from_secs(1));
         }

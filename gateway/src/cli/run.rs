@@ -36,12 +36,16 @@ pub(super) fn run(start: impl FnOnce() -> Result<Running, Failure>) -> Result<()
                 _ = interrupt.recv() => break,
             }
         }
-        let stopping = tokio::task::spawn_blocking(move || gateway.stop());
+        let orders = gateway.orders();
+        let mut stopping = tokio::task::spawn_blocking(move || gateway.stop());
         tokio::select! {
-            _ = stopping => {}
-            _ = terminate.recv() => std::process::exit(1),
-            _ = interrupt.recv() => std::process::exit(1),
+            _ = &mut stopping => return Ok(()),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-        Ok(())
+        // The control thread may have left in this moment.
+        let _ = orders.send(Order::Leave);
+        let _ = stopping.await;
+        std::process::exit(1)
     })
 }
