@@ -41,6 +41,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
     ("files", &["config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
+    // Knows nothing of HTTP, files or routes.
+    ("plugin", &["balance"]),
     ("upstream", &["balance", "clock", "config::model", "error", "http", "limits", "proxy_protocol", "tls"]),
     (
         "respond",

@@ -38,6 +38,8 @@ pub mod reload;
 
 pub mod admin;
 
+pub mod plugin;
+
 // Shared.
 pub mod access_log;
 pub mod clock;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Semaphore;
 
+use super::Stats;
 use crate::config::model;
 
 /// A member of a pool; lives on over reloads while its address does.
@@ -15,6 +16,10 @@ pub struct Endpoint {
     pub address: String,
     /// When the address needs no look-up.
     pub socket: Option<SocketAddr>,
+    /// A number that is the same wherever this address is.
+    pub id: u64,
+    /// What is known of it.
+    pub stats: Stats,
     /// Requests that it works on, from all workers.
     active: AtomicU32,
     /// The right to connect, when connections are limited.
@@ -32,7 +37,9 @@ impl Endpoint {
     pub fn new(endpoint: &model::Endpoint, max_connections: Option<u32>) -> Endpoint {
         Endpoint {
             socket: endpoint.address.parse().ok(),
+            id: gatewright_abi::hash64(endpoint.address.as_bytes(), 0),
             address: endpoint.address.clone(),
+            stats: Stats::default(),
             active: AtomicU32::new(0),
             connections: max_connections.map(|most| Arc::new(Semaphore::new(most as usize))),
             waiting: AtomicU32::new(0),

@@ -6,10 +6,12 @@
 mod endpoint;
 mod p2c;
 mod round_robin;
+mod stats;
 
 use std::sync::Arc;
 
 pub use endpoint::{Active, Endpoint};
+pub use stats::Stats;
 
 use crate::config::model;
 
@@ -29,6 +31,12 @@ pub struct Candidate {
     pub endpoint: Arc<Endpoint>,
     /// Its share.
     pub weight: u16,
+    /// 0 before 1 before 2.
+    pub priority: u32,
+    /// Where it stands.
+    pub zone: String,
+    /// Whatever else is said of it.
+    pub metadata: Vec<(String, String)>,
 }
 
 impl Balancer {

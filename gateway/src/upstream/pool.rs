@@ -89,6 +89,9 @@ impl PoolState {
                 |candidate| candidate.endpoint.clone(),
             ),
             weight: endpoint.weight,
+            priority: 0,
+            zone: String::new(),
+            metadata: Vec::new(),
         };
         let candidates = model.endpoints.iter().map(candidate).collect();
         PoolState { model, candidates, tls, limits, wanted: Notify::new() }

@@ -1,0 +1,138 @@
+//! What is known of an endpoint from the requests that it served: how fast, how often it failed, how many came.
+//!
+//! In: outcomes, from all workers. Out: moving averages, which forget with a time constant. Everything is an atomic that may
+//! miss an update when two workers write at once: an average of many does not notice.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use gatewright_abi::flag;
+
+/// The moving averages of one endpoint.
+#[derive(Debug)]
+pub struct Stats {
+    flags: AtomicU32,
+    /// Microseconds.
+    latency: AtomicU32,
+    /// Microseconds; rises at once and falls slowly.
+    peak: AtomicU32,
+    /// Bits of an `f32`, like those that follow: the share of failures.
+    errors: AtomicU32,
+    /// Requests a second.
+    rate: AtomicU32,
+    /// What the endpoint reports of itself; no number when it reports nothing.
+    load: AtomicU32,
+    /// Its share while it is new.
+    warmth: AtomicU32,
+    /// Milliseconds of the last update.
+    seen: AtomicU32,
+}
+
+/// How fast averages forget: after this time a value has a third of its weight left.
+const MEMORY: f32 = 10.0;
+
+impl Default for Stats {
+    fn default() -> Stats {
+        let bits = |value: f32| AtomicU32::new(value.to_bits());
+        Stats {
+            flags: AtomicU32::new(flag::HEALTHY),
+            latency: AtomicU32::new(0),
+            peak: AtomicU32::new(0),
+            errors: bits(0.0),
+            rate: bits(0.0),
+            load: bits(f32::NAN),
+            warmth: bits(1.0),
+            seen: AtomicU32::new(0),
+        }
+    }
+}
+
+impl Stats {
+    /// Takes an outcome in: `latency` to the first byte of a response, `None` when there was none; `now` since any fixed time.
+    pub fn record(&self, latency: Option<Duration>, failed: bool, now: Duration) {
+        let now = now.as_millis() as u32;
+        let passed = now.wrapping_sub(self.seen.swap(now, Ordering::Relaxed)) as f32 / 1000.0;
+        // Close to e^(-passed / MEMORY), without its price.
+        let keep = MEMORY / (MEMORY + passed);
+        // Of many in the same moment each counts a little.
+        let share = (1.0 - keep).max(0.02);
+        let rate = self.rate() * keep + 1.0 / MEMORY;
+        self.rate.store(rate.to_bits(), Ordering::Relaxed);
+        let errors = self.errors() + (f32::from(u8::from(failed)) - self.errors()) * share;
+        self.errors.store(errors.to_bits(), Ordering::Relaxed);
+        let Some(latency) = latency else { return };
+        let sample = latency.as_micros().clamp(1, u32::MAX.into()) as f32;
+        let (average, peak) = (self.latency() as f32, self.peak() as f32);
+        let average = if average == 0.0 { sample } else { average + (sample - average) * share };
+        let peak = if sample >= peak { sample } else { peak + (sample - peak) * share };
+        self.latency.store(average as u32, Ordering::Relaxed);
+        self.peak.store(peak as u32, Ordering::Relaxed);
+    }
+
+    /// Bits of [`flag`].
+    pub fn flags(&self) -> u32 {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Microseconds to the first byte, on average; 0 when nothing is known.
+    pub fn latency(&self) -> u32 {
+        self.latency.load(Ordering::Relaxed)
+    }
+
+    /// The same, but what is slow counts at once and is forgotten slowly.
+    pub fn peak(&self) -> u32 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
+    /// The share of failures, from 0 to 1.
+    pub fn errors(&self) -> f32 {
+        f32::from_bits(self.errors.load(Ordering::Relaxed))
+    }
+
+    /// Requests a second.
+    pub fn rate(&self) -> f32 {
+        f32::from_bits(self.rate.load(Ordering::Relaxed))
+    }
+
+    /// The load that it reports; no number when it reports none.
+    pub fn load(&self) -> f32 {
+        f32::from_bits(self.load.load(Ordering::Relaxed))
+    }
+
+    /// Which share of its weight it gets, from 0 to 1.
+    pub fn warmth(&self) -> f32 {
+        f32::from_bits(self.warmth.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn averages_follow_and_peaks_are_remembered() {
+        let stats = Stats::default();
+        let ms = Duration::from_millis;
+        for now in 0..200 {
+            stats.record(Some(ms(10)), false, ms(now * 10));
+        }
+        assert_eq!((stats.latency(), stats.peak(), stats.errors()), (10_000, 10_000, 0.0));
+        assert!((90.0..110.0).contains(&(stats.rate() * 5.5)), "{}", stats.rate());
+        stats.record(Some(ms(1000)), true, ms(2000));
+        assert_eq!(stats.peak(), 1_000_000);
+        assert!((20_000..50_000).contains(&stats.latency()), "{}", stats.latency());
+        assert!((0.01..0.05).contains(&stats.errors()));
+        for now in 0..3000 {
+            stats.record(Some(ms(10)), false, ms(2000 + now * 10));
+        }
+        assert!(stats.peak() < 60_000 && stats.latency() < 11_000 && stats.errors() < 0.001);
+    }
+
+    #[test]
+    fn failures_without_an_answer_count_and_say_nothing_of_speed() {
+        let stats = Stats::default();
+        (0..500).for_each(|now| stats.record(None, true, Duration::from_millis(now * 20)));
+        assert_eq!(stats.latency(), 0);
+        assert!(stats.errors() > 0.9);
+    }
+}

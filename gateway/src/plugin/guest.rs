@@ -1,0 +1,115 @@
+//! What the gateway keeps beside one instance: its bounds, what it may use, and the request of the current call.
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use gatewright_abi::COLUMNS;
+use wasmtime::{Memory, ResourceLimiter};
+
+use super::request::{Edits, Head};
+use super::services::{Series, Services};
+
+/// The data of a store.
+pub(super) struct Guest {
+    pub(super) services: Arc<Services>,
+    /// Found after instantiation; until then no import may be given addresses.
+    pub(super) memory: Option<Memory>,
+    /// Series that this instance has asked for, by the number that it was given.
+    pub(super) series: Vec<Arc<Series>>,
+    /// Addresses of columns, 0 when they are not there.
+    pub(super) columns: [u32; COLUMNS],
+    pub(super) edits: Edits,
+    pub(super) bounds: Bounds,
+    pub(super) random: fastrand::Rng,
+    head: Option<Shown>,
+}
+
+/// A request that is lent for the time of one call.
+struct Shown(NonNull<dyn Head>);
+
+// SAFETY: a `Shown` exists only while `Guest::show` runs, on the thread that runs it; between calls there is none to be sent.
+#[allow(unsafe_code)]
+unsafe impl Send for Shown {}
+
+impl Guest {
+    pub(super) fn new(services: Arc<Services>, bounds: Bounds, seed: u64) -> Guest {
+        Guest {
+            services,
+            memory: None,
+            series: Vec::new(),
+            columns: [0; COLUMNS],
+            edits: Edits::default(),
+            bounds,
+            random: fastrand::Rng::with_seed(seed),
+            head: None,
+        }
+    }
+
+    /// The request of the current call.
+    pub(super) fn head(&self) -> Option<&dyn Head> {
+        // SAFETY: `show` keeps the request borrowed for as long as the pointer is here.
+        #[allow(unsafe_code)]
+        self.head.as_ref().map(|shown| unsafe { shown.0.as_ref() })
+    }
+}
+
+/// Lends the request to the instance while `call` runs.
+pub(super) fn show<S, R>(
+    store: &mut S,
+    guest: impl Fn(&mut S) -> &mut Guest,
+    head: &dyn Head,
+    call: impl FnOnce(&mut S) -> R,
+) -> R {
+    struct Hide<'a, S, G: Fn(&mut S) -> &mut Guest>(&'a mut S, G);
+    impl<S, G: Fn(&mut S) -> &mut Guest> Drop for Hide<'_, S, G> {
+        fn drop(&mut self) {
+            (self.1)(self.0).head = None;
+        }
+    }
+    let pointer: NonNull<dyn Head + '_> = NonNull::from(head);
+    // SAFETY: only the lifetime changes. `Hide` takes the pointer away before `head` ends, also when `call` panics, and nothing
+    // but `Guest::head` reads it, whose result borrows the guest.
+    #[allow(unsafe_code)]
+    let pointer: NonNull<dyn Head> = unsafe { std::mem::transmute(pointer) };
+    guest(store).head = Some(Shown(pointer));
+    let hide = Hide(store, guest);
+    call(hide.0)
+}
+
+/// What an instance may take up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Bytes of memory.
+    pub(super) memory: usize,
+    /// Whether it was refused more.
+    pub(super) wanted_more: bool,
+}
+
+/// Elements of all tables.
+pub(super) const TABLE_ELEMENTS: usize = 100_000;
+
+impl ResourceLimiter for Bounds {
+    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = desired <= self.memory;
+        self.wanted_more |= !fits;
+        Ok(fits)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let fits = desired <= TABLE_ELEMENTS;
+        self.wanted_more |= !fits;
+        Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        8
+    }
+}

@@ -1,0 +1,409 @@
+//! One instance of a compiled plugin, on one thread.
+//!
+//! In: calls, each with what it may see. Out: decisions that were checked, or the fault. Invariant: every call has a deadline;
+//! nothing that the plugin says is used before it was looked at; after a fault that leaves its state unknown the instance is
+//! not called again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatewright_abi::{bound, export, kind};
+use wasmtime::{Memory, Store, Trap, TypedFunc};
+
+use super::check::Interface;
+use super::compile::Compiled;
+use super::decision::{self, Decision};
+use super::engine::{Called, Engine, epochs};
+use super::fault::{Fault, LoadError};
+use super::guest::{Bounds, Guest, show};
+use super::imports::slice;
+use super::request::{Edits, Head};
+use super::services::Services;
+use super::table::{Plan, Table};
+use crate::balance::Candidate;
+
+/// Times and sizes of one plugin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// For a decision, an outcome or a tick.
+    pub decision: Duration,
+    /// For starting, configuring, handing state over.
+    pub configure: Duration,
+    /// Bytes of memory.
+    pub memory: u64,
+}
+
+/// What became of a request, as its balancer is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// Which endpoint.
+    pub endpoint: u32,
+    /// 0: no response.
+    pub status: u16,
+    /// 0: the first.
+    pub attempt: u32,
+    /// To the first byte.
+    pub latency: Duration,
+    /// Of the response's body.
+    pub bytes: u64,
+}
+
+/// One instance.
+pub struct Instance {
+    store: Store<Guest>,
+    memory: Memory,
+    calls: Calls,
+    table: Option<Table>,
+    interface: Arc<Interface>,
+    called: Called,
+    /// Epochs of a decision.
+    decision: u64,
+    /// Epochs of everything that is done off the path.
+    configure: u64,
+    faulted: bool,
+}
+
+/// Endpoint, status, attempt, microseconds, bytes.
+type ToldOutcome = (u32, u32, u32, u64, u64);
+
+/// The functions that it exports.
+struct Calls {
+    alloc: TypedFunc<u32, u32>,
+    free: TypedFunc<(u32, u32), ()>,
+    configure: TypedFunc<(u32, u32, u32), i64>,
+    table: Option<TypedFunc<(), u32>>,
+    pick: Option<TypedFunc<u32, i64>>,
+    outcome: Option<TypedFunc<ToldOutcome, ()>>,
+    endpoints_changed: Option<TypedFunc<(), ()>>,
+    route: Option<TypedFunc<(), i64>>,
+    on_request: Option<TypedFunc<(), i64>>,
+    on_response: Option<TypedFunc<(), i64>>,
+    tick: Option<TypedFunc<(), i64>>,
+    snapshot: Option<TypedFunc<(), i64>>,
+    restore: Option<TypedFunc<(u32, u32), i32>>,
+}
+
+/// What an instance is made for.
+#[derive(Clone, Copy)]
+pub struct Mould<'a> {
+    /// What it shares with the other instances of its plugin.
+    pub services: &'a Arc<Services>,
+    /// Its times and sizes.
+    pub budget: Budget,
+    /// The kinds that it is used as, bits of [`gatewright_abi::kind`].
+    pub kinds: u32,
+    /// Its configuration, JSON.
+    pub config: &'a str,
+    /// The endpoints that a balancer picks from.
+    pub endpoints: &'a [Candidate],
+    /// What its random numbers begin with.
+    pub seed: u64,
+}
+
+impl Instance {
+    /// Instantiates, configures and fills the table. Off the request path.
+    pub fn new(compiled: &Compiled, engine: &Engine, mould: &Mould<'_>) -> Result<Instance, LoadError> {
+        let memory = usize::try_from(mould.budget.memory).unwrap_or(usize::MAX);
+        let bounds = Bounds { memory, wanted_more: false };
+        let called = engine.clock();
+        let mut store = Store::new(engine.wasm(), Guest::new(mould.services.clone(), bounds, mould.seed));
+        store.limiter(|guest| &mut guest.bounds);
+        let configure = epochs(mould.budget.configure);
+        store.set_epoch_deadline(configure);
+        called.now();
+        let starting = |fault| LoadError::Fault { stage: "start", fault };
+        let instance = match compiled.pre.instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(error) => return Err(starting(fault_of(&error, &store))),
+        };
+        // All of these were looked at by `check`; what is not there is left out.
+        let memory = instance.get_memory(&mut store, export::MEMORY).ok_or(starting(Fault::Pointer))?;
+        store.data_mut().memory = Some(memory);
+        let calls = Calls::of(&instance, &mut store).ok_or(starting(Fault::Pointer))?;
+        let mut instance = Instance {
+            store,
+            memory,
+            calls,
+            table: None,
+            interface: compiled.interface.clone(),
+            called,
+            decision: epochs(mould.budget.decision),
+            configure,
+            faulted: false,
+        };
+        instance.begin(mould)?;
+        Ok(instance)
+    }
+
+    fn begin(&mut self, mould: &Mould<'_>) -> Result<(), LoadError> {
+        let stage = |stage| move |fault| LoadError::Fault { stage, fault };
+        if let (true, Some(call)) = (mould.kinds & kind::BALANCER != 0, self.calls.table.clone()) {
+            let header = self.run_long(|instance| call.call(&mut instance.store, ())).map_err(stage("gw_table"))?;
+            self.table = Some(Table::new(header));
+            self.place(mould.endpoints).map_err(stage("gw_alloc"))?;
+        }
+        let (at, size) = self.lend(mould.config.as_bytes()).map_err(stage("gw_alloc"))?;
+        let result = self.run_long(|instance| {
+            let call = instance.calls.configure.clone();
+            call.call(&mut instance.store, (mould.kinds, at, size))
+        });
+        let packed = result.map_err(stage("gw_configure"))?;
+        self.take_back(at, size).map_err(stage("gw_free"))?;
+        match self.text(packed).map_err(stage("gw_configure"))? {
+            None => Ok(()),
+            Some(text) => Err(LoadError::Config(String::from_utf8_lossy(&text).into_owned())),
+        }
+    }
+
+    /// What it offers and wants.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// Whether it must not be called again.
+    pub fn is_faulted(&self) -> bool {
+        self.faulted
+    }
+
+    /// Picks endpoints for a request. `tried`: those that it was sent to before.
+    #[inline]
+    pub fn pick(
+        &mut self,
+        head: &dyn Head,
+        endpoints: &[Candidate],
+        tried: &[usize],
+        attempt: u32,
+    ) -> Result<Decision, Fault> {
+        let (Some(call), Some(table)) = (&self.calls.pick, &self.table) else { return Err(Fault::Absent) };
+        if endpoints.len() != table.count() {
+            return Err(Fault::Absent);
+        }
+        table.refresh(self.memory.data_mut(&mut self.store), endpoints, tried)?;
+        let call = call.clone();
+        let packed = self.decide(head, |store| call.call(store, attempt))?;
+        let picked = decision::of_pick(packed, self.memory.data(&self.store), endpoints.len());
+        self.checked(picked)
+    }
+
+    /// Tells it what became of a request.
+    #[inline]
+    pub fn outcome(&mut self, outcome: &Outcome) -> Result<(), Fault> {
+        let Some(call) = self.calls.outcome.clone() else { return Ok(()) };
+        let latency = u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX);
+        let told = (outcome.endpoint, outcome.status.into(), outcome.attempt, latency, outcome.bytes);
+        self.run_short(|instance| call.call(&mut instance.store, told))
+    }
+
+    /// Picks a route or a pool, or answers.
+    pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        let call = self.calls.route.clone().ok_or(Fault::Absent)?;
+        let packed = self.decide(head, |store| call.call(store, ()))?;
+        let routed = decision::of_route(packed, self.memory.data(&self.store));
+        self.checked(routed)
+    }
+
+    /// Looks at a request's head.
+    pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        let Some(call) = self.calls.on_request.clone() else { return Ok(Decision::Continue) };
+        let packed = self.decide(head, |store| call.call(store, ()))?;
+        let filtered = decision::of_filter(packed, self.memory.data(&self.store));
+        self.checked(filtered)
+    }
+
+    /// Looks at a response's head.
+    pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        let Some(call) = self.calls.on_response.clone() else { return Ok(Decision::Continue) };
+        let packed = self.decide(head, |store| call.call(store, ()))?;
+        let filtered = decision::of_filter(packed, self.memory.data(&self.store));
+        self.checked(filtered)
+    }
+
+    /// The changes that the last call wants. Nothing is left of them after a fault.
+    pub fn edits(&self) -> &Edits {
+        &self.store.data().edits
+    }
+
+    /// Lets time pass; when it wants to be called again.
+    pub fn tick(&mut self) -> Result<Option<Duration>, Fault> {
+        let Some(call) = self.calls.tick.clone() else { return Ok(None) };
+        let next = self.run_short(|instance| call.call(&mut instance.store, ()))?;
+        Ok(u64::try_from(next).ok().filter(|next| *next > 0).map(Duration::from_millis))
+    }
+
+    /// Other endpoints than before. Off the request path.
+    pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<(), Fault> {
+        self.place(endpoints)?;
+        let Some(call) = self.calls.endpoints_changed.clone() else { return Ok(()) };
+        self.run_long(|instance| call.call(&mut instance.store, ()))
+    }
+
+    /// State for the next version. Off the request path.
+    pub fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(call) = self.calls.snapshot.clone() else { return Ok(None) };
+        let packed = self.run_long(|instance| call.call(&mut instance.store, ()))?;
+        let (at, size) = gatewright_abi::decision::unpack(packed);
+        if size as usize > bound::SNAPSHOT_BYTES {
+            return Err(self.failed(Fault::Output("a snapshot that is too large")));
+        }
+        match slice(self.memory.data(&self.store), at, size) {
+            Ok(state) if size > 0 => Ok(Some(state.to_vec())),
+            Ok(_) => Ok(None),
+            Err(fault) => Err(self.failed(fault)),
+        }
+    }
+
+    /// State of the version before. Whether it was taken. Off the request path.
+    pub fn restore(&mut self, state: &[u8]) -> Result<bool, Fault> {
+        let Some(call) = self.calls.restore.clone() else { return Ok(false) };
+        let (at, size) = self.lend(state)?;
+        let taken = self.run_long(|instance| call.call(&mut instance.store, (at, size)))?;
+        self.take_back(at, size)?;
+        Ok(taken == 0)
+    }
+
+    /// A call that decides about a request.
+    #[inline]
+    fn decide(
+        &mut self,
+        head: &dyn Head,
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<i64>,
+    ) -> Result<i64, Fault> {
+        if !self.store.data().edits.is_empty() {
+            self.store.data_mut().edits.clear();
+        }
+        self.run_short(|instance| show(&mut instance.store, Store::data_mut, head, call))
+    }
+
+    #[inline]
+    fn run_short<T>(&mut self, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, Fault> {
+        self.run(self.decision, call)
+    }
+
+    fn run_long<T>(&mut self, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, Fault> {
+        self.run(self.configure, call)
+    }
+
+    #[inline]
+    fn run<T>(&mut self, epochs: u64, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, Fault> {
+        if self.faulted {
+            return Err(Fault::Absent);
+        }
+        self.called.now();
+        self.store.set_epoch_deadline(epochs);
+        match call(self) {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                let fault = fault_of(&error, &self.store);
+                Err(self.failed(fault))
+            }
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, fault: Fault) -> Fault {
+        self.faulted |= !fault.leaves_instance_usable();
+        self.store.data_mut().edits.clear();
+        fault
+    }
+
+    #[inline]
+    fn checked(&mut self, decision: Result<Decision, Fault>) -> Result<Decision, Fault> {
+        decision.map_err(|fault| self.failed(fault))
+    }
+
+    /// Writes bytes to a place that the plugin gives for them.
+    fn lend(&mut self, bytes: &[u8]) -> Result<(u32, u32), Fault> {
+        let size = u32::try_from(bytes.len()).map_err(|_| Fault::Memory)?;
+        let at = self.run_long(|instance| {
+            let call = instance.calls.alloc.clone();
+            call.call(&mut instance.store, size)
+        })?;
+        let memory = self.memory.data_mut(&mut self.store);
+        let room = (at as usize).checked_add(bytes.len()).and_then(|end| memory.get_mut(at as usize..end));
+        match room {
+            Some(room) => room.copy_from_slice(bytes),
+            None => return Err(self.failed(Fault::Pointer)),
+        }
+        Ok((at, size))
+    }
+
+    fn take_back(&mut self, at: u32, size: u32) -> Result<(), Fault> {
+        self.run_long(|instance| {
+            let call = instance.calls.free.clone();
+            call.call(&mut instance.store, (at, size))
+        })
+    }
+
+    fn place(&mut self, endpoints: &[Candidate]) -> Result<(), Fault> {
+        let Some(mut table) = self.table.take() else { return Ok(()) };
+        let mut plan = Plan::new(&self.interface.columns, endpoints);
+        let size = plan.size(endpoints);
+        // Lent first with nothing in it, since texts are told by their addresses.
+        let (at, size) = self.lend(&vec![0; size])?;
+        let bytes = plan.fill(at, endpoints);
+        let memory = self.memory.data_mut(&mut self.store);
+        if let Some(room) = memory.get_mut(at as usize..at as usize + bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+        let columns = match table.place(&plan, at, memory) {
+            Ok(columns) => columns,
+            Err(fault) => return Err(self.failed(fault)),
+        };
+        self.store.data_mut().columns = columns;
+        let before = table.owned.replace((at, size));
+        self.table = Some(table);
+        before.map_or(Ok(()), |(at, size)| self.take_back(at, size))
+    }
+
+    /// A text that a call returned.
+    fn text(&mut self, packed: i64) -> Result<Option<Vec<u8>>, Fault> {
+        let (at, size) = gatewright_abi::decision::unpack(packed);
+        if packed == 0 {
+            return Ok(None);
+        }
+        let size = size.min(u32::try_from(bound::TEXT_BYTES).unwrap_or(u32::MAX));
+        match slice(self.memory.data(&self.store), at, size) {
+            Ok(text) => Ok(Some(text.to_vec())),
+            Err(fault) => Err(self.failed(fault)),
+        }
+    }
+}
+
+impl Calls {
+    fn of(instance: &wasmtime::Instance, store: &mut Store<Guest>) -> Option<Calls> {
+        macro_rules! get {
+            ($name:expr) => {
+                instance.get_typed_func(&mut *store, $name).ok()
+            };
+        }
+        Some(Calls {
+            alloc: get!(export::ALLOC)?,
+            free: get!(export::FREE)?,
+            configure: get!(export::CONFIGURE)?,
+            table: get!(export::TABLE),
+            pick: get!(export::PICK),
+            outcome: get!(export::OUTCOME),
+            endpoints_changed: get!(export::ENDPOINTS_CHANGED),
+            route: get!(export::ROUTE),
+            on_request: get!(export::ON_REQUEST),
+            on_response: get!(export::ON_RESPONSE),
+            tick: get!(export::TICK),
+            snapshot: get!(export::SNAPSHOT),
+            restore: get!(export::RESTORE),
+        })
+    }
+}
+
+/// What an error of the engine means.
+#[cold]
+fn fault_of(error: &wasmtime::Error, store: &Store<Guest>) -> Fault {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return *fault;
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => Fault::Deadline,
+        Some(Trap::StackOverflow) => Fault::Stack,
+        _ if store.data().bounds.wanted_more => Fault::Memory,
+        _ => Fault::Trap,
+    }
+}

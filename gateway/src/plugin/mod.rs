@@ -1,0 +1,31 @@
+//! The host of plugins.
+//!
+//! In: a module from somewhere, and calls from the request path. Out: decisions, or faults that the caller answers with its
+//! fallback. Invariant: whatever a plugin does, it has done within its time and memory, and nothing that it says is believed
+//! before it was looked at. It knows nothing of HTTP: requests are shown to it as [`request::Head`].
+//!
+//! From source to decision: `compile` (and `check`), `instance`, `decision`; beside them `engine` (what runs it, and the clock
+//! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory), `services` (what it shares with
+//! the other workers), `fault`.
+
+mod check;
+mod compile;
+mod decision;
+mod engine;
+mod fault;
+mod guest;
+mod imports;
+mod instance;
+pub mod request;
+mod services;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use check::Interface;
+pub use compile::{Compiled, Compiler, Digest, MODULE_SIZE};
+pub use decision::{Answer, Decision};
+pub use engine::Engine;
+pub use fault::{Fault, LoadError};
+pub use instance::{Budget, Instance, Mould, Outcome};
+pub use services::{BOUNDS, Series, Services, Shared, Value};

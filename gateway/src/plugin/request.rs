@@ -1,0 +1,179 @@
+//! What a plugin sees of a request, and what it wants changed in it. The host of plugins does not know how HTTP is spoken;
+//! whoever calls a plugin shows it a [`Head`].
+
+use gatewright_abi::bound;
+
+/// Something that a plugin may read of a request or its response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum What<'a> {
+    /// One of [`gatewright_abi::text`].
+    Text(u32),
+    /// The first field of this name, in any case.
+    Header(Side, &'a [u8]),
+    /// The first cookie of this name.
+    Cookie(&'a [u8]),
+    /// The first parameter of the query of this name, decoded.
+    Query(&'a [u8]),
+    /// A tag.
+    Tag(&'a [u8]),
+}
+
+/// Whose fields.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The request's.
+    Request,
+    /// The response's.
+    Response,
+}
+
+/// A request, and in time its response, as plugins see them.
+pub trait Head {
+    /// Hands the value to the reader, once. Whether there is one.
+    fn read(&self, what: What<'_>, reader: &mut dyn FnMut(&[u8])) -> bool;
+
+    /// Hands every field to the reader. Whether that side is there.
+    fn each_header(&self, side: Side, reader: &mut dyn FnMut(&[u8], &[u8])) -> bool;
+
+    /// The response's status.
+    fn status(&self) -> Option<u16>;
+
+    /// Whether this edit is possible at all.
+    fn allows(&self, edit: &Edit<'_>) -> bool;
+}
+
+/// One change that a plugin wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Edit<'a> {
+    /// This field, alone of its name.
+    Set(Side, &'a [u8], &'a [u8]),
+    /// This field too.
+    Add(Side, &'a [u8], &'a [u8]),
+    /// No field of this name.
+    Remove(Side, &'a [u8]),
+    /// This path, with a query perhaps.
+    Path(&'a [u8]),
+    /// This status.
+    Status(u16),
+    /// This tag.
+    Tag(&'a [u8], &'a [u8]),
+}
+
+/// The changes that one call wants, in order. Nothing of them is done unless the call ends well.
+#[derive(Default, Debug)]
+pub struct Edits {
+    bytes: Vec<u8>,
+    list: Vec<Entry>,
+    tags: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    kind: Kind,
+    name: usize,
+    value: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Set(Side),
+    Add(Side),
+    Remove(Side),
+    Path,
+    Status(u16),
+    Tag,
+}
+
+impl Edits {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Forgets them all.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.list.clear();
+        self.tags = 0;
+    }
+
+    /// Notes one more, unless there are too many.
+    pub fn push(&mut self, edit: Edit<'_>) -> bool {
+        let (kind, name, value): (Kind, &[u8], &[u8]) = match edit {
+            Edit::Set(side, name, value) => (Kind::Set(side), name, value),
+            Edit::Add(side, name, value) => (Kind::Add(side), name, value),
+            Edit::Remove(side, name) => (Kind::Remove(side), name, b""),
+            Edit::Path(path) => (Kind::Path, b"", path),
+            Edit::Status(status) => (Kind::Status(status), b"", b""),
+            Edit::Tag(name, value) => (Kind::Tag, name, value),
+        };
+        let is_tag = matches!(kind, Kind::Tag);
+        let full = self.list.len() >= bound::EDITS
+            || self.bytes.len() + name.len() + value.len() > bound::EDIT_BYTES
+            || (is_tag && self.tags >= bound::TAGS);
+        if full {
+            return false;
+        }
+        self.tags += usize::from(is_tag);
+        self.bytes.extend_from_slice(name);
+        self.bytes.extend_from_slice(value);
+        self.list.push(Entry { kind, name: name.len(), value: value.len() });
+        true
+    }
+
+    /// In order.
+    pub fn iter(&self) -> impl Iterator<Item = Edit<'_>> {
+        let mut rest = &self.bytes[..];
+        self.list.iter().map(move |entry| {
+            let mut take = |size: usize| {
+                let (taken, left) = rest.split_at(size.min(rest.len()));
+                rest = left;
+                taken
+            };
+            let (name, value) = (take(entry.name), take(entry.value));
+            match entry.kind {
+                Kind::Set(side) => Edit::Set(side, name, value),
+                Kind::Add(side) => Edit::Add(side, name, value),
+                Kind::Remove(side) => Edit::Remove(side, name),
+                Kind::Path => Edit::Path(value),
+                Kind::Status(status) => Edit::Status(status),
+                Kind::Tag => Edit::Tag(name, value),
+            }
+        })
+    }
+
+    /// The tag of this name that the same call has set.
+    pub fn tag(&self, name: &[u8]) -> Option<&[u8]> {
+        let tags = self.iter().filter_map(|edit| match edit {
+            Edit::Tag(set, value) if set == name => Some(value),
+            _ => None,
+        });
+        tags.last()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_come_out_as_they_went_in_and_are_bounded() {
+        let mut edits = Edits::default();
+        let all = [
+            Edit::Set(Side::Request, b"a", b"1"),
+            Edit::Remove(Side::Response, b"b"),
+            Edit::Path(b"/x?y"),
+            Edit::Tag(b"t", b"one"),
+            Edit::Status(404),
+            Edit::Tag(b"t", b"two"),
+        ];
+        assert!(all.iter().all(|edit| edits.push(*edit)));
+        assert!(edits.iter().eq(all));
+        assert_eq!((edits.tag(b"t"), edits.tag(b"u")), (Some(&b"two"[..]), None));
+        assert!(!edits.push(Edit::Path(&vec![b'x'; bound::EDIT_BYTES])));
+        while edits.push(Edit::Remove(Side::Request, b"x")) {}
+        assert_eq!(edits.iter().count(), bound::EDITS);
+        edits.clear();
+        assert!(edits.is_empty() && edits.iter().next().is_none());
+    }
+}

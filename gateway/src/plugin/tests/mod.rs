@@ -1,0 +1,114 @@
+//! Plugins in the text format, most of them ill-behaved.
+
+mod calls;
+mod faults;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::request::{Edit, Head, Side, What};
+use super::{Budget, Compiled, Compiler, Engine, Instance, LoadError, Mould, Services};
+use crate::balance::{Candidate, Endpoint};
+use crate::config::model;
+
+/// A request with fields and tags; edits of `host` are not allowed.
+#[derive(Default)]
+struct Request {
+    headers: Vec<(&'static str, &'static str)>,
+    tags: Vec<(&'static str, &'static str)>,
+    status: Option<u16>,
+}
+
+impl Head for Request {
+    fn read(&self, what: What<'_>, reader: &mut dyn FnMut(&[u8])) -> bool {
+        let find = |pairs: &[(&'static str, &'static str)], wanted: &[u8]| {
+            pairs.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(wanted)).map(|(_, value)| *value)
+        };
+        let value = match what {
+            What::Text(gatewright_abi::text::PATH) => Some("/path"),
+            What::Header(Side::Request, name) => find(&self.headers, name),
+            What::Tag(name) => find(&self.tags, name),
+            _ => None,
+        };
+        value.map(|value| reader(value.as_bytes())).is_some()
+    }
+
+    fn each_header(&self, side: Side, reader: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+        self.headers.iter().for_each(|(name, value)| reader(name.as_bytes(), value.as_bytes()));
+        side == Side::Request
+    }
+
+    fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    fn allows(&self, edit: &Edit<'_>) -> bool {
+        !matches!(edit, Edit::Set(_, b"host", _))
+    }
+}
+
+/// Endpoints with these weights.
+fn endpoints(weights: &[u16]) -> Vec<Candidate> {
+    let endpoint = |(index, weight): (usize, &u16)| {
+        let model = model::Endpoint { address: format!("127.0.0.1:{}", 9000 + index), weight: *weight };
+        Candidate {
+            endpoint: Arc::new(Endpoint::new(&model, None)),
+            weight: *weight,
+            priority: 0,
+            zone: format!("zone-{index}"),
+            metadata: vec![("rack".into(), index.to_string())],
+        }
+    };
+    weights.iter().enumerate().map(endpoint).collect()
+}
+
+const BUDGET: Budget =
+    Budget { decision: Duration::from_millis(5), configure: Duration::from_millis(200), memory: 16 << 20 };
+
+/// What every plugin needs, around what this one does.
+fn wat(body: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+        {body}
+        (func (export "gw_abi_1"))
+        (func (export "gw_free") (param i32 i32)))"#
+    );
+    wat::parse_str(text).expect("a module in the text format")
+}
+
+/// An allocator that never frees, a table at 64, and a configuration that always fits.
+const USUAL: &str = r#"
+    (memory (export "memory") 2)
+    (global $next (mut i32) (i32.const 4096))
+    (func (export "gw_alloc") (param $size i32) (result i32)
+        (local $at i32)
+        (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+        (global.set $next (i32.add (local.get $at) (local.get $size)))
+        (local.get $at))
+    (func (export "gw_table") (result i32) (i32.const 64))
+    (func (export "gw_configure") (param i32 i32 i32) (result i64) (i64.const 0))"#;
+
+struct Host {
+    compiler: Compiler,
+    services: Arc<Services>,
+}
+
+impl Host {
+    fn new() -> Host {
+        let engine = Arc::new(Engine::new().expect("an engine"));
+        let compiler = Compiler::new(engine, None).expect("a compiler");
+        Host { compiler, services: Arc::new(Services::new("test")) }
+    }
+
+    fn compile(&self, bytes: &[u8]) -> Result<Compiled, LoadError> {
+        self.compiler.compile(bytes, BUDGET.memory)
+    }
+
+    fn load(&self, bytes: &[u8], endpoints: &[Candidate]) -> Result<Instance, LoadError> {
+        let compiled = self.compile(bytes)?;
+        let kinds = compiled.interface.kinds;
+        let services = &self.services;
+        let mould = Mould { services, budget: BUDGET, kinds, config: "{}", endpoints, seed: 1 };
+        Instance::new(&compiled, self.compiler.engine(), &mould)
+    }
+}
