@@ -24,7 +24,7 @@ mod tests;
 
 pub use check::Interface;
 pub use compile::{Compiled, Compiler, Digest, MODULE_SIZE};
-pub use decision::{Answer, Decision};
+pub use decision::{Answer, Decision, Field};
 pub use engine::Engine;
 pub use fault::{Fault, LoadError};
 pub use instance::{Budget, Instance, Mould, Outcome};
