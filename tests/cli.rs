@@ -208,6 +208,48 @@ async fn check_opens_the_files_that_are_named() {
 }
 
 #[tokio::test]
+async fn check_looks_at_files_although_the_text_is_wrong_and_tells_each_once() {
+    let config = "
+[[listener]]
+address = 'here'
+tls = [{ certificate = 'no.pem', key = 'no.key' }]
+[[listener]]
+address = '127.0.0.1:0'
+tls = { certificates = [{ certificate = 'no.pem', key = 'no.key' }], client = { ca = 'no-ca.pem' } }
+[[route]]
+static = 'no-folder'
+[[route]]
+match = { path = '/{x}/{x}' }
+static = 'gateway.toml'
+[access_log]
+output = 'no-folder/access.log'
+[limits]
+idle_time = 'long'
+";
+    let folder = folder(config);
+    let (code, _, errors) = run(&folder, &["check"]).await;
+    assert_eq!(code, 1);
+    let places: Vec<&str> = errors.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    let expected = [
+        "listener[0].address:",
+        "listener[0].tls[0].certificate:",
+        "listener[0].tls[0].key:",
+        "listener[1].tls.client.ca:",
+        "route[0].static:",
+        "route[1].match.path:",
+        "route[1].static:",
+        "access_log.output:",
+        "limits.idle_time:",
+    ];
+    assert_eq!(places, expected, "{errors}");
+    // Nothing is made, either when something is wrong or when all is well.
+    let good = format!("{HI}[access_log]\noutput = 'access.log'\n");
+    std::fs::write(folder.path().join("gateway.toml"), good).expect("a file");
+    assert_eq!(run(&folder, &["check"]).await.0, 0);
+    assert!(!folder.path().join("access.log").exists());
+}
+
+#[tokio::test]
 async fn schema_prints_a_json_schema() {
     let (code, out, _) = run(&folder(""), &["schema"]).await;
     assert_eq!(code, 0);

@@ -207,7 +207,8 @@ impl Force {
 
 /// Problems with the name of the file that they are in.
 pub fn in_file(file: Option<&Path>, problems: Vec<Problem>) -> Problems {
-    Problems { file: file.unwrap_or(Path::new("configuration")).to_owned(), problems, omitted: 0 }
+    let file = file.unwrap_or(Path::new("configuration"));
+    Problems::of(file, problems, 0).unwrap_or(Problems { file: file.to_owned(), problems: Vec::new(), omitted: 0 })
 }
 
 /// A short name for a configuration, to tell whether two gateways run the same.

@@ -108,6 +108,15 @@ pub fn problem_with(config: &Config, path: Option<&Path>, key: &str, message: im
     Problem::new(place, message)
 }
 
+/// Why a folder cannot be served; `None` when it can.
+pub fn problem_with_folder(root: &Path) -> Option<String> {
+    // By a name in it: that takes the right to open what lies there, and not only to see the folder itself.
+    match std::fs::metadata(root.join(".")) {
+        Ok(_) => None,
+        Err(error) => Some(format!("{} is not a folder that can be served: {error}", root.display())),
+    }
+}
+
 fn compile_pool(
     pool: &Pool,
     limits: &Arc<Limits>,
@@ -136,8 +145,7 @@ fn compile_route(
     };
     let folder = match &route.action {
         Action::Static(folder) => {
-            if !folder.root.is_dir() {
-                let message = format!("{} is not a folder", folder.root.display());
+            if let Some(message) = problem_with_folder(&folder.root) {
                 return Err(problem_with(config, Some(&folder.root), &format!("route[{index}].static"), message));
             }
             Some(Folder::new(folder))

@@ -13,6 +13,6 @@ pub mod schema;
 mod shape;
 pub mod value;
 
-pub use load::{load, parse};
+pub use load::{examine, load, parse};
 pub use problem::{Problem, Problems};
 pub use schema::schema;

@@ -39,6 +39,21 @@ pub struct Config {
     pub limits: Limits,
     /// Where each path of a file or folder was written, for whoever opens it and has something to say about it.
     pub places: Vec<(PathBuf, Place)>,
+    /// What those files and folders are for, also where the rest of the table that names them could not be used.
+    pub named: Vec<Named>,
+}
+
+/// Files and folders that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A certificate and its key.
+    Pair(CertificateFiles),
+    /// Certificates of authorities.
+    Authorities(PathBuf),
+    /// A folder to serve.
+    Folder(PathBuf),
+    /// Where access-log lines go.
+    AccessLog(PathBuf),
 }
 
 /// A place in the configuration file.

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{At, Either, Reader, file, value};
-use crate::config::model::{
-    Balance, CertificateFiles, Endpoint, HostHeader, Pool, Timeouts, UpstreamProtocol, UpstreamTls,
-};
+use crate::config::model::{Balance, Endpoint, HostHeader, Pool, Timeouts, UpstreamProtocol, UpstreamTls};
 
 impl Reader<'_, '_> {
     pub(super) fn pool(&mut self, name: &str, at: &At<file::Pool>) -> Option<Pool> {
@@ -69,7 +67,7 @@ impl Reader<'_, '_> {
     }
 
     fn upstream_tls(&mut self, tls: &file::UpstreamTls) -> UpstreamTls {
-        let ca = tls.ca.as_ref().and_then(|ca| self.path(&ca.value, &ca.span));
+        let ca = tls.ca.as_ref().and_then(|ca| self.authorities(ca));
         let name = tls.name.as_ref().and_then(|name| {
             self.text(name, |name| {
                 // A certificate may name an address; that is written here without brackets.
@@ -81,7 +79,7 @@ impl Reader<'_, '_> {
             (Some(certificate), Some(key)) => {
                 let certificate = self.path(&certificate.value, &certificate.span);
                 let key = self.path(&key.value, &key.span);
-                certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key })
+                self.pair(certificate, key)
             }
             (Some(certificate), None) => {
                 self.report.at(&certificate.span, "needs its \"key\" beside it");

@@ -89,13 +89,8 @@ impl<'t> Report<'t> {
     }
 
     /// Everything that was found, in the order of the file.
-    pub(super) fn finish(mut self, file: &Path) -> Result<(), Problems> {
-        if self.problems.is_empty() {
-            return Ok(());
-        }
-        self.problems.sort();
-        self.problems.dedup();
-        Err(Problems { file: file.to_owned(), problems: self.problems, omitted: self.omitted })
+    pub(super) fn finish(self, file: &Path) -> Option<Problems> {
+        Problems::of(file, self.problems, self.omitted)
     }
 
     fn push(&mut self, problem: Problem) {

@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::{At, Either, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
-    Action, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
+    Action, HeaderChanges, HostPattern, Match, Named, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
     ValuePattern,
 };
 use crate::config::pattern;
@@ -182,13 +182,12 @@ impl Reader<'_, '_> {
     }
 
     fn folder(&mut self, at: &At<Either<String, file::Static>>) -> Option<Static> {
-        match &at.value {
-            Either::Short(root) => Some(Static { root: self.path(root, &at.span)?, listing: false }),
-            Either::Long(table) => {
-                let root = self.path(&table.root.value, &table.root.span)?;
-                Some(Static { root, listing: table.listing.unwrap_or(false) })
-            }
-        }
+        let (root, listing) = match &at.value {
+            Either::Short(root) => (self.path(root, &at.span)?, false),
+            Either::Long(table) => (self.path(&table.root.value, &table.root.span)?, table.listing.unwrap_or(false)),
+        };
+        self.named.push(Named::Folder(root.clone()));
+        Some(Static { root, listing })
     }
 
     fn redirect(&mut self, at: &At<Either<String, file::Redirect>>, captures: Captures<'_>) -> Option<Redirect> {
