@@ -341,6 +341,20 @@ async fn wrong_arguments_end_with_2() {
     }
 }
 
+#[tokio::test]
+async fn addresses_in_arguments_are_answered_with_what_to_write() {
+    for (arguments, expected) in [
+        (&["serve", ".", "--listen", ":8080"][..], "\"[::]:8080\""),
+        (&["proxy", "--to", "a:80", "--listen", "localhost:8080"], "write \"127.0.0.1:8080\""),
+        (&["serve", ".", "--listen", "::1:8085"], "write \"[::1]:8085\""),
+        (&["reload", "--admin", "9901"], "\"127.0.0.1:9901\""),
+    ] {
+        let (code, _, errors) = run(&folder(""), arguments).await;
+        assert_eq!(code, 2, "{arguments:?}");
+        assert!(errors.contains(expected), "{errors}");
+    }
+}
+
 fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).expect("a file");
 }

@@ -85,6 +85,7 @@ const PURE: &[&str] = &[
     "balance/round_robin.rs",
     "config/diff.rs",
     "config/file.rs",
+    "config/hint.rs",
     "config/model.rs",
     "config/pattern.rs",
     "config/problem.rs",

@@ -3,7 +3,8 @@
 //! In: a configuration. Out: it is in force everywhere, or nothing has changed and the problems are told. Everything that can
 //! fail (files, certificates, sockets) is done before anything is put in place.
 
-use std::net::TcpListener;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -174,7 +175,7 @@ impl Force {
             return Ok(Prepared { listener: open.remove(at), settings, sockets: Vec::new() });
         }
         let listen = |error: std::io::Error| {
-            let message = format!("cannot listen on {}: {error}", model.address);
+            let message = cannot_listen(model.address, &error);
             snapshot::problem_with(config, None, &format!("listener[{index}].address"), message)
         };
         let sockets = listener::bind(model.address, self.workers.len()).map_err(listen)?;
@@ -205,6 +206,22 @@ impl Force {
     }
 }
 
+/// Why an address could not be taken, and what to do about it.
+pub fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> String {
+    let hint = match error.kind() {
+        // Where the system draws this line can be set; below 1024 it is by custom.
+        ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "; ports below 1024 take a right of their own: give it to the program with \
+             \"setcap cap_net_bind_service=+ep FILE\" (in a service, AmbientCapabilities=CAP_NET_BIND_SERVICE), or \
+             take another port"
+        }
+        ErrorKind::AddrInUse => "; another program, or another gateway, listens there",
+        ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{hint}")
+}
+
 /// Problems with the name of the file that they are in.
 pub fn in_file(file: Option<&Path>, problems: Vec<Problem>) -> Problems {
     let file = file.unwrap_or(Path::new("configuration"));
@@ -215,4 +232,18 @@ pub fn in_file(file: Option<&Path>, problems: Vec<Problem>) -> Problems {
 fn hash(config: &model::Config) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{config:?}").as_bytes());
     digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_taken_is_answered_with_what_to_do() {
+        let said = |address: &str, kind: ErrorKind| cannot_listen(address.parse().unwrap(), &kind.into());
+        assert!(said("[::]:80", ErrorKind::PermissionDenied).contains("setcap cap_net_bind_service=+ep"));
+        assert!(!said("[::]:8080", ErrorKind::PermissionDenied).contains("setcap"));
+        assert!(said("127.0.0.1:80", ErrorKind::AddrInUse).ends_with("another gateway, listens there"));
+        assert!(said("192.0.2.1:80", ErrorKind::AddrNotAvailable).ends_with("no such address"));
+    }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin;
 use crate::config::{self, Problems, model};
 use crate::metrics::Metrics;
-use crate::reload::{Force, Order, ReloadError, in_file};
+use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file};
 use crate::snapshot::Snapshot;
 use crate::tls::{self, Stamps};
 use crate::worker::{self, Command, Shared};
@@ -35,7 +35,7 @@ pub enum StartError {
     #[error("{0}")]
     Config(#[from] Problems),
     /// The address for operators.
-    #[error("admin.address: cannot listen on {0}: {1}")]
+    #[error("admin.address: {}", cannot_listen(*.0, .1))]
     Admin(SocketAddr, std::io::Error),
     /// The system.
     #[error("cannot start a thread: {0}")]

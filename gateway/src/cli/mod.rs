@@ -15,6 +15,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config::value::socket_address;
+
 /// An edge gateway: reverse proxy, TLS, load balancing, static files.
 #[derive(Parser)]
 #[command(name = "gatewright", version, arg_required_else_help = true)]
@@ -36,7 +38,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
         /// The admin address of the running gateway, instead of the one in the configuration
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
         admin: Option<SocketAddr>,
     },
     /// Serve a site and an API with several backends on this machine, to try things out
@@ -50,7 +52,7 @@ enum Command {
         /// The folder
         directory: PathBuf,
         /// Where to listen
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS", value_parser = socket_address)]
         listen: SocketAddr,
         /// List folders that have no index.html
         #[arg(long)]
@@ -65,7 +67,7 @@ enum Command {
         #[arg(long, required = true, value_name = "HOST:PORT")]
         to: Vec<String>,
         /// Where to listen
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS", value_parser = socket_address)]
         listen: SocketAddr,
         /// Serve https with a certificate that is made for it and signed by nobody
         #[arg(long)]

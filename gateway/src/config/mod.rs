@@ -5,6 +5,7 @@
 
 pub mod diff;
 pub mod file;
+mod hint;
 pub mod load;
 pub mod model;
 pub mod pattern;

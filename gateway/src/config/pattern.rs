@@ -2,6 +2,7 @@
 //!
 //! In: one text of the configuration. Out: its parsed form, or in a few words what is wrong with it. Pure.
 
+use super::hint;
 use super::model::{HostPattern, PathPattern, Segment, Template, TemplatePart, ValuePattern};
 use super::problem::{excerpt, nearest};
 use super::value::host_name;
@@ -43,8 +44,14 @@ pub fn host(text: &str) -> Result<HostPattern, String> {
 /// `"/"`, `"/api/"`, `"/users/{id}"`.
 pub fn path(text: &str) -> Result<PathPattern, String> {
     let Some(rest) = text.strip_prefix('/') else {
+        if let Some(hint) = hint::path(text) {
+            return Err(hint);
+        }
         return Err(format!("takes a path that begins with a slash, not {:?}", excerpt(text)));
     };
+    if let Some(hint) = hint::path(text).filter(|_| text.contains(['*', '?'])) {
+        return Err(hint);
+    }
     if let Some(wrong) = text.chars().find(|c| matches!(c, '?' | '#') || c.is_control()) {
         return Err(format!("takes a path alone, without {wrong:?}; the query is matched by \"query\""));
     }

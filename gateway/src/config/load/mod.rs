@@ -26,6 +26,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::file::{self, At, Dev, Either, File, LogFormat, Time};
+use super::hint;
 use super::model::{
     AccessLog, AccessLogFormat, Admin, CertificateFiles, Config, Forwarded, Listener, Log, Named, Place, Timeouts,
 };
@@ -37,6 +38,9 @@ use report::{Report, Span};
 
 /// The largest file that is read.
 pub const FILE_LIMIT: u64 = 16 << 20;
+
+/// What is written in double brackets.
+const LISTS: [&str; 2] = ["listener", "route"];
 
 /// Beyond this only the first error of syntax is looked for.
 const RECOVERY_LIMIT: usize = 1 << 20;
@@ -121,12 +125,33 @@ fn tree<'t>(text: &'t str, report: &mut Report<'_>) -> Option<Spanned<DeTable<'t
     // One slip makes the parser stumble again and again, so the first says enough; but keys given twice are as many
     // slips as there are of them.
     let twice = |error: &toml::de::Error| error.message().starts_with("duplicate key");
-    if errors.iter().all(twice) {
+    // `[route]` for `[[route]]` is another slip, of which keys given twice are what follows.
+    let mut single: Vec<_> = errors.iter().filter_map(|error| lonely(text, error.span()?)).collect();
+    single.dedup();
+    if errors.iter().all(twice) && !single.is_empty() {
+        single.iter().for_each(|(span, name)| report.at(span, hint::double_brackets(name)));
+    } else if errors.iter().all(twice) {
         errors.iter().for_each(|error| report.at(&error.span().unwrap_or(0..0), "this key was given before"));
     } else if let Some(first) = errors.iter().find(|error| !twice(error)) {
         report.at(&first.span().unwrap_or(0..0), first.message());
     }
     None
+}
+
+/// Where and which list stands in single brackets, when a header is said to be there twice for that.
+fn lonely(text: &str, span: Span) -> Option<(Span, &'static str)> {
+    let name = LISTS.into_iter().find(|list| text.get(span.clone()).is_some_and(|found| found.trim() == *list))?;
+    let before = text.get(..span.start)?.trim_end_matches([' ', '\t']);
+    match before.ends_with("[[") {
+        // This one is right, and one before it is not.
+        true => {
+            let single = format!("[{name}]");
+            let mut lines =
+                before.match_indices(&single).filter(|(at, _)| !before.get(..*at).unwrap_or("[").ends_with('['));
+            lines.next().map(|(at, _)| (at + 1..at + 1 + name.len(), name))
+        }
+        false => before.ends_with('[').then_some((span, name)),
+    }
 }
 
 /// Turns what people write into the model. What cannot be read is reported and left out.

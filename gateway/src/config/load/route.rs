@@ -84,10 +84,9 @@ impl Reader<'_, '_> {
         };
         let paths = self.strings(matches.path.as_ref(), pattern::path);
         let whole = paths.len() == written && !(written == 0 && self.report.is_damaged(span));
-        let headers = self.values(matches.header.as_ref(), |name| match value::field_name(name)? {
-            name if name.text() == "host" => Err("the host is matched by \"host\"".into()),
-            name if value::is_connection_field(&name) => Err(format!("{:?} cannot be matched", name.text())),
-            name => Ok(name),
+        let headers = self.values(matches.header.as_ref(), |name| {
+            let name = value::field_name(name)?;
+            value::why_unmatched(&name).map_or(Ok(name), Err)
         });
         let query = self.values(matches.query.as_ref(), |name| match name {
             "" => Err("takes the name of a parameter".into()),
