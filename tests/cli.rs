@@ -250,6 +250,17 @@ idle_time = 'long'
 }
 
 #[tokio::test]
+async fn a_route_that_can_never_win_is_warned_of() {
+    let folder = folder(&format!("{HI}[[route]]\nrespond = 'never'\n"));
+    let (code, out, errors) = run(&folder, &["check"]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("ok"), "{out}");
+    assert!(errors.starts_with("gateway.toml:7:1: route[1]: warning: can never win: the route in line 5 "), "{errors}");
+    let mut gateway = Process::start(&folder, &["run"]);
+    gateway.logs("can never win").await;
+}
+
+#[tokio::test]
 async fn schema_prints_a_json_schema() {
     let (code, out, _) = run(&folder(""), &["schema"]).await;
     assert_eq!(code, 0);

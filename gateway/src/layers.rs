@@ -90,6 +90,7 @@ const PURE: &[&str] = &[
     "config/pattern.rs",
     "config/problem.rs",
     "config/schema.rs",
+    "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
     "error.rs",

@@ -132,6 +132,7 @@ impl Force {
         self.shared.replace(snapshot);
         self.put_in_place(prepared);
         self.tell(|| Command::Refresh);
+        warn(&self.shared.snapshot().config, file);
         self.shared.metrics.reload_succeeded(&hash, SystemTime::now());
         Ok(changes)
     }
@@ -203,6 +204,14 @@ impl Force {
                 let _ = worker.send(Command::Listen(one.listener.clone(), socket));
             }
         }
+    }
+}
+
+/// Tells what a configuration that is in force has in it that is hardly meant.
+pub fn warn(config: &model::Config, file: Option<&Path>) {
+    let file = file.unwrap_or(Path::new("configuration")).display();
+    for warning in &config.warnings {
+        tracing::warn!("{file}:{warning}");
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin;
 use crate::config::{self, Problems, model};
 use crate::metrics::Metrics;
-use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file};
+use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file, warn};
 use crate::snapshot::Snapshot;
 use crate::tls::{self, Stamps};
 use crate::worker::{self, Command, Shared};
@@ -88,6 +88,7 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
         force.tell(|| Command::Leave);
         return Err(in_file(file.as_deref(), problems).into());
     }
+    warn(&shared.snapshot().config, file.as_deref());
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
     let (orders, receiver) = mpsc::unbounded_channel();
     let control = Control { force, file, stamps, addresses: addresses.clone(), orders: orders.downgrade() };

@@ -1,4 +1,5 @@
-//! `gatewright check`: everything that is wrong with a configuration, and with the files that it names.
+//! `gatewright check`: everything that is wrong with a configuration, and with the files that it names; and warnings, with
+//! which all is still well.
 //!
 //! Files are looked at also when the text is wrong somewhere else, so that all is told at once; only what a table names that
 //! had to be left out whole, because a key that it needs is missing, is looked at when that has been mended.
@@ -26,6 +27,9 @@ pub(super) fn check(path: &Path) -> Result<(), Failure> {
         count(config.routes.len(), "route"),
         count(config.pools.len(), "pool"),
     );
+    for warning in &config.warnings {
+        eprintln!("{}:{warning}", path.display());
+    }
     let mut problems = problems_of_files(&config);
     let omitted = match wrong {
         Some(wrong) => {

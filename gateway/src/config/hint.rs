@@ -1,9 +1,11 @@
 //! What people write who come from other servers, and what to write here instead.
 //!
-//! In: a text that is not taken. Out: what to write, to stand behind the
+//! In: a text that is not taken, or that looks like something else than it is. Out: what to write, to stand behind the
 //! message, or nothing when that cannot be told. Pure.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::problem::excerpt;
 
 /// Beyond this nothing is guessed.
 const LENGTH: usize = 200;
@@ -130,6 +132,15 @@ pub(super) fn path(text: &str) -> Option<String> {
         }
     };
     Some(format!("{what} in paths{write}"))
+}
+
+/// For a path that is taken, but in which a segment looks like something else than a literal.
+pub(super) fn literal_path(text: &str) -> Option<String> {
+    let odd = |segment: &&str| is_regex(segment) || segment.strip_prefix(':').is_some_and(|name| !name.is_empty());
+    let segment = excerpt(text.split('/').find(odd)?);
+    let word = segment.strip_prefix(':').filter(|word| word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+    let name = word.unwrap_or("name");
+    Some(format!("{segment:?} is compared letter by letter; for any one segment write \"{{{name}}}\""))
 }
 
 /// Signs that hardly any path has and nearly every regular expression.
@@ -261,5 +272,19 @@ mod tests {
             assert_eq!(path(unknown), None, "{unknown}");
         }
         assert!(path("https://a/b").unwrap().contains("\"host\""));
+    }
+
+    #[test]
+    fn odd_literals_are_seen() {
+        assert_eq!(
+            literal_path("/users/:id").as_deref(),
+            Some("\":id\" is compared letter by letter; for any one segment write \"{id}\"")
+        );
+        for odd in ["/users/[0-9]+", "/a/.+/b", "/x$", "/a/\\d", "/(a|b)"] {
+            assert!(literal_path(odd).unwrap().contains("\"{name}\""), "{odd}");
+        }
+        for plain in ["/", "/a/{id}/", "/a:b", "/a.b", "/@scope/x", "/a(1)", "/.well-known/", "/$metadata"] {
+            assert_eq!(literal_path(plain), None, "{plain}");
+        }
     }
 }

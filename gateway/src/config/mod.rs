@@ -11,6 +11,7 @@ pub mod model;
 pub mod pattern;
 pub mod problem;
 pub mod schema;
+mod shadow;
 mod shape;
 pub mod value;
 

@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::problem::Problem;
 use crate::http::{FieldName, Scheme};
 use crate::limits::Limits;
 
@@ -41,6 +42,8 @@ pub struct Config {
     pub places: Vec<(PathBuf, Place)>,
     /// What those files and folders are for, also where the rest of the table that names them could not be used.
     pub named: Vec<Named>,
+    /// What is allowed, but hardly meant.
+    pub warnings: Vec<Problem>,
 }
 
 /// Files and folders that a configuration names.
@@ -301,7 +304,7 @@ pub struct Match {
 }
 
 /// A host to match.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// `"shop.example"`
     Exact(String),

@@ -43,6 +43,11 @@ impl Problem {
     pub fn new(place: Place, message: impl Into<String>) -> Problem {
         Problem { line: place.line, column: place.column, key: place.key, message: message.into() }
     }
+
+    /// The same as a warning: `route[2]: warning: can never win`.
+    pub fn warning(place: Place, message: impl std::fmt::Display) -> Problem {
+        Problem::new(place, format!("warning: {message}"))
+    }
 }
 
 impl Problems {

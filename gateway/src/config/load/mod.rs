@@ -191,6 +191,7 @@ impl Reader<'_, '_> {
             limits: file.limits.map(|limits| self.limits(&limits)).unwrap_or_default(),
             places: self.places,
             named: self.named,
+            warnings: self.report.warnings(),
         }
     }
 

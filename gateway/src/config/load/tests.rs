@@ -53,6 +53,7 @@ fn uncommented(text: &str) -> String {
 
 fn without_places(mut config: Config) -> String {
     config.places.clear();
+    config.warnings.clear();
     format!("{config:#?}")
 }
 
@@ -309,6 +310,28 @@ fn what_to_write_instead_is_said() {
     says("[[route]]\nrespond = \"a\"\nmatch.header.Upgrade = \"websocket\"", "so this would never match; WebSockets");
     says("[[route]]\nrespond = \"a\"\nmatch.header.proxy-authorization = true", "so this would never match");
     says("[pool.a]\nendpoints = [\"a:80\"]\ntls = \"true\"", "takes true or false: write true without quotes");
+}
+
+#[test]
+fn what_is_allowed_but_hardly_meant_is_warned_of() {
+    let warnings = |text: &str| -> Vec<String> {
+        read(&format!("{LISTENER}{text}")).warnings.iter().map(Problem::to_string).collect()
+    };
+    let twice =
+        "[[route]]\nmatch.path = \"/a\"\nrespond = \"1\"\n[[route]]\nmatch = { path = \"/a\" }\nrespond = \"2\"\n";
+    let said = "6:1: route[1]: warning: can never win: the route in line 3 goes before it and takes every request that \
+                this one matches";
+    assert_eq!(warnings(twice), [said]);
+    let odd = "[[route]]\nmatch.path = [\"/a\", \"/users/:id\"]\nrespond = \"1\"\n";
+    assert_eq!(
+        warnings(odd),
+        [
+            "4:21: route[0].match.path[1]: warning: \":id\" is compared letter by letter; for any one segment write \"{id}\""
+        ]
+    );
+    for (name, text) in FILES {
+        assert_eq!(parse(text, Path::new(name)).unwrap().warnings, [], "{name}");
+    }
 }
 
 #[test]
