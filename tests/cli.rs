@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, eventually, within};
+use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, eventually, tls, within};
 
 fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
@@ -326,6 +326,61 @@ async fn proxy_passes_on() {
     let mut gateway = Process::start(&folder, &["proxy", "--to", &to, "--listen", "127.0.0.1:0"]);
     let mut client = Client::connect(gateway.prints().await, Wire::H2).await;
     assert_eq!(client.get("/x").await.seen()["target"], "/x");
+}
+
+#[tokio::test]
+async fn proxy_verifies_backends_over_https() {
+    let origin = Origin::start(Wire::H1Tls, crate::harness::echo).await;
+    let backend = format!("https://{origin}/");
+    let folder = folder("");
+    tls::write_files(folder.path());
+    let arguments = ["proxy", "--to", &backend, "--listen", "127.0.0.1:0"];
+    let mut unverified = Process::start(&folder, &arguments);
+    let mut client = Client::connect(unverified.prints().await, Wire::H1).await;
+    assert_eq!(client.get("/").await.status, 502);
+    let more = ["--upstream-ca", "ca.pem", "--access-log", "access.log"];
+    let mut gateway = Process::start(&folder, &[&arguments[..], &more].concat());
+    let mut client = Client::connect(gateway.prints().await, Wire::H1).await;
+    let headers = client.get("/x").await.seen()["headers"].to_string();
+    assert!(headers.contains(&origin.to_string()), "{headers}");
+    let log = folder.path().join("access.log");
+    eventually("a line", async || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("\"/x\""))).await;
+}
+
+#[tokio::test]
+async fn an_access_log_on_standard_output_is_alone_there() {
+    let folder = folder("");
+    write(folder.path(), "a.txt", "hello");
+    let mut gateway = Process::start(&folder, &["serve", ".", "--listen", "127.0.0.1:0", "--access-log", "stdout"]);
+    let address = gateway.logs("http://").await.expect("an address");
+    assert_eq!(Client::connect(address, Wire::H1).await.get("/a.txt").await.text(), "hello");
+    let line = within("a line", gateway.stdout.next_line()).await.expect("to read").expect("a line");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["target"], "/a.txt");
+}
+
+#[tokio::test]
+async fn what_is_wrong_without_a_file_is_told_by_the_option() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let folder = folder("");
+    for (arguments, code, expected) in [
+        (&["serve", ".", "--listen", &taken][..], 1, "--listen: cannot listen on "),
+        (&["serve", "gateway.toml"], 1, "DIRECTORY: "),
+        (&["serve", ".", "--access-log", "no/a.log"], 1, "--access-log: cannot write there: "),
+        (&["proxy", "--to", "https://a", "--upstream-ca", "no.pem"], 1, "--upstream-ca: no.pem: "),
+        (&["proxy", "--to", "a:80", "--to", "A:80"], 2, "--to: A:80 is given twice"),
+        (&["proxy", "--to", "a:80", "--to", "https://b"], 2, "--to: some backends are https:// and some are not"),
+        (&["proxy", "--to", "a:80", "--upstream-ca", "no.pem"], 2, "--upstream-ca: "),
+        (&["proxy", "--to", "a"], 2, "write \"a:80\""),
+    ] {
+        let (ended, _, errors) = run(&folder, arguments).await;
+        assert_eq!(ended, code, "{arguments:?}: {errors}");
+        assert!(errors.contains(expected), "{errors}");
+        for foreign in ["command line", "listener[", "pool.", "route[", "access_log"] {
+            assert!(!errors.contains(foreign), "{errors}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::http::FieldName;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, PoolId, RouteId};
 use crate::route::RouteTable;
-use crate::tls::UpstreamTls;
+use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
 
 /// A configuration, ready to serve requests.
@@ -126,7 +126,11 @@ fn compile_pool(
 ) -> Result<CompiledPool, Problem> {
     let tls = pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose();
     let tls = tls.map_err(|problem| {
-        problem_with(config, problem.path(), &format!("pool.{}.tls", pool.name), problem.to_string())
+        let key = match problem {
+            TlsProblem::NoSystemRoots(_) => format!("pool.{}.tls.ca", pool.name),
+            _ => format!("pool.{}.tls", pool.name),
+        };
+        problem_with(config, problem.path(), &key, problem.to_string())
     })?;
     let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
     let state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));

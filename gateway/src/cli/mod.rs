@@ -13,7 +13,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::value::socket_address;
 
@@ -51,27 +52,23 @@ enum Command {
     Serve {
         /// The folder
         directory: PathBuf,
-        /// Where to listen
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS", value_parser = socket_address)]
-        listen: SocketAddr,
         /// List folders that have no index.html
         #[arg(long)]
         listing: bool,
-        /// Serve https with a certificate that is made for it and signed by nobody
-        #[arg(long)]
-        tls: bool,
+        #[command(flatten)]
+        common: one_line::Common,
     },
     /// Pass all requests on to one backend or several
     Proxy {
-        /// A backend, as HOST:PORT; may be given several times
-        #[arg(long, required = true, value_name = "HOST:PORT")]
-        to: Vec<String>,
-        /// Where to listen
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS", value_parser = socket_address)]
-        listen: SocketAddr,
-        /// Serve https with a certificate that is made for it and signed by nobody
-        #[arg(long)]
-        tls: bool,
+        /// A backend: HOST:PORT, or https://HOST[:PORT], which is verified and asked by its own name (Host); may be
+        /// given several times
+        #[arg(long, required = true, value_name = "BACKEND", value_parser = one_line::backend)]
+        to: Vec<one_line::Backend>,
+        /// PEM file with the authorities that https backends are verified by, instead of the system's
+        #[arg(long, value_name = "FILE")]
+        upstream_ca: Option<String>,
+        #[command(flatten)]
+        common: one_line::Common,
     },
 }
 
@@ -94,8 +91,8 @@ pub fn main() -> ExitCode {
         }
         Command::Reload { config, admin } => reload::reload(&config.config, admin),
         Command::Demo { port } => demo::demo(port),
-        Command::Serve { directory, listen, listing, tls } => one_line::serve(&directory, listen, listing, tls),
-        Command::Proxy { to, listen, tls } => one_line::proxy(&to, listen, tls),
+        Command::Serve { directory, listing, common } => one_line::serve(&directory, listing, &common),
+        Command::Proxy { to, upstream_ca, common } => one_line::proxy(&to, upstream_ca.as_deref(), &common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -104,6 +101,11 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends as for any other wrong argument.
+fn misuse(message: &str) -> ! {
+    Arguments::command().error(ErrorKind::ValueValidation, message).exit()
 }
 
 /// What is printed before the command ends with 1.
