@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, eventually, tls, within};
+use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, certs, eventually, tls, within};
 
 fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
@@ -286,6 +286,22 @@ async fn reload_orders_and_tells() {
     let (code, _, errors) = run(&folder, &["reload", "--admin", &admin]).await;
     assert_eq!(code, 1);
     assert!(errors.contains("nonsense"), "{errors}");
+}
+
+#[tokio::test]
+async fn renewed_certificates_are_told() {
+    let folder = folder(&HI.replace(":0'", ":0'\ntls = [{ certificate = 'server.pem', key = 'server.key' }]"));
+    tls::write_files(folder.path());
+    let mut gateway = Process::start(&folder, &["run"]);
+    gateway.logs("listening").await;
+    let (certificate, key) = certs::issue(&tls::pki().ca, &[tls::NAME]);
+    // The pair is not one until both are written; a look in between leaves the old one in force.
+    write(folder.path(), "server.key", &key);
+    write(folder.path(), "server.pem", &certificate);
+    gateway.logs("\"changes\":\"certificates renewed: server.pem\"").await;
+    // The same once more is no news.
+    gateway.signal("HUP");
+    gateway.logs("nothing changed in the configuration").await;
 }
 
 #[tokio::test]

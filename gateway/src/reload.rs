@@ -3,9 +3,10 @@
 //! In: a configuration. Out: it is in force everywhere, or nothing has changed and the problems are told. Everything that can
 //! fail (files, certificates, sockets) is done before anything is put in place.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::config::{self, Problem, Problems, diff, model};
 use crate::listener::{self, Listener, Settings};
 use crate::snapshot::{self, Snapshot};
-use crate::tls::ServerTls;
+use crate::tls::{self, ServerTls};
 use crate::worker::{Command, Shared};
 
 /// The configuration in force, and those who have to be told of another.
@@ -24,6 +25,8 @@ pub struct Force {
     shared: Arc<Shared>,
     workers: Vec<UnboundedSender<Command>>,
     listeners: Vec<Arc<Listener>>,
+    /// What stands in the certificate files that are in use.
+    contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
 }
 
 /// Why a configuration did not come into force.
@@ -67,7 +70,7 @@ struct Prepared {
 impl Force {
     /// With no listeners yet.
     pub fn new(shared: Arc<Shared>, workers: Vec<UnboundedSender<Command>>) -> Force {
-        Force { shared, workers, listeners: Vec::new() }
+        Force { shared, workers, listeners: Vec::new(), contents: BTreeMap::new() }
     }
 
     /// What the threads share.
@@ -124,11 +127,18 @@ impl Force {
         if config.log != before.config.log {
             return Err(ReloadError::NeedsRestart("log"));
         }
-        let changes = diff::diff(&before.config, &config);
+        let mut changes = diff::diff(&before.config, &config);
+        let contents = tls::contents(&config);
+        let other = |path: &Path| {
+            let old = self.contents.get(path);
+            old.is_some() && old != contents.get(path)
+        };
+        diff::renewed(&mut changes, &config.named, other);
         let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
         let prepared = self.prepare(&snapshot.config).map_err(|problems| in_file(file, problems))?;
         let hash = hash(&snapshot.config);
+        self.contents = contents;
         self.shared.replace(snapshot);
         self.put_in_place(prepared);
         self.tell(|| Command::Refresh);
@@ -140,6 +150,7 @@ impl Force {
     /// Opens the listeners of the first configuration.
     pub fn open(&mut self) -> Result<(), Vec<Problem>> {
         let snapshot = self.shared.snapshot();
+        self.contents = tls::contents(&snapshot.config);
         let prepared = self.prepare(&snapshot.config)?;
         self.put_in_place(prepared);
         self.shared.metrics.config_loaded(&hash(&snapshot.config), SystemTime::now());

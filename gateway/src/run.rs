@@ -240,9 +240,12 @@ impl Control {
             let _ = self.reload();
         } else {
             let config = self.force.shared().snapshot().config.clone();
-            if let Err(error) = self.force.apply(config, None) {
-                self.force.shared().metrics.reload_failed();
-                tracing::error!("certificates were not reloaded, the old ones stay in force:\n{error}");
+            match self.force.apply(config, None) {
+                Ok(changes) => tracing::info!(changes, "reloaded"),
+                Err(error) => {
+                    self.force.shared().metrics.reload_failed();
+                    tracing::error!("certificates were not reloaded, the old ones stay in force:\n{error}");
+                }
             }
         }
     }

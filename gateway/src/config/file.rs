@@ -171,7 +171,7 @@ pub struct UpstreamTls {
     pub key: Option<At<String>>,
     /// Takes any certificate, so that anyone between the gateway and the endpoint can read and change everything.
     #[schemars(extend("default" = false))]
-    pub dangerously_accept_any_certificate: Option<bool>,
+    pub dangerously_accept_any_certificate: Option<At<bool>>,
 }
 
 /// Time-outs. A route's go before its pool's; what a route does not give is the pool's.

@@ -45,7 +45,7 @@ pub use identity::ClientIdentity;
 pub use problem::TlsProblem;
 pub use server::{Accepted, HandshakeFailure, ServerTls, TlsFacts, accept};
 pub use upstream::UpstreamTls;
-pub use watch::{Stamps, files};
+pub use watch::{Stamps, contents, files};
 
 /// The largest certificate, key or CA file that is read. A bundle of every public CA has about 250 KiB.
 pub const FILE_SIZE: u64 = 4 * 1024 * 1024;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{At, Either, Reader, file, value};
 use crate::config::model::{Balance, Endpoint, HostHeader, Pool, Timeouts, UpstreamProtocol, UpstreamTls};
+use crate::config::problem::excerpt;
 
 impl Reader<'_, '_> {
     pub(super) fn pool(&mut self, name: &str, at: &At<file::Pool>) -> Option<Pool> {
@@ -21,7 +22,7 @@ impl Reader<'_, '_> {
         let tls = match pool.tls.as_ref().map(|tls| &tls.value) {
             None | Some(Either::Short(false)) => None,
             Some(Either::Short(true)) => Some(UpstreamTls::default()),
-            Some(Either::Long(tls)) => Some(self.upstream_tls(tls)),
+            Some(Either::Long(tls)) => Some(self.upstream_tls(name, tls)),
         };
         let timeouts = self.timeouts(pool.timeouts.as_ref());
         let timeouts = Timeouts {
@@ -66,7 +67,7 @@ impl Reader<'_, '_> {
         endpoints
     }
 
-    fn upstream_tls(&mut self, tls: &file::UpstreamTls) -> UpstreamTls {
+    fn upstream_tls(&mut self, pool: &str, tls: &file::UpstreamTls) -> UpstreamTls {
         let ca = tls.ca.as_ref().and_then(|ca| self.authorities(ca));
         let name = tls.name.as_ref().and_then(|name| {
             self.text(name, |name| {
@@ -91,7 +92,15 @@ impl Reader<'_, '_> {
             }
             (None, None) => None,
         };
-        let accept_any = tls.dangerously_accept_any_certificate.unwrap_or(false);
+        let accept_any = tls.dangerously_accept_any_certificate.as_ref().filter(|any| any.value);
+        if let Some(any) = accept_any {
+            let pool = excerpt(pool);
+            let message = format!(
+                "the endpoints of pool {pool:?} are not verified; anyone on the way to them can read and change everything"
+            );
+            self.report.warn(&any.span, message);
+        }
+        let accept_any = accept_any.is_some();
         UpstreamTls { ca, name, certificate, accept_any }
     }
 }

@@ -329,6 +329,10 @@ fn what_is_allowed_but_hardly_meant_is_warned_of() {
             "4:21: route[0].match.path[1]: warning: \":id\" is compared letter by letter; for any one segment write \"{id}\""
         ]
     );
+    let any = "[pool.api]\nendpoints = [\"a:80\"]\ntls = { dangerously_accept_any_certificate = true }\n";
+    let said = "5:46: pool.api.tls.dangerously_accept_any_certificate: warning: the endpoints of pool \"api\" are not";
+    assert!(warnings(any)[0].starts_with(said), "{:?}", warnings(any));
+    assert_eq!(warnings(&any.replace("true", "false")), [""; 0]);
     for (name, text) in FILES {
         assert_eq!(parse(text, Path::new(name)).unwrap().warnings, [], "{name}");
     }
