@@ -249,16 +249,25 @@ pub enum HostHeader {
 /// in which `load` has put the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until the connection stands, TLS included. Default 5s.
+    /// Until the connection stands, TLS included. Default [`Timeouts::CONNECT`].
     pub connect: Option<Duration>,
-    /// From the request sent to the response's first byte. Default 60s.
+    /// From the request sent to the response's first byte. Default [`Timeouts::FIRST_BYTE`].
     pub first_byte: Option<Duration>,
     /// Without progress of a body. Default: `limits.body_idle_time`.
     pub idle_body: Option<Duration>,
     /// The whole exchange. Default: none.
     pub request: Option<Duration>,
-    /// Waiting for a connection under `max_connections`. Default 5s.
+    /// Waiting for a connection under `max_connections`. Default [`Timeouts::QUEUE`].
     pub queue: Option<Duration>,
+}
+
+impl Timeouts {
+    /// A pool's when it gives none: until a connection stands.
+    pub const CONNECT: Duration = Duration::from_secs(5);
+    /// To the response's first byte.
+    pub const FIRST_BYTE: Duration = Duration::from_secs(60);
+    /// Waiting for a connection.
+    pub const QUEUE: Duration = Duration::from_secs(5);
 }
 
 /// `[[route]]`

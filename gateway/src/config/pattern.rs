@@ -6,7 +6,7 @@ use super::hint;
 use super::model::{HostPattern, PathPattern, Segment, Template, TemplatePart, ValuePattern};
 use super::problem::{excerpt, nearest};
 use super::value::host_name;
-use crate::http::fields::{is_value, trim};
+use crate::http::fields::{is_value, is_visible, trim};
 
 /// Placeholders that every template knows. A capture cannot have one of these names.
 pub const PLACEHOLDERS: &[&str] = &["scheme", "host", "path", "query", "uri", "client", "request_id"];
@@ -144,7 +144,7 @@ pub fn location(text: &str, captures: Option<&[&str]>) -> Result<Template, Strin
         first => matches!(first, Some(TemplatePart::Scheme | TemplatePart::Path | TemplatePart::Uri)),
     };
     let visible = |part: &TemplatePart| match part {
-        TemplatePart::Text(text) => text.bytes().all(|b| b.is_ascii_graphic()),
+        TemplatePart::Text(text) => text.bytes().all(is_visible),
         _ => true,
     };
     if begins && template.parts.iter().all(visible) {
@@ -240,7 +240,7 @@ fn is_capture_name(name: &str) -> bool {
 
 /// Whether the text may stand in a path on the wire.
 fn is_plain(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
+    text.bytes().all(|b| is_visible(b) && b != b'?' && b != b'#')
 }
 
 /// Whether a percent sign with two hexadecimal digits stands in it.

@@ -1,7 +1,6 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::{At, Either, Reader, file, value};
 use crate::config::model::{Balance, Endpoint, HostHeader, Pool, Timeouts, UpstreamProtocol, UpstreamTls};
@@ -26,9 +25,9 @@ impl Reader<'_, '_> {
         };
         let timeouts = self.timeouts(pool.timeouts.as_ref());
         let timeouts = Timeouts {
-            connect: timeouts.connect.or(Some(Duration::from_secs(5))),
-            first_byte: timeouts.first_byte.or(Some(Duration::from_secs(60))),
-            queue: timeouts.queue.or(Some(Duration::from_secs(5))),
+            connect: timeouts.connect.or(Some(Timeouts::CONNECT)),
+            first_byte: timeouts.first_byte.or(Some(Timeouts::FIRST_BYTE)),
+            queue: timeouts.queue.or(Some(Timeouts::QUEUE)),
             ..timeouts
         };
         Some(Pool {
