@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, eventually, within};
+use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, certs, eventually, tls, within};
 
 fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
@@ -208,6 +208,59 @@ async fn check_opens_the_files_that_are_named() {
 }
 
 #[tokio::test]
+async fn check_looks_at_files_although_the_text_is_wrong_and_tells_each_once() {
+    let config = "
+[[listener]]
+address = 'here'
+tls = [{ certificate = 'no.pem', key = 'no.key' }]
+[[listener]]
+address = '127.0.0.1:0'
+tls = { certificates = [{ certificate = 'no.pem', key = 'no.key' }], client = { ca = 'no-ca.pem' } }
+[[route]]
+static = 'no-folder'
+[[route]]
+match = { path = '/{x}/{x}' }
+static = 'gateway.toml'
+[access_log]
+output = 'no-folder/access.log'
+[limits]
+idle_time = 'long'
+";
+    let folder = folder(config);
+    let (code, _, errors) = run(&folder, &["check"]).await;
+    assert_eq!(code, 1);
+    let places: Vec<&str> = errors.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    let expected = [
+        "listener[0].address:",
+        "listener[0].tls[0].certificate:",
+        "listener[0].tls[0].key:",
+        "listener[1].tls.client.ca:",
+        "route[0].static:",
+        "route[1].match.path:",
+        "route[1].static:",
+        "access_log.output:",
+        "limits.idle_time:",
+    ];
+    assert_eq!(places, expected, "{errors}");
+    // Nothing is made, either when something is wrong or when all is well.
+    let good = format!("{HI}[access_log]\noutput = 'access.log'\n");
+    std::fs::write(folder.path().join("gateway.toml"), good).expect("a file");
+    assert_eq!(run(&folder, &["check"]).await.0, 0);
+    assert!(!folder.path().join("access.log").exists());
+}
+
+#[tokio::test]
+async fn a_route_that_can_never_win_is_warned_of() {
+    let folder = folder(&format!("{HI}[[route]]\nrespond = 'never'\n"));
+    let (code, out, errors) = run(&folder, &["check"]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("ok"), "{out}");
+    assert!(errors.starts_with("gateway.toml:7:1: route[1]: warning: can never win: the route in line 5 "), "{errors}");
+    let mut gateway = Process::start(&folder, &["run"]);
+    gateway.logs("can never win").await;
+}
+
+#[tokio::test]
 async fn schema_prints_a_json_schema() {
     let (code, out, _) = run(&folder(""), &["schema"]).await;
     assert_eq!(code, 0);
@@ -233,6 +286,22 @@ async fn reload_orders_and_tells() {
     let (code, _, errors) = run(&folder, &["reload", "--admin", &admin]).await;
     assert_eq!(code, 1);
     assert!(errors.contains("nonsense"), "{errors}");
+}
+
+#[tokio::test]
+async fn renewed_certificates_are_told() {
+    let folder = folder(&HI.replace(":0'", ":0'\ntls = [{ certificate = 'server.pem', key = 'server.key' }]"));
+    tls::write_files(folder.path());
+    let mut gateway = Process::start(&folder, &["run"]);
+    gateway.logs("listening").await;
+    let (certificate, key) = certs::issue(&tls::pki().ca, &[tls::NAME]);
+    // The pair is not one until both are written; a look in between leaves the old one in force.
+    write(folder.path(), "server.key", &key);
+    write(folder.path(), "server.pem", &certificate);
+    gateway.logs("\"changes\":\"certificates renewed: server.pem\"").await;
+    // The same once more is no news.
+    gateway.signal("HUP");
+    gateway.logs("nothing changed in the configuration").await;
 }
 
 #[tokio::test]
@@ -276,6 +345,61 @@ async fn proxy_passes_on() {
 }
 
 #[tokio::test]
+async fn proxy_verifies_backends_over_https() {
+    let origin = Origin::start(Wire::H1Tls, crate::harness::echo).await;
+    let backend = format!("https://{origin}/");
+    let folder = folder("");
+    tls::write_files(folder.path());
+    let arguments = ["proxy", "--to", &backend, "--listen", "127.0.0.1:0"];
+    let mut unverified = Process::start(&folder, &arguments);
+    let mut client = Client::connect(unverified.prints().await, Wire::H1).await;
+    assert_eq!(client.get("/").await.status, 502);
+    let more = ["--upstream-ca", "ca.pem", "--access-log", "access.log"];
+    let mut gateway = Process::start(&folder, &[&arguments[..], &more].concat());
+    let mut client = Client::connect(gateway.prints().await, Wire::H1).await;
+    let headers = client.get("/x").await.seen()["headers"].to_string();
+    assert!(headers.contains(&origin.to_string()), "{headers}");
+    let log = folder.path().join("access.log");
+    eventually("a line", async || std::fs::read_to_string(&log).is_ok_and(|log| log.contains("\"/x\""))).await;
+}
+
+#[tokio::test]
+async fn an_access_log_on_standard_output_is_alone_there() {
+    let folder = folder("");
+    write(folder.path(), "a.txt", "hello");
+    let mut gateway = Process::start(&folder, &["serve", ".", "--listen", "127.0.0.1:0", "--access-log", "stdout"]);
+    let address = gateway.logs("http://").await.expect("an address");
+    assert_eq!(Client::connect(address, Wire::H1).await.get("/a.txt").await.text(), "hello");
+    let line = within("a line", gateway.stdout.next_line()).await.expect("to read").expect("a line");
+    let line: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["target"], "/a.txt");
+}
+
+#[tokio::test]
+async fn what_is_wrong_without_a_file_is_told_by_the_option() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let folder = folder("");
+    for (arguments, code, expected) in [
+        (&["serve", ".", "--listen", &taken][..], 1, "--listen: cannot listen on "),
+        (&["serve", "gateway.toml"], 1, "DIRECTORY: "),
+        (&["serve", ".", "--access-log", "no/a.log"], 1, "--access-log: cannot write there: "),
+        (&["proxy", "--to", "https://a", "--upstream-ca", "no.pem"], 1, "--upstream-ca: no.pem: "),
+        (&["proxy", "--to", "a:80", "--to", "A:80"], 2, "--to: A:80 is given twice"),
+        (&["proxy", "--to", "a:80", "--to", "https://b"], 2, "--to: some backends are https:// and some are not"),
+        (&["proxy", "--to", "a:80", "--upstream-ca", "no.pem"], 2, "--upstream-ca: "),
+        (&["proxy", "--to", "a"], 2, "write \"a:80\""),
+    ] {
+        let (ended, _, errors) = run(&folder, arguments).await;
+        assert_eq!(ended, code, "{arguments:?}: {errors}");
+        assert!(errors.contains(expected), "{errors}");
+        for foreign in ["command line", "listener[", "pool.", "route[", "access_log"] {
+            assert!(!errors.contains(foreign), "{errors}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn demo_shows_a_site_and_an_api() {
     let folder = folder("");
     let mut gateway = Process::start(&folder, &["demo", "--port", "0"]);
@@ -296,6 +420,20 @@ async fn wrong_arguments_end_with_2() {
         let (code, _, errors) = run(&folder(""), arguments).await;
         assert_eq!(code, 2, "{arguments:?}");
         assert!(errors.contains("--help"), "{errors}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_in_arguments_are_answered_with_what_to_write() {
+    for (arguments, expected) in [
+        (&["serve", ".", "--listen", ":8080"][..], "\"[::]:8080\""),
+        (&["proxy", "--to", "a:80", "--listen", "localhost:8080"], "write \"127.0.0.1:8080\""),
+        (&["serve", ".", "--listen", "::1:8085"], "write \"[::1]:8085\""),
+        (&["reload", "--admin", "9901"], "\"127.0.0.1:9901\""),
+    ] {
+        let (code, _, errors) = run(&folder(""), arguments).await;
+        assert_eq!(code, 2, "{arguments:?}");
+        assert!(errors.contains(expected), "{errors}");
     }
 }
 

@@ -3,8 +3,10 @@
 //! In: a configuration. Out: it is in force everywhere, or nothing has changed and the problems are told. Everything that can
 //! fail (files, certificates, sockets) is done before anything is put in place.
 
-use std::net::TcpListener;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::config::{self, Problem, Problems, diff, model};
 use crate::listener::{self, Listener, Settings};
 use crate::snapshot::{self, Snapshot};
-use crate::tls::ServerTls;
+use crate::tls::{self, ServerTls};
 use crate::worker::{Command, Shared};
 
 /// The configuration in force, and those who have to be told of another.
@@ -23,6 +25,8 @@ pub struct Force {
     shared: Arc<Shared>,
     workers: Vec<UnboundedSender<Command>>,
     listeners: Vec<Arc<Listener>>,
+    /// What stands in the certificate files that are in use.
+    contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
 }
 
 /// Why a configuration did not come into force.
@@ -66,7 +70,7 @@ struct Prepared {
 impl Force {
     /// With no listeners yet.
     pub fn new(shared: Arc<Shared>, workers: Vec<UnboundedSender<Command>>) -> Force {
-        Force { shared, workers, listeners: Vec::new() }
+        Force { shared, workers, listeners: Vec::new(), contents: BTreeMap::new() }
     }
 
     /// What the threads share.
@@ -123,14 +127,22 @@ impl Force {
         if config.log != before.config.log {
             return Err(ReloadError::NeedsRestart("log"));
         }
-        let changes = diff::diff(&before.config, &config);
+        let mut changes = diff::diff(&before.config, &config);
+        let contents = tls::contents(&config);
+        let other = |path: &Path| {
+            let old = self.contents.get(path);
+            old.is_some() && old != contents.get(path)
+        };
+        diff::renewed(&mut changes, &config.named, other);
         let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
         let prepared = self.prepare(&snapshot.config).map_err(|problems| in_file(file, problems))?;
         let hash = hash(&snapshot.config);
+        self.contents = contents;
         self.shared.replace(snapshot);
         self.put_in_place(prepared);
         self.tell(|| Command::Refresh);
+        warn(&self.shared.snapshot().config, file);
         self.shared.metrics.reload_succeeded(&hash, SystemTime::now());
         Ok(changes)
     }
@@ -138,6 +150,7 @@ impl Force {
     /// Opens the listeners of the first configuration.
     pub fn open(&mut self) -> Result<(), Vec<Problem>> {
         let snapshot = self.shared.snapshot();
+        self.contents = tls::contents(&snapshot.config);
         let prepared = self.prepare(&snapshot.config)?;
         self.put_in_place(prepared);
         self.shared.metrics.config_loaded(&hash(&snapshot.config), SystemTime::now());
@@ -174,7 +187,7 @@ impl Force {
             return Ok(Prepared { listener: open.remove(at), settings, sockets: Vec::new() });
         }
         let listen = |error: std::io::Error| {
-            let message = format!("cannot listen on {}: {error}", model.address);
+            let message = cannot_listen(model.address, &error);
             snapshot::problem_with(config, None, &format!("listener[{index}].address"), message)
         };
         let sockets = listener::bind(model.address, self.workers.len()).map_err(listen)?;
@@ -205,13 +218,52 @@ impl Force {
     }
 }
 
+/// Tells what a configuration that is in force has in it that is hardly meant.
+pub fn warn(config: &model::Config, file: Option<&Path>) {
+    let file = file.unwrap_or(Path::new("configuration")).display();
+    for warning in &config.warnings {
+        tracing::warn!("{file}:{warning}");
+    }
+}
+
+/// Why an address could not be taken, and what to do about it.
+pub fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> String {
+    let hint = match error.kind() {
+        // Where the system draws this line can be set; below 1024 it is by custom.
+        ErrorKind::PermissionDenied if address.port() < 1024 => {
+            "; ports below 1024 take a right of their own: give it to the program with \
+             \"setcap cap_net_bind_service=+ep FILE\" (in a service, AmbientCapabilities=CAP_NET_BIND_SERVICE), or \
+             take another port"
+        }
+        ErrorKind::AddrInUse => "; another program, or another gateway, listens there",
+        ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    };
+    format!("cannot listen on {address}: {error}{hint}")
+}
+
 /// Problems with the name of the file that they are in.
 pub fn in_file(file: Option<&Path>, problems: Vec<Problem>) -> Problems {
-    Problems { file: file.unwrap_or(Path::new("configuration")).to_owned(), problems, omitted: 0 }
+    let file = file.unwrap_or(Path::new("configuration"));
+    Problems::of(file, problems, 0).unwrap_or(Problems { file: file.to_owned(), problems: Vec::new(), omitted: 0 })
 }
 
 /// A short name for a configuration, to tell whether two gateways run the same.
 fn hash(config: &model::Config) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{config:?}").as_bytes());
     digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_taken_is_answered_with_what_to_do() {
+        let said = |address: &str, kind: ErrorKind| cannot_listen(address.parse().unwrap(), &kind.into());
+        assert!(said("[::]:80", ErrorKind::PermissionDenied).contains("setcap cap_net_bind_service=+ep"));
+        assert!(!said("[::]:8080", ErrorKind::PermissionDenied).contains("setcap"));
+        assert!(said("127.0.0.1:80", ErrorKind::AddrInUse).ends_with("another gateway, listens there"));
+        assert!(said("192.0.2.1:80", ErrorKind::AddrNotAvailable).ends_with("no such address"));
+    }
 }

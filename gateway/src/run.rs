@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin;
 use crate::config::{self, Problems, model};
 use crate::metrics::Metrics;
-use crate::reload::{Force, Order, ReloadError, in_file};
+use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file, warn};
 use crate::snapshot::Snapshot;
 use crate::tls::{self, Stamps};
 use crate::worker::{self, Command, Shared};
@@ -36,7 +36,7 @@ pub enum StartError {
     #[error("{0}")]
     Config(#[from] Problems),
     /// The address for operators.
-    #[error("admin.address: cannot listen on {0}: {1}")]
+    #[error("admin.address: {}", cannot_listen(*.0, .1))]
     Admin(SocketAddr, std::io::Error),
     /// The system.
     #[error("cannot start a thread: {0}")]
@@ -89,6 +89,7 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
         force.tell(|| Command::Leave);
         return Err(in_file(file.as_deref(), problems).into());
     }
+    warn(&shared.snapshot().config, file.as_deref());
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
     let (orders, receiver) = mpsc::unbounded_channel();
     let control = Control { force, file, stamps, addresses: addresses.clone(), orders: orders.downgrade() };
@@ -245,9 +246,12 @@ impl Control {
             let _ = self.reload();
         } else {
             let config = self.force.shared().snapshot().config.clone();
-            if let Err(error) = self.force.apply(config, None) {
-                self.force.shared().metrics.reload_failed();
-                tracing::error!("certificates were not reloaded, the old ones stay in force:\n{error}");
+            match self.force.apply(config, None) {
+                Ok(changes) => tracing::info!(changes, "reloaded"),
+                Err(error) => {
+                    self.force.shared().metrics.reload_failed();
+                    tracing::error!("certificates were not reloaded, the old ones stay in force:\n{error}");
+                }
             }
         }
     }

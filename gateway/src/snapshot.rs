@@ -14,7 +14,7 @@ use crate::http::FieldName;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, PoolId, RouteId};
 use crate::route::RouteTable;
-use crate::tls::UpstreamTls;
+use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
 
 /// A configuration, ready to serve requests.
@@ -108,6 +108,15 @@ pub fn problem_with(config: &Config, path: Option<&Path>, key: &str, message: im
     Problem::new(place, message)
 }
 
+/// Why a folder cannot be served; `None` when it can.
+pub fn problem_with_folder(root: &Path) -> Option<String> {
+    // By a name in it: that takes the right to open what lies there, and not only to see the folder itself.
+    match std::fs::metadata(root.join(".")) {
+        Ok(_) => None,
+        Err(error) => Some(format!("{} is not a folder that can be served: {error}", root.display())),
+    }
+}
+
 fn compile_pool(
     pool: &Pool,
     limits: &Arc<Limits>,
@@ -117,7 +126,11 @@ fn compile_pool(
 ) -> Result<CompiledPool, Problem> {
     let tls = pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose();
     let tls = tls.map_err(|problem| {
-        problem_with(config, problem.path(), &format!("pool.{}.tls", pool.name), problem.to_string())
+        let key = match problem {
+            TlsProblem::NoSystemRoots(_) => format!("pool.{}.tls.ca", pool.name),
+            _ => format!("pool.{}.tls", pool.name),
+        };
+        problem_with(config, problem.path(), &key, problem.to_string())
     })?;
     let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
     let state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
@@ -136,8 +149,7 @@ fn compile_route(
     };
     let folder = match &route.action {
         Action::Static(folder) => {
-            if !folder.root.is_dir() {
-                let message = format!("{} is not a folder", folder.root.display());
+            if let Some(message) = problem_with_folder(&folder.root) {
                 return Err(problem_with(config, Some(&folder.root), &format!("route[{index}].static"), message));
             }
             Some(Folder::new(folder))

@@ -13,7 +13,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::value::socket_address;
 
 /// An edge gateway: reverse proxy, TLS, load balancing, static files.
 #[derive(Parser)]
@@ -36,7 +39,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
         /// The admin address of the running gateway, instead of the one in the configuration
-        #[arg(long, value_name = "ADDRESS")]
+        #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
         admin: Option<SocketAddr>,
     },
     /// Serve a site and an API with several backends on this machine, to try things out
@@ -49,27 +52,23 @@ enum Command {
     Serve {
         /// The folder
         directory: PathBuf,
-        /// Where to listen
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-        listen: SocketAddr,
         /// List folders that have no index.html
         #[arg(long)]
         listing: bool,
-        /// Serve https with a certificate that is made for it and signed by nobody
-        #[arg(long)]
-        tls: bool,
+        #[command(flatten)]
+        common: one_line::Common,
     },
     /// Pass all requests on to one backend or several
     Proxy {
-        /// A backend, as HOST:PORT; may be given several times
-        #[arg(long, required = true, value_name = "HOST:PORT")]
-        to: Vec<String>,
-        /// Where to listen
-        #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-        listen: SocketAddr,
-        /// Serve https with a certificate that is made for it and signed by nobody
-        #[arg(long)]
-        tls: bool,
+        /// A backend: HOST:PORT, or https://HOST[:PORT], which is verified and asked by its own name (Host); may be
+        /// given several times
+        #[arg(long, required = true, value_name = "BACKEND", value_parser = one_line::backend)]
+        to: Vec<one_line::Backend>,
+        /// PEM file with the authorities that https backends are verified by, instead of the system's
+        #[arg(long, value_name = "FILE")]
+        upstream_ca: Option<String>,
+        #[command(flatten)]
+        common: one_line::Common,
     },
 }
 
@@ -92,8 +91,8 @@ pub fn main() -> ExitCode {
         }
         Command::Reload { config, admin } => reload::reload(&config.config, admin),
         Command::Demo { port } => demo::demo(port),
-        Command::Serve { directory, listen, listing, tls } => one_line::serve(&directory, listen, listing, tls),
-        Command::Proxy { to, listen, tls } => one_line::proxy(&to, listen, tls),
+        Command::Serve { directory, listing, common } => one_line::serve(&directory, listing, &common),
+        Command::Proxy { to, upstream_ca, common } => one_line::proxy(&to, upstream_ca.as_deref(), &common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -102,6 +101,11 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Ends as for any other wrong argument.
+fn misuse(message: &str) -> ! {
+    Arguments::command().error(ErrorKind::ValueValidation, message).exit()
 }
 
 /// What is printed before the command ends with 1.

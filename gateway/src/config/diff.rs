@@ -1,13 +1,15 @@
 //! What changed between two configurations, in words for the line that a reload logs.
 //!
 //! Pure. Things are told apart by what people call them: a listener by its address, pools and routes by their names.
-//! The line stays short: of many things only the first are named. What stands in certificate files is not looked at.
+//! The line stays short: of many things only the first are named. What stands in certificate
+//! files is for the caller to compare.
 
 use std::collections::HashMap;
 use std::fmt::{Display, Write};
 use std::hash::Hash;
+use std::path::Path;
 
-use super::model::{Action, Config, Route};
+use super::model::{Action, Config, Named, Route};
 
 /// How many things of a kind are named.
 const NAMED: usize = 5;
@@ -52,6 +54,28 @@ pub fn diff(before: &Config, after: &Config) -> String {
         words.push_str("routes in another order");
     }
     words
+}
+
+/// Which certificates are others than before although the configuration is the same, in words.
+pub fn renewed(words: &mut String, named: &[Named], changed: impl Fn(&Path) -> bool) {
+    let mut certificates = Vec::new();
+    let mut authorities = Vec::new();
+    for named in named {
+        match named {
+            Named::Pair(files) if changed(&files.certificate) || changed(&files.key) => {
+                certificates.push(files.certificate.display().to_string());
+            }
+            Named::Authorities(path) if changed(path) => authorities.push(path.display().to_string()),
+            _ => {}
+        }
+    }
+    for (what, mut files) in [("certificates", certificates), ("authorities", authorities)] {
+        files.sort_unstable();
+        files.dedup();
+        if !files.is_empty() {
+            sentence(words, format_args!("{what} renewed: {}", names(&files)));
+        }
+    }
 }
 
 /// A route names its pool by an index, which moves when another pool comes or goes.
@@ -116,9 +140,8 @@ fn sentence(words: &mut String, more: impl Display) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
+    use crate::config::model::CertificateFiles;
     use crate::config::parse;
 
     const BASE: &str =
@@ -152,6 +175,23 @@ mod tests {
         let routes: String = (0..12).map(|n| format!("[[route]]\nmatch.path = \"/{n}\"\nrespond = \"\"\n")).collect();
         let said = change(BASE, &format!("{BASE}{routes}"));
         assert_eq!(said, "routes added: /0, /1, /2, /3, /4 and 7 more");
+    }
+
+    #[test]
+    fn renewed_certificates_are_named_once() {
+        let pair = |name: &str| {
+            let file = |end: &str| format!("{name}.{end}").into();
+            Named::Pair(CertificateFiles { certificate: file("pem"), key: file("key") })
+        };
+        let named = [pair("b"), pair("a"), pair("b"), Named::Authorities("ca.pem".into())];
+        let said = |changed: &[&str]| {
+            let mut words = String::from("limits changed");
+            renewed(&mut words, &named, |path| changed.iter().any(|changed| Path::new(changed) == path));
+            words
+        };
+        assert_eq!(said(&[]), "limits changed");
+        assert_eq!(said(&["b.key", "a.pem"]), "limits changed; certificates renewed: a.pem, b.pem");
+        assert_eq!(said(&["ca.pem"]), "limits changed; authorities renewed: ca.pem");
     }
 
     #[test]

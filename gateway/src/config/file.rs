@@ -46,6 +46,7 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Address and port, such as `"0.0.0.0:8080"` or `"[::]:8443"`.
+    #[schemars(extend("examples" = ["0.0.0.0:8080", "[::]:8443"]))]
     pub address: At<String>,
     /// TLS: "dev" (a self-signed certificate for localhost, made at the start), a list of certificates, or a table.
     /// When not given, cleartext.
@@ -149,6 +150,7 @@ pub struct Pool {
 #[serde(deny_unknown_fields)]
 pub struct Endpoint {
     /// Name or address, and port.
+    #[schemars(extend("examples" = ["127.0.0.1:9001"]))]
     pub address: At<String>,
     /// Its share beside the others'.
     #[schemars(range(min = 1, max = 65535), extend("default" = 1))]
@@ -169,7 +171,7 @@ pub struct UpstreamTls {
     pub key: Option<At<String>>,
     /// Takes any certificate, so that anyone between the gateway and the endpoint can read and change everything.
     #[schemars(extend("default" = false))]
-    pub dangerously_accept_any_certificate: Option<bool>,
+    pub dangerously_accept_any_certificate: Option<At<bool>>,
 }
 
 /// Time-outs. A route's go before its pool's; what a route does not give is the pool's.
@@ -319,6 +321,7 @@ pub struct HeaderChanges {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Address and port. Whoever reaches it can reload the gateway: keep it local.
+    #[schemars(extend("examples" = ["127.0.0.1:9901"]))]
     pub address: At<String>,
 }
 

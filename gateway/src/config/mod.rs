@@ -5,14 +5,16 @@
 
 pub mod diff;
 pub mod file;
+mod hint;
 pub mod load;
 pub mod model;
 pub mod pattern;
 pub mod problem;
 pub mod schema;
+mod shadow;
 mod shape;
 pub mod value;
 
-pub use load::{load, parse};
+pub use load::{examine, load, parse};
 pub use problem::{Problem, Problems};
 pub use schema::schema;

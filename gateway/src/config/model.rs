@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::problem::Problem;
 use crate::http::{FieldName, Scheme};
 use crate::limits::Limits;
 
@@ -39,6 +40,23 @@ pub struct Config {
     pub limits: Limits,
     /// Where each path of a file or folder was written, for whoever opens it and has something to say about it.
     pub places: Vec<(PathBuf, Place)>,
+    /// What those files and folders are for, also where the rest of the table that names them could not be used.
+    pub named: Vec<Named>,
+    /// What is allowed, but hardly meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Files and folders that a configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A certificate and its key.
+    Pair(CertificateFiles),
+    /// Certificates of authorities.
+    Authorities(PathBuf),
+    /// A folder to serve.
+    Folder(PathBuf),
+    /// Where access-log lines go.
+    AccessLog(PathBuf),
 }
 
 /// A place in the configuration file.
@@ -231,16 +249,25 @@ pub enum HostHeader {
 /// in which `load` has put the defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until the connection stands, TLS included. Default 5s.
+    /// Until the connection stands, TLS included. Default [`Timeouts::CONNECT`].
     pub connect: Option<Duration>,
-    /// From the request sent to the response's first byte. Default 60s.
+    /// From the request sent to the response's first byte. Default [`Timeouts::FIRST_BYTE`].
     pub first_byte: Option<Duration>,
     /// Without progress of a body. Default: `limits.body_idle_time`.
     pub idle_body: Option<Duration>,
     /// The whole exchange. Default: none.
     pub request: Option<Duration>,
-    /// Waiting for a connection under `max_connections`. Default 5s.
+    /// Waiting for a connection under `max_connections`. Default [`Timeouts::QUEUE`].
     pub queue: Option<Duration>,
+}
+
+impl Timeouts {
+    /// A pool's when it gives none: until a connection stands.
+    pub const CONNECT: Duration = Duration::from_secs(5);
+    /// To the response's first byte.
+    pub const FIRST_BYTE: Duration = Duration::from_secs(60);
+    /// Waiting for a connection.
+    pub const QUEUE: Duration = Duration::from_secs(5);
 }
 
 /// `[[route]]`
@@ -286,7 +313,7 @@ pub struct Match {
 }
 
 /// A host to match.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
     /// `"shop.example"`
     Exact(String),

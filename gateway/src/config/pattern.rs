@@ -2,10 +2,11 @@
 //!
 //! In: one text of the configuration. Out: its parsed form, or in a few words what is wrong with it. Pure.
 
+use super::hint;
 use super::model::{HostPattern, PathPattern, Segment, Template, TemplatePart, ValuePattern};
 use super::problem::{excerpt, nearest};
 use super::value::host_name;
-use crate::http::fields::{is_value, trim};
+use crate::http::fields::{is_value, is_visible, trim};
 
 /// Placeholders that every template knows. A capture cannot have one of these names.
 pub const PLACEHOLDERS: &[&str] = &["scheme", "host", "path", "query", "uri", "client", "request_id"];
@@ -43,8 +44,14 @@ pub fn host(text: &str) -> Result<HostPattern, String> {
 /// `"/"`, `"/api/"`, `"/users/{id}"`.
 pub fn path(text: &str) -> Result<PathPattern, String> {
     let Some(rest) = text.strip_prefix('/') else {
+        if let Some(hint) = hint::path(text) {
+            return Err(hint);
+        }
         return Err(format!("takes a path that begins with a slash, not {:?}", excerpt(text)));
     };
+    if let Some(hint) = hint::path(text).filter(|_| text.contains(['*', '?'])) {
+        return Err(hint);
+    }
     if let Some(wrong) = text.chars().find(|c| matches!(c, '?' | '#') || c.is_control()) {
         return Err(format!("takes a path alone, without {wrong:?}; the query is matched by \"query\""));
     }
@@ -137,7 +144,7 @@ pub fn location(text: &str, captures: Option<&[&str]>) -> Result<Template, Strin
         first => matches!(first, Some(TemplatePart::Scheme | TemplatePart::Path | TemplatePart::Uri)),
     };
     let visible = |part: &TemplatePart| match part {
-        TemplatePart::Text(text) => text.bytes().all(|b| b.is_ascii_graphic()),
+        TemplatePart::Text(text) => text.bytes().all(is_visible),
         _ => true,
     };
     if begins && template.parts.iter().all(visible) {
@@ -233,7 +240,7 @@ fn is_capture_name(name: &str) -> bool {
 
 /// Whether the text may stand in a path on the wire.
 fn is_plain(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_graphic() && b != b'?' && b != b'#')
+    text.bytes().all(|b| is_visible(b) && b != b'?' && b != b'#')
 }
 
 /// Whether a percent sign with two hexadecimal digits stands in it.

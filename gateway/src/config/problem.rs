@@ -4,7 +4,7 @@
 //! mean "host"?`, in the order of the file. At most [`LIMIT`] are kept; the rest is counted.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::model::Place;
 
@@ -42,6 +42,22 @@ impl Problem {
     /// Something that is wrong at this place.
     pub fn new(place: Place, message: impl Into<String>) -> Problem {
         Problem { line: place.line, column: place.column, key: place.key, message: message.into() }
+    }
+
+    /// The same as a warning: `route[2]: warning: can never win`.
+    pub fn warning(place: Place, message: impl std::fmt::Display) -> Problem {
+        Problem::new(place, format!("warning: {message}"))
+    }
+}
+
+impl Problems {
+    /// In the order of the file, each once, and not more than are read. `None` when there are none.
+    pub fn of(file: &Path, mut problems: Vec<Problem>, omitted: usize) -> Option<Problems> {
+        problems.sort();
+        problems.dedup();
+        let more = problems.len().saturating_sub(LIMIT);
+        problems.truncate(LIMIT);
+        (!problems.is_empty()).then(|| Problems { file: file.to_owned(), problems, omitted: omitted + more })
     }
 }
 
@@ -134,6 +150,17 @@ mod tests {
         assert_eq!(nearest("zebra", keys), None);
         assert_eq!(nearest(&"host".repeat(1000), keys), None);
         assert_eq!(nearest("", keys), None);
+    }
+
+    #[test]
+    fn problems_are_told_once_and_in_order() {
+        let problem = |line| Problem { line, column: 1, key: "a".into(), message: "is wrong".into() };
+        let file = Path::new("g.toml");
+        let all = Problems::of(file, vec![problem(2), problem(1), problem(2)], 0).unwrap();
+        assert_eq!(all.problems, [problem(1), problem(2)]);
+        let many = Problems::of(file, (1..=LIMIT + 5).map(problem).collect(), 1).unwrap();
+        assert_eq!((many.problems.len(), many.omitted), (LIMIT, 6));
+        assert_eq!(Problems::of(file, Vec::new(), 0), None);
     }
 
     #[test]

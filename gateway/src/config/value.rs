@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Method;
 use ipnet::IpNet;
 
+use super::hint;
 use super::problem::{excerpt, suggestion};
 use crate::http::FieldName;
 use crate::http::fields::is_token;
@@ -17,7 +18,10 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// `"250ms"`, `"2s"`, `"1m30s"`, `"12h"`, `"7d"`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("takes a time such as \"250ms\", \"2s\", \"1m30s\" or \"1h\", not {:?}", excerpt(text));
+    let wrong = || {
+        let hint = behind(hint::time(text));
+        format!("takes a time such as \"250ms\", \"2s\", \"1m30s\" or \"1h\", not {:?}{hint}", excerpt(text))
+    };
     let mut rest = text;
     let mut sum: u64 = 0;
     if rest.is_empty() {
@@ -44,7 +48,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 
 /// `"64KiB"`, `"10MB"`, `"1GiB"`, `"300B"`.
 pub fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("takes a size such as \"64KiB\", \"10MB\" or a number of bytes, not {:?}", excerpt(text));
+    let wrong = || {
+        let hint = behind(hint::size(text));
+        format!("takes a size such as \"64KiB\", \"10MB\" or a number of bytes, not {:?}{hint}", excerpt(text))
+    };
     let (number, unit) = digits(text).ok_or_else(wrong)?;
     let unit: u64 = match unit {
         "B" | "" => 1,
@@ -64,10 +71,7 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// `"0.0.0.0:8080"`, `"[::]:8443"`.
 pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        let hint = match text.strip_prefix(':').unwrap_or(text).parse::<u16>() {
-            Ok(port) => format!("; for every address of this machine write \"[::]:{port}\""),
-            Err(_) => String::new(),
-        };
+        let hint = behind(hint::address(text));
         let wrong = excerpt(text);
         format!("takes an address and a port, such as \"0.0.0.0:8080\" or \"[::]:8443\", not {wrong:?}{hint}")
     })
@@ -86,10 +90,13 @@ pub fn network(text: &str) -> Result<IpNet, String> {
 
 /// `"127.0.0.1:9001"`, `"backend.internal:80"`, `"[::1]:9001"`.
 pub fn endpoint(text: &str) -> Result<String, String> {
-    if let Some((scheme, _)) = text.split_once("://") {
-        return Err(format!("takes host and port without \"{}://\"; TLS is the pool's key \"tls\"", excerpt(scheme)));
-    }
-    let wrong = || format!("takes host and port, such as \"127.0.0.1:9001\", not {:?}", excerpt(text));
+    let wrong = || {
+        let hint = behind(hint::endpoint(text));
+        match text.split_once("://") {
+            Some((scheme, _)) => format!("takes host and port without \"{}://\"{hint}", excerpt(scheme)),
+            None => format!("takes host and port, such as \"127.0.0.1:9001\", not {:?}{hint}", excerpt(text)),
+        }
+    };
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     host_name(host).map_err(|_| wrong())?;
     match port.parse::<u16>() {
@@ -170,6 +177,24 @@ pub fn is_connection_field(name: &FieldName) -> bool {
     OWN.contains(&name.text())
 }
 
+/// Why routes cannot ask for a field; `None` when they can.
+pub fn why_unmatched(name: &FieldName) -> Option<String> {
+    let text = name.text();
+    Some(match text {
+        "host" => "the host is matched by \"host\"".into(),
+        "content-length" => "\"content-length\" cannot be matched: not every request with a body has it".into(),
+        "trailer" => return None,
+        "upgrade" | "connection" => format!(
+            "{text:?} belongs to the connection and is taken out before routes are looked for, so this would never \
+             match; WebSockets pass on every route with a pool"
+        ),
+        _ if is_connection_field(name) || ["proxy-authorization", "proxy-authenticate", "proxy"].contains(&text) => {
+            format!("{text:?} is taken out before routes are looked for, so this would never match")
+        }
+        _ => return None,
+    })
+}
+
 /// A name for a pool or route, as it stands in logs and metrics.
 pub fn name(text: &str) -> Result<String, String> {
     if text.is_empty() || text.len() > 200 || text.chars().any(char::is_control) {
@@ -193,6 +218,10 @@ pub fn log_filter(text: &str) -> Result<String, String> {
         }
     }
     Ok(text.to_owned())
+}
+
+fn behind(hint: Option<String>) -> String {
+    hint.map(|hint| format!("; {hint}")).unwrap_or_default()
 }
 
 fn digits(text: &str) -> Option<(u64, &str)> {

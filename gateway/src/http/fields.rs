@@ -198,6 +198,11 @@ const TOKEN: [u8; 256] = {
     table
 };
 
+/// Whether a byte is a visible character of ASCII (RFC 5234 section B.1, VCHAR).
+pub fn is_visible(byte: u8) -> bool {
+    byte.is_ascii_graphic()
+}
+
 /// Whether the bytes are a token (RFC 9110 section 5.6.2).
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| TOKEN[b as usize] != 0)

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::path::{is_pchar, key, normalise, push_escape};
 use super::table::Captures;
 use crate::config::model::{HeaderChanges, Rewrite, Template, TemplatePart};
-use crate::http::fields::InvalidField;
+use crate::http::fields::{InvalidField, is_visible};
 use crate::http::hygiene::is_framing;
 use crate::http::{Fields, Scheme};
 
@@ -123,10 +123,6 @@ fn push(text: &str, may_stand: impl Fn(u8) -> bool, out: &mut String) {
         // Only ASCII stands as it is: what is not is escaped byte by byte.
         if byte.is_ascii() && may_stand(byte) { out.push(char::from(byte)) } else { push_escape(byte, out) }
     }
-}
-
-fn is_visible(byte: u8) -> bool {
-    byte.is_ascii_graphic()
 }
 
 /// RFC 3986 section 3.2.2 without userinfo.

@@ -34,16 +34,18 @@ mod certs;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
+use crate::config::model::CertificateFiles;
 pub use dev::{DevCertificate, dev_certificate};
 pub use identity::ClientIdentity;
 pub use problem::TlsProblem;
 pub use server::{Accepted, HandshakeFailure, ServerTls, TlsFacts, accept};
 pub use upstream::UpstreamTls;
-pub use watch::{Stamps, files};
+pub use watch::{Stamps, contents, files};
 
 /// The largest certificate, key or CA file that is read. A bundle of every public CA has about 250 KiB.
 pub const FILE_SIZE: u64 = 4 * 1024 * 1024;
@@ -51,6 +53,16 @@ pub const FILE_SIZE: u64 = 4 * 1024 * 1024;
 /// How many bytes of records one connection holds that its socket has not taken yet: four records of the largest size,
 /// which go out with one `writev`.
 pub const WRITE_BUFFER: usize = 64 * 1024;
+
+/// Everything that is wrong with a certificate and its key, at once.
+pub fn problems_of_pair(files: &CertificateFiles) -> Vec<TlsProblem> {
+    pem::problems(files)
+}
+
+/// What is wrong with a file of authorities.
+pub fn problem_of_authorities(path: &Path) -> Option<TlsProblem> {
+    pem::read(path).and_then(|text| pem::roots(path, &text)).err()
+}
 
 const ALPN_H1: &[u8] = b"http/1.1";
 const ALPN_H2: &[u8] = b"h2";

@@ -51,6 +51,13 @@ pub(super) fn certified_key(files: &CertificateFiles) -> Result<CertifiedKey, Tl
     Ok(pair)
 }
 
+/// Everything that is wrong with a certificate and its key: with either, or else with the two together.
+pub(super) fn problems(files: &CertificateFiles) -> Vec<TlsProblem> {
+    let certificate = read(&files.certificate).and_then(|text| certificates(&files.certificate, &text)).err();
+    let problems: Vec<_> = certificate.into_iter().chain(private_key(&files.key).err()).collect();
+    if problems.is_empty() { certified_key(files).err().into_iter().collect() } else { problems }
+}
+
 /// The CAs in the text of a file.
 pub(super) fn roots(path: &Path, text: &[u8]) -> Result<Arc<RootCertStore>, TlsProblem> {
     let mut roots = RootCertStore::empty();

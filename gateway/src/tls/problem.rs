@@ -76,7 +76,7 @@ pub enum TlsProblem {
     #[error("{0:?} is neither a DNS name nor an IP address")]
     BadName(String),
     /// The system's store of CAs is needed, but there is nothing in it.
-    #[error("the system has no CA certificates{0}; name a file with `ca`")]
+    #[error("the system has no CA certificates{0}; name a file of them here")]
     NoSystemRoots(String),
     /// The cryptography library refused.
     #[error("cryptography: {0}")]

@@ -16,7 +16,6 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tracing::warn;
 
 use super::{ALPN_H1, ALPN_H2, TlsProblem, WRITE_BUFFER, pem, provider};
 use crate::config::model::{self, UpstreamProtocol};
@@ -41,10 +40,6 @@ impl UpstreamTls {
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsProblem::Crypto(error.to_string()))?;
         let builder = if tls.accept_any {
-            warn!(
-                name = tls.name.as_deref().unwrap_or_default(),
-                "dangerously_accept_any_certificate: upstreams are not verified, anyone on the way can read and change"
-            );
             builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny))
         } else {
             builder.with_root_certificates(match &tls.ca {

@@ -1,12 +1,14 @@
 //! Whether certificate, key or CA files have changed.
 //!
-//! In: paths. Out: yes or no, by comparing what the file system says of them; nothing is read, nothing waits. Symbolic
+//! In: paths. Out: yes or no, by comparing what the file system says of them; nothing is read, nothing waits. Only when
+//! they are loaded again, [`contents`] tells which of them are others. Symbolic
 //! links are followed at every level, so that a swapped folder link (as Kubernetes does it) counts as a change, and so
 //! does a file renamed over another.
 //!
 //! Take the stamps before the files are read: a change in between is then seen at the next look. When loading fails
 //! because a file is half written, the old state stays, and the rest of the writing is the next change.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -92,6 +94,20 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
     files.sort_unstable();
     files.dedup();
     files
+}
+
+/// What stands in the files of a configuration, by their digests; for telling which of them have changed. One that cannot be
+/// read has none.
+pub fn contents(config: &Config) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let digest = |path: &Path| {
+        let text = super::pem::read(path).ok()?;
+        Some(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &text).as_ref().to_vec())
+    };
+    let with_digest = |path: PathBuf| {
+        let digest = digest(&path);
+        (path, digest)
+    };
+    files(config).into_iter().map(with_digest).collect()
 }
 
 #[cfg(test)]

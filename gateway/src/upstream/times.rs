@@ -26,9 +26,9 @@ impl Times {
         let none = Timeouts::default();
         let pool = pool.unwrap_or(&none);
         Times {
-            connect: route.connect.or(pool.connect).unwrap_or(Duration::from_secs(5)),
-            queue: route.queue.or(pool.queue).unwrap_or(Duration::from_secs(5)),
-            first_byte: route.first_byte.or(pool.first_byte).unwrap_or(Duration::from_secs(60)),
+            connect: route.connect.or(pool.connect).unwrap_or(Timeouts::CONNECT),
+            queue: route.queue.or(pool.queue).unwrap_or(Timeouts::QUEUE),
+            first_byte: route.first_byte.or(pool.first_byte).unwrap_or(Timeouts::FIRST_BYTE),
             idle_body: route.idle_body.or(pool.idle_body).unwrap_or(limits.body_idle_time),
             request: route.request.or(pool.request),
         }

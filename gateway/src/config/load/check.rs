@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::report::{Report, Span};
+use crate::config::hint;
 use crate::config::problem::{alternatives, excerpt, suggestion};
 use crate::config::shape::{SIZE_PATTERN, TIME_PATTERN};
 
@@ -40,7 +41,14 @@ impl Walk<'_, '_> {
         let kind = kind(value.get_ref());
         let fitting: Vec<&Value> = forms.iter().copied().filter(|form| form["type"] == kind).collect();
         let Some(&form) = fitting.first() else {
-            self.report.at(&span, format!("takes {}, not {}", takes(&forms), article(kind)));
+            let hint = instead(value.get_ref(), &forms, path);
+            let message = hint.unwrap_or_else(|| format!("takes {}, not {}", takes(&forms), article(kind)));
+            self.report.at(&span, message);
+            // One table where a list of them stands: with the brackets mended, the rest of it is checked too.
+            let list = forms.iter().find(|form| form["items"]["type"] == "object");
+            if let (DeValue::Table(table), Some(form)) = (value.get_mut(), list) {
+                return self.table(table, &span, &form["items"], &format!("{path}[0]")) && into_list(value, span);
+            }
             return false;
         };
         match value.get_mut() {
@@ -143,6 +151,40 @@ impl Walk<'_, '_> {
     }
 }
 
+/// Makes a list of one item out of it; it may stay then.
+fn into_list(value: &mut Spanned<DeValue<'_>>, span: Span) -> bool {
+    let mut list = DeArray::new();
+    let only = std::mem::replace(value.get_mut(), DeValue::Boolean(false));
+    list.push(Spanned::new(span, only));
+    *value.get_mut() = DeValue::Array(list);
+    true
+}
+
+/// What to write instead of a value of a wrong type, where that can be told.
+fn instead(value: &DeValue<'_>, forms: &[&Value], path: &str) -> Option<String> {
+    let of = |kind: &str| forms.iter().any(|form| form["type"] == kind);
+    match value {
+        DeValue::Table(_) if forms.iter().any(|form| form["items"]["type"] == "object") && !path.contains('.') => {
+            Some(format!("takes a list: {}", hint::double_brackets(path)))
+        }
+        DeValue::Array(items) if of("object") && items.iter().all(|item| item.get_ref().is_table()) => {
+            let name = if path == "pool" { "pool.NAME" } else { path };
+            Some(format!("takes one table: write [{name}] with one bracket on either side"))
+        }
+        DeValue::Integer(number) if forms.iter().any(|form| form["pattern"] == TIME_PATTERN) => {
+            let number: u64 = number.as_str().parse().ok()?;
+            Some(format!("takes a time with its unit: write \"{number}s\""))
+        }
+        DeValue::String(text) if of("integer") && text.parse::<u64>().is_ok() => {
+            Some(format!("takes a whole number: write {} without quotes", excerpt(text)))
+        }
+        DeValue::String(text) if of("boolean") && matches!(&**text, "true" | "false") => {
+            Some(format!("takes true or false: write {text} without quotes"))
+        }
+        _ => None,
+    }
+}
+
 /// Bounds are written as integers by hand and as floating-point numbers by derived code.
 fn bound(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_f64().map(|bound| bound as i64))
@@ -200,7 +242,11 @@ fn takes(forms: &[&Value]) -> String {
         match words.as_slice() {
             [] if form["pattern"] == TIME_PATTERN => takes.push("a time such as \"250ms\"".to_owned()),
             [] if form["pattern"] == SIZE_PATTERN => takes.push("a size such as \"64KiB\"".to_owned()),
-            [] => takes.push(article(form["type"].as_str().unwrap_or_default()).to_owned()),
+            [] => {
+                let example = form["examples"][0].as_str().map(|example| format!(" such as {example:?}"));
+                let what = article(form["type"].as_str().unwrap_or_default());
+                takes.push(format!("{what}{}", example.unwrap_or_default()));
+            }
             words => takes.extend(words.iter().map(|word| format!("{word:?}"))),
         }
     }

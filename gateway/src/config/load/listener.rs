@@ -43,7 +43,7 @@ impl Reader<'_, '_> {
     }
 
     fn client_certificates(&mut self, client: &file::ClientCertificates) -> Option<ClientCertificates> {
-        let ca = self.path(&client.ca.value, &client.ca.span);
+        let ca = self.authorities(&client.ca);
         let mut taken = Vec::new();
         let mut header = |at: Option<&At<String>>| {
             let at = at?;

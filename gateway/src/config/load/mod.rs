@@ -2,7 +2,8 @@
 //!
 //! Four steps: TOML into a tree with positions; the tree against the schema (`check`), which takes out what does not fit; serde,
 //! which takes what is left; and the conversions here and below, which read texts and look references up. A problem is
-//! reported by the step that sees it first and by no other. Files that the configuration names are not opened.
+//! reported by the step that sees it first and by no other. Files that the configuration names are not opened; they are
+//! listed for those who do it, also when something else is wrong.
 //!
 //! Hostile text costs time in proportion to its length: it is bounded by [`FILE_LIMIT`], nesting by the TOML parser
 //! and by the schema, messages by [`LIMIT`](super::problem::LIMIT).
@@ -25,8 +26,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::file::{self, At, Dev, Either, File, LogFormat, Time};
+use super::hint;
 use super::model::{
-    AccessLog, AccessLogFormat, Admin, CertificateFiles, Config, Forwarded, Listener, Log, Place, Timeouts,
+    AccessLog, AccessLogFormat, Admin, CertificateFiles, Config, Forwarded, Listener, Log, Named, Place, Timeouts,
 };
 use super::problem::{Problem, Problems};
 use super::value;
@@ -37,38 +39,56 @@ use report::{Report, Span};
 /// The largest file that is read.
 pub const FILE_LIMIT: u64 = 16 << 20;
 
+/// What is written in double brackets.
+const LISTS: [&str; 2] = ["listener", "route"];
+
 /// Beyond this only the first error of syntax is looked for.
 const RECOVERY_LIMIT: usize = 1 << 20;
 
 /// Reads and checks a configuration file. Relative paths in it are relative to its folder.
 pub fn load(path: &Path) -> Result<Config, Problems> {
-    let whole = |message: String| {
+    whole(examine(path))
+}
+
+/// Checks a configuration that is in memory. `file` is named in problems, and its folder is where relative paths begin.
+pub fn parse(text: &str, file: &Path) -> Result<Config, Problems> {
+    whole(examine_text(text, file))
+}
+
+/// Reads and checks a configuration file: what of it could be read, for a look at the files that it names, and what is
+/// wrong with it.
+pub fn examine(path: &Path) -> (Config, Option<Problems>) {
+    let wrong = |message: String| {
         let problem = Problem { line: 0, column: 0, key: String::new(), message };
-        Problems { file: path.to_owned(), problems: vec![problem], omitted: 0 }
+        (Config::default(), Problems::of(path, vec![problem], 0))
     };
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes))
-        .map_err(|error| whole(format!("cannot be read: {error}")))?;
+    let read = std::fs::File::open(path).and_then(|file| file.take(FILE_LIMIT + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return wrong(format!("cannot be read: {error}"));
+    }
     if bytes.len() as u64 > FILE_LIMIT {
-        return Err(whole(format!("is larger than {} MiB", FILE_LIMIT >> 20)));
+        return wrong(format!("is larger than {} MiB", FILE_LIMIT >> 20));
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => parse(text, path),
+        Ok(text) => examine_text(text, path),
         Err(error) => {
             let (valid, _) = bytes.split_at_checked(error.valid_up_to()).unwrap_or_default();
             let valid = String::from_utf8_lossy(valid);
             let mut report = Report::new(&valid);
             report.at(&(valid.len()..valid.len()), "is not UTF-8 from here on");
-            Err(report.finish(path).err().unwrap_or_else(|| whole("is not UTF-8".into())))
+            (Config::default(), report.finish(path))
         }
     }
 }
 
-/// Checks a configuration that is in memory. `file` is named in problems, and its folder is where relative paths begin.
-pub fn parse(text: &str, file: &Path) -> Result<Config, Problems> {
+fn whole((config, problems): (Config, Option<Problems>)) -> Result<Config, Problems> {
+    problems.map_or(Ok(config), Err)
+}
+
+fn examine_text(text: &str, file: &Path) -> (Config, Option<Problems>) {
     let mut report = Report::new(text);
-    let mut config = None;
+    let mut config = Config::default();
     if let Some(mut root) = tree(text, &mut report) {
         // Before anything is taken out: a pool that is wrong is still there for the routes that name it.
         let pools = match root.get_ref().get("pool").map(Spanned::get_ref) {
@@ -80,15 +100,15 @@ pub fn parse(text: &str, file: &Path) -> Result<Config, Problems> {
         match File::deserialize(Deserializer::from(root)) {
             Ok(parsed) => {
                 let base = file.parent().unwrap_or(Path::new("")).to_owned();
-                config = Some(Reader { report: &mut report, base, places: Vec::new() }.config(parsed, &pools, &span));
+                let reader = Reader { report: &mut report, base, places: Vec::new(), named: Vec::new() };
+                config = reader.config(parsed, &pools, &span);
             }
             // What the check lets through fits; should it not, this says so instead of hiding it.
             Err(error) if report.is_clean() => report.at(&error.span().unwrap_or(span), error.message()),
             Err(_) => {}
         }
     }
-    report.finish(file)?;
-    Ok(config.unwrap_or_default())
+    (config, report.finish(file))
 }
 
 /// TOML into a tree; errors of syntax go to the report.
@@ -105,7 +125,12 @@ fn tree<'t>(text: &'t str, report: &mut Report<'_>) -> Option<Spanned<DeTable<'t
     // One slip makes the parser stumble again and again, so the first says enough; but keys given twice are as many
     // slips as there are of them.
     let twice = |error: &toml::de::Error| error.message().starts_with("duplicate key");
-    if errors.iter().all(twice) {
+    // `[route]` for `[[route]]` is another slip, of which keys given twice are what follows.
+    let mut single: Vec<_> = errors.iter().filter_map(|error| lonely(text, error.span()?)).collect();
+    single.dedup();
+    if errors.iter().all(twice) && !single.is_empty() {
+        single.iter().for_each(|(span, name)| report.at(span, hint::double_brackets(name)));
+    } else if errors.iter().all(twice) {
         errors.iter().for_each(|error| report.at(&error.span().unwrap_or(0..0), "this key was given before"));
     } else if let Some(first) = errors.iter().find(|error| !twice(error)) {
         report.at(&first.span().unwrap_or(0..0), first.message());
@@ -113,11 +138,28 @@ fn tree<'t>(text: &'t str, report: &mut Report<'_>) -> Option<Spanned<DeTable<'t
     None
 }
 
+/// Where and which list stands in single brackets, when a header is said to be there twice for that.
+fn lonely(text: &str, span: Span) -> Option<(Span, &'static str)> {
+    let name = LISTS.into_iter().find(|list| text.get(span.clone()).is_some_and(|found| found.trim() == *list))?;
+    let before = text.get(..span.start)?.trim_end_matches([' ', '\t']);
+    match before.ends_with("[[") {
+        // This one is right, and one before it is not.
+        true => {
+            let single = format!("[{name}]");
+            let mut lines =
+                before.match_indices(&single).filter(|(at, _)| !before.get(..*at).unwrap_or("[").ends_with('['));
+            lines.next().map(|(at, _)| (at + 1..at + 1 + name.len(), name))
+        }
+        false => before.ends_with('[').then_some((span, name)),
+    }
+}
+
 /// Turns what people write into the model. What cannot be read is reported and left out.
 struct Reader<'r, 't> {
     report: &'r mut Report<'t>,
     base: PathBuf,
     places: Vec<(PathBuf, Place)>,
+    named: Vec<Named>,
 }
 
 impl Reader<'_, '_> {
@@ -148,6 +190,8 @@ impl Reader<'_, '_> {
             log: file.log.map(|log| self.log(&log)).unwrap_or_default(),
             limits: file.limits.map(|limits| self.limits(&limits)).unwrap_or_default(),
             places: self.places,
+            named: self.named,
+            warnings: self.report.warnings(),
         }
     }
 
@@ -191,10 +235,9 @@ impl Reader<'_, '_> {
 
     fn access_log(&mut self, log: &file::AccessLog) -> AccessLog {
         let output = log.output.as_ref().filter(|output| output.value != "stdout");
-        AccessLog {
-            file: output.and_then(|output| self.path(&output.value, &output.span)),
-            format: log.format.unwrap_or(AccessLogFormat::Json),
-        }
+        let file = output.and_then(|output| self.path(&output.value, &output.span));
+        self.named.extend(file.clone().map(Named::AccessLog));
+        AccessLog { file, format: log.format.unwrap_or(AccessLogFormat::Json) }
     }
 
     fn log(&mut self, log: &file::Log) -> Log {
@@ -240,9 +283,22 @@ impl Reader<'_, '_> {
         let mut read = |files: &file::CertificateFiles| {
             let certificate = self.path(&files.certificate.value, &files.certificate.span);
             let key = self.path(&files.key.value, &files.key.span);
-            Some(CertificateFiles { certificate: certificate?, key: key? })
+            self.pair(certificate, key)
         };
         files.iter().filter_map(&mut read).collect()
+    }
+
+    fn pair(&mut self, certificate: Option<PathBuf>, key: Option<PathBuf>) -> Option<CertificateFiles> {
+        let pair = CertificateFiles { certificate: certificate?, key: key? };
+        self.named.push(Named::Pair(pair.clone()));
+        Some(pair)
+    }
+
+    /// The path of a file with certificates of authorities.
+    fn authorities(&mut self, at: &At<String>) -> Option<PathBuf> {
+        let path = self.path(&at.value, &at.span)?;
+        self.named.push(Named::Authorities(path.clone()));
+        Some(path)
     }
 
     /// The path of a file or folder, from the folder of the configuration.

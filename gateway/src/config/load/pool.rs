@@ -1,12 +1,10 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use super::{At, Either, Reader, file, value};
-use crate::config::model::{
-    Balance, CertificateFiles, Endpoint, HostHeader, Pool, Timeouts, UpstreamProtocol, UpstreamTls,
-};
+use crate::config::model::{Balance, Endpoint, HostHeader, Pool, Timeouts, UpstreamProtocol, UpstreamTls};
+use crate::config::problem::excerpt;
 
 impl Reader<'_, '_> {
     pub(super) fn pool(&mut self, name: &str, at: &At<file::Pool>) -> Option<Pool> {
@@ -23,13 +21,13 @@ impl Reader<'_, '_> {
         let tls = match pool.tls.as_ref().map(|tls| &tls.value) {
             None | Some(Either::Short(false)) => None,
             Some(Either::Short(true)) => Some(UpstreamTls::default()),
-            Some(Either::Long(tls)) => Some(self.upstream_tls(tls)),
+            Some(Either::Long(tls)) => Some(self.upstream_tls(name, tls)),
         };
         let timeouts = self.timeouts(pool.timeouts.as_ref());
         let timeouts = Timeouts {
-            connect: timeouts.connect.or(Some(Duration::from_secs(5))),
-            first_byte: timeouts.first_byte.or(Some(Duration::from_secs(60))),
-            queue: timeouts.queue.or(Some(Duration::from_secs(5))),
+            connect: timeouts.connect.or(Some(Timeouts::CONNECT)),
+            first_byte: timeouts.first_byte.or(Some(Timeouts::FIRST_BYTE)),
+            queue: timeouts.queue.or(Some(Timeouts::QUEUE)),
             ..timeouts
         };
         Some(Pool {
@@ -68,8 +66,8 @@ impl Reader<'_, '_> {
         endpoints
     }
 
-    fn upstream_tls(&mut self, tls: &file::UpstreamTls) -> UpstreamTls {
-        let ca = tls.ca.as_ref().and_then(|ca| self.path(&ca.value, &ca.span));
+    fn upstream_tls(&mut self, pool: &str, tls: &file::UpstreamTls) -> UpstreamTls {
+        let ca = tls.ca.as_ref().and_then(|ca| self.authorities(ca));
         let name = tls.name.as_ref().and_then(|name| {
             self.text(name, |name| {
                 // A certificate may name an address; that is written here without brackets.
@@ -81,7 +79,7 @@ impl Reader<'_, '_> {
             (Some(certificate), Some(key)) => {
                 let certificate = self.path(&certificate.value, &certificate.span);
                 let key = self.path(&key.value, &key.span);
-                certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key })
+                self.pair(certificate, key)
             }
             (Some(certificate), None) => {
                 self.report.at(&certificate.span, "needs its \"key\" beside it");
@@ -93,7 +91,15 @@ impl Reader<'_, '_> {
             }
             (None, None) => None,
         };
-        let accept_any = tls.dangerously_accept_any_certificate.unwrap_or(false);
+        let accept_any = tls.dangerously_accept_any_certificate.as_ref().filter(|any| any.value);
+        if let Some(any) = accept_any {
+            let pool = excerpt(pool);
+            let message = format!(
+                "the endpoints of pool {pool:?} are not verified; anyone on the way to them can read and change everything"
+            );
+            self.report.warn(&any.span, message);
+        }
+        let accept_any = accept_any.is_some();
         UpstreamTls { ca, name, certificate, accept_any }
     }
 }

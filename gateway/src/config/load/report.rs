@@ -23,12 +23,21 @@ pub(super) struct Report<'t> {
     damaged: HashSet<(usize, usize)>,
     problems: Vec<Problem>,
     omitted: usize,
+    warnings: Vec<Problem>,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(text: &'t str) -> Report<'t> {
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Report { text, lines, paths: HashMap::new(), damaged: HashSet::new(), problems: Vec::new(), omitted: 0 }
+        Report {
+            text,
+            lines,
+            paths: HashMap::new(),
+            damaged: HashSet::new(),
+            problems: Vec::new(),
+            omitted: 0,
+            warnings: Vec::new(),
+        }
     }
 
     /// Line and column of a byte, both from 1, the column in characters.
@@ -62,6 +71,21 @@ impl<'t> Report<'t> {
         self.push(Problem::new(place, message));
     }
 
+    /// Warns of the value at this place.
+    pub(super) fn warn(&mut self, span: &Span, message: impl std::fmt::Display) {
+        if self.warnings.len() < LIMIT {
+            let place = self.place(span);
+            self.warnings.push(Problem::warning(place, message));
+        }
+    }
+
+    /// What was warned of so far, in the order of the file.
+    pub(super) fn warnings(&mut self) -> Vec<Problem> {
+        let mut warnings = std::mem::take(&mut self.warnings);
+        warnings.sort();
+        warnings
+    }
+
     /// Reports a problem with a key of this path.
     pub(super) fn key(&mut self, span: &Span, path: String, message: impl Into<String>) {
         let (line, column) = self.position(span.start);
@@ -89,13 +113,8 @@ impl<'t> Report<'t> {
     }
 
     /// Everything that was found, in the order of the file.
-    pub(super) fn finish(mut self, file: &Path) -> Result<(), Problems> {
-        if self.problems.is_empty() {
-            return Ok(());
-        }
-        self.problems.sort();
-        self.problems.dedup();
-        Err(Problems { file: file.to_owned(), problems: self.problems, omitted: self.omitted })
+    pub(super) fn finish(self, file: &Path) -> Option<Problems> {
+        Problems::of(file, self.problems, self.omitted)
     }
 
     fn push(&mut self, problem: Problem) {

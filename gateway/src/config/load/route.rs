@@ -7,11 +7,11 @@ use http::StatusCode;
 use super::{At, Either, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
-    Action, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
+    Action, HeaderChanges, HostPattern, Match, Named, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
     ValuePattern,
 };
-use crate::config::pattern;
 use crate::config::problem::suggestion;
+use crate::config::{hint, pattern, shadow};
 use crate::http::fields::{is_token, is_value};
 use crate::http::{FieldName, Scheme};
 
@@ -45,11 +45,27 @@ impl Reader<'_, '_> {
             }
         }
         let mut routes: Vec<Route> = written.iter().filter_map(|route| self.route(route, &pools)).collect();
+        self.shadowed(written, &routes);
         let mut taken: HashMap<String, usize> = names.keys().map(|name| ((*name).to_owned(), 1)).collect();
         for route in routes.iter_mut().filter(|route| route.name.is_empty()) {
             route.name = made_name(&route.matches, &mut taken);
         }
         routes
+    }
+
+    /// Warns of routes that never win; not when one of them could not be read, for then it is not known what it matches.
+    fn shadowed(&mut self, written: &[At<file::Route>], routes: &[Route]) {
+        if routes.len() != written.len() || !self.report.is_clean() {
+            return;
+        }
+        for (loser, winner) in shadow::shadowed(routes) {
+            let Some((loser, winner)) = written.get(loser).zip(written.get(winner)) else { continue };
+            let (line, _) = self.report.position(winner.span.start);
+            let message = format!(
+                "can never win: the route in line {line} goes before it and takes every request that this one matches"
+            );
+            self.report.warn(&loser.span, message);
+        }
     }
 
     fn route(&mut self, at: &At<file::Route>, pools: &PoolNames<'_>) -> Option<Route> {
@@ -83,11 +99,11 @@ impl Reader<'_, '_> {
             Some(Either::Long(paths)) => paths.len(),
         };
         let paths = self.strings(matches.path.as_ref(), pattern::path);
+        self.literal_paths(matches.path.as_ref());
         let whole = paths.len() == written && !(written == 0 && self.report.is_damaged(span));
-        let headers = self.values(matches.header.as_ref(), |name| match value::field_name(name)? {
-            name if name.text() == "host" => Err("the host is matched by \"host\"".into()),
-            name if value::is_connection_field(&name) => Err(format!("{:?} cannot be matched", name.text())),
-            name => Ok(name),
+        let headers = self.values(matches.header.as_ref(), |name| {
+            let name = value::field_name(name)?;
+            value::why_unmatched(&name).map_or(Ok(name), Err)
         });
         let query = self.values(matches.query.as_ref(), |name| match name {
             "" => Err("takes the name of a parameter".into()),
@@ -105,6 +121,21 @@ impl Reader<'_, '_> {
             file::Scheme::Https => Scheme::Https,
         });
         (Match { scheme, hosts, paths, methods, headers, query, cookies, clients }, whole)
+    }
+
+    fn literal_paths(&mut self, paths: Option<&At<Strings>>) {
+        let Some(At { value, span }) = paths else { return };
+        let texts: Vec<(&str, &Span)> = match value {
+            Either::Short(text) => vec![(text, span)],
+            Either::Long(texts) => texts.iter().map(|at| (at.value.as_str(), &at.span)).collect(),
+        };
+        for (text, span) in texts {
+            if pattern::path(text).is_ok()
+                && let Some(hint) = hint::literal_path(text)
+            {
+                self.report.warn(span, hint);
+            }
+        }
     }
 
     /// One text or several, but at least one: an empty list would match everything, which is not what it looks like.
@@ -182,13 +213,12 @@ impl Reader<'_, '_> {
     }
 
     fn folder(&mut self, at: &At<Either<String, file::Static>>) -> Option<Static> {
-        match &at.value {
-            Either::Short(root) => Some(Static { root: self.path(root, &at.span)?, listing: false }),
-            Either::Long(table) => {
-                let root = self.path(&table.root.value, &table.root.span)?;
-                Some(Static { root, listing: table.listing.unwrap_or(false) })
-            }
-        }
+        let (root, listing) = match &at.value {
+            Either::Short(root) => (self.path(root, &at.span)?, false),
+            Either::Long(table) => (self.path(&table.root.value, &table.root.span)?, table.listing.unwrap_or(false)),
+        };
+        self.named.push(Named::Folder(root.clone()));
+        Some(Static { root, listing })
     }
 
     fn redirect(&mut self, at: &At<Either<String, file::Redirect>>, captures: Captures<'_>) -> Option<Redirect> {

@@ -53,6 +53,7 @@ fn uncommented(text: &str) -> String {
 
 fn without_places(mut config: Config) -> String {
     config.places.clear();
+    config.warnings.clear();
     format!("{config:#?}")
 }
 
@@ -272,9 +273,69 @@ etc/gateway.toml:12:8: route[0].pool: there is no [pool.apy]; did you mean "api"
 etc/gateway.toml:15:16: route[1].match.method: methods are case-sensitive; did you mean "GET"?
 etc/gateway.toml:16:12: route[1].redirect: does not know "{nope}". There are {scheme}, {host}, {path}, {query}, {uri}, {client}, {request_id} and what every path of the route captures
 etc/gateway.toml:19:1: limits.header_tine: unknown key; did you mean "header_time"?
-etc/gateway.toml:20:13: limits.idle_time: takes a time such as "250ms", not a whole number
-etc/gateway.toml:21:15: limits.connections: takes a whole number, not a string"#
+etc/gateway.toml:20:13: limits.idle_time: takes a time with its unit: write "7s"
+etc/gateway.toml:21:15: limits.connections: takes a whole number: write 7 without quotes"#
     );
+}
+
+#[test]
+fn brackets_that_are_too_few_or_too_many_are_named() {
+    let one = |text: &str| match parse(text, Path::new("g")).unwrap_err().problems.as_slice() {
+        [problem] => problem.to_string(),
+        problems => panic!("{text}\n{problems:#?}"),
+    };
+    let listener = "[listener]\naddress = \"127.0.0.1:0\"\n";
+    let two = "with two brackets on either side, once for each";
+    assert_eq!(one(listener), format!("1:1: listener: takes a list: write [[listener]] {two} listener"));
+    let route = "[route]\nrespond = \"a\"\n";
+    assert_eq!(one(&format!("{LISTENER}{route}")), format!("3:1: route: takes a list: write [[route]] {two} route"));
+    assert_eq!(one(&format!("{LISTENER}{route}{route}")), format!("5:2: write [[route]] {two} route"));
+    assert_eq!(one(&format!("{listener}{LISTENER}")), format!("1:2: write [[listener]] {two} listener"));
+    says("[[admin]]\naddress = \"127.0.0.1:1\"", "admin: takes one table: write [admin] with one bracket");
+    says("[[pool.a]]\nendpoints = [\"a:80\"]", "pool.a: takes one table: write [pool.a]");
+    // What stands in such a table is checked as if the brackets were right.
+    let inner = wrong("[route]\nrespond = 5\nmatch.hots = \"a\"");
+    assert!(inner.len() == 3 && inner[2].contains("route[0].match.hots"), "{inner:#?}");
+}
+
+#[test]
+fn what_to_write_instead_is_said() {
+    says("[limits]\ndrain_time = 30", "limits.drain_time: takes a time with its unit: write \"30s\"");
+    says("[limits]\ndrain_time = \"30\"", "not \"30\"; write \"30s\"");
+    says("[limits]\nbody_size = \"10m\"", "not \"10m\"; write \"10MiB\"");
+    says("[admin]\naddress = 9901", "takes a string such as \"127.0.0.1:9901\", not a whole number");
+    says("[admin]\naddress = \":9901\"", "for this machine alone \"127.0.0.1:9901\"");
+    says("[pool.a]\nendpoints = [\"unix:/run/a.sock\"]", "unix sockets are not supported");
+    says("[[route]]\nrespond = \"a\"\nmatch.path = \"^/api\"", "write \"/api/\" for it and everything below");
+    says("[[route]]\nrespond = \"a\"\nmatch.header.Upgrade = \"websocket\"", "so this would never match; WebSockets");
+    says("[[route]]\nrespond = \"a\"\nmatch.header.proxy-authorization = true", "so this would never match");
+    says("[pool.a]\nendpoints = [\"a:80\"]\ntls = \"true\"", "takes true or false: write true without quotes");
+}
+
+#[test]
+fn what_is_allowed_but_hardly_meant_is_warned_of() {
+    let warnings = |text: &str| -> Vec<String> {
+        read(&format!("{LISTENER}{text}")).warnings.iter().map(Problem::to_string).collect()
+    };
+    let twice =
+        "[[route]]\nmatch.path = \"/a\"\nrespond = \"1\"\n[[route]]\nmatch = { path = \"/a\" }\nrespond = \"2\"\n";
+    let said = "6:1: route[1]: warning: can never win: the route in line 3 goes before it and takes every request that \
+                this one matches";
+    assert_eq!(warnings(twice), [said]);
+    let odd = "[[route]]\nmatch.path = [\"/a\", \"/users/:id\"]\nrespond = \"1\"\n";
+    assert_eq!(
+        warnings(odd),
+        [
+            "4:21: route[0].match.path[1]: warning: \":id\" is compared letter by letter; for any one segment write \"{id}\""
+        ]
+    );
+    let any = "[pool.api]\nendpoints = [\"a:80\"]\ntls = { dangerously_accept_any_certificate = true }\n";
+    let said = "5:46: pool.api.tls.dangerously_accept_any_certificate: warning: the endpoints of pool \"api\" are not";
+    assert!(warnings(any)[0].starts_with(said), "{:?}", warnings(any));
+    assert_eq!(warnings(&any.replace("true", "false")), [""; 0]);
+    for (name, text) in FILES {
+        assert_eq!(parse(text, Path::new(name)).unwrap().warnings, [], "{name}");
+    }
 }
 
 #[test]
