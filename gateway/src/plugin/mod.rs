@@ -10,6 +10,7 @@
 
 mod check;
 mod compile;
+mod crew;
 mod decision;
 mod engine;
 mod fault;
@@ -21,11 +22,14 @@ mod services;
 mod table;
 #[cfg(test)]
 mod tests;
+mod version;
 
 pub use check::Interface;
 pub use compile::{Compiled, Compiler, Digest, MODULE_SIZE};
+pub use crew::{Crew, Requests, Seat, Want};
 pub use decision::{Answer, Decision, Field};
 pub use engine::Engine;
 pub use fault::{Fault, LoadError};
 pub use instance::{Budget, Instance, Mould, Outcome};
 pub use services::{BOUNDS, Series, Services, Shared, Value};
+pub use version::{Plugin, Version};

@@ -1,0 +1,216 @@
+//! The instances of one version for one task, and how each worker comes to its own.
+//!
+//! In: a version, and what it is for: the balancer of one pool, or routing and filtering. Out: instances, made off the request
+//! path, one for each worker. Invariant: a worker that has lost its instance takes the next one without waiting, or does
+//! without until one is there.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::engine::Engine;
+use super::fault::{Fault, LoadError};
+use super::instance::{Instance, Mould, Outcome};
+use super::request::{Edits, Head};
+use super::version::Version;
+use super::{Decision, Interface};
+use crate::balance::Candidate;
+
+/// The instances of one version for one task.
+pub struct Crew {
+    /// What they run.
+    pub version: Arc<Version>,
+    kinds: u32,
+    endpoints: Vec<Candidate>,
+    engine: Arc<Engine>,
+    spare: Mutex<Vec<Instance>>,
+    ready: AtomicUsize,
+    made: AtomicU64,
+    requests: Requests,
+}
+
+/// Where missing instances are asked for.
+pub type Requests = mpsc::UnboundedSender<Want>;
+
+/// What whoever makes instances is told.
+pub enum Want {
+    /// One more for this crew.
+    Instance(Weak<Crew>),
+    /// This version was found unfit.
+    Quarantined(Arc<Version>),
+}
+
+/// One worker's instance of a crew.
+pub struct Seat {
+    crew: Arc<Crew>,
+    instance: Option<Instance>,
+    tick: Option<Instant>,
+}
+
+/// When a plugin's time first passes.
+const FIRST_TICK: Duration = Duration::from_secs(1);
+/// The shortest time between two ticks.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
+
+impl Crew {
+    /// Makes so many instances.
+    pub fn assemble(
+        version: Arc<Version>,
+        kinds: u32,
+        endpoints: Vec<Candidate>,
+        count: usize,
+        engine: &Arc<Engine>,
+        requests: &Requests,
+    ) -> Result<Arc<Crew>, LoadError> {
+        let crew = Crew {
+            version,
+            kinds,
+            endpoints,
+            engine: engine.clone(),
+            spare: Mutex::default(),
+            ready: AtomicUsize::new(0),
+            made: AtomicU64::new(0),
+            requests: requests.clone(),
+        };
+        (0..count).try_for_each(|_| crew.make())?;
+        Ok(Arc::new(crew))
+    }
+
+    /// Makes one more. Off the request path.
+    pub fn make(&self) -> Result<(), LoadError> {
+        let mould = Mould {
+            services: &self.version.plugin.services,
+            budget: self.version.budget,
+            kinds: self.kinds,
+            config: &self.version.config,
+            endpoints: &self.endpoints,
+            seed: fastrand::u64(..) ^ self.made.fetch_add(1, Ordering::Relaxed),
+        };
+        let instance = Instance::new(&self.version.compiled, &self.engine, &mould)?;
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.push(instance);
+        self.ready.store(spare.len(), Ordering::Release);
+        Ok(())
+    }
+
+    /// State of one of the instances, for the version that follows.
+    pub fn interface(&self) -> &Interface {
+        &self.version.compiled.interface
+    }
+
+    fn take(&self) -> Option<Instance> {
+        if self.ready.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = spare.pop();
+        self.ready.store(spare.len(), Ordering::Release);
+        taken
+    }
+}
+
+impl Seat {
+    /// A worker's place in a crew.
+    pub fn new(crew: Arc<Crew>, now: Instant) -> Seat {
+        let instance = crew.take();
+        Seat { crew, instance, tick: now.checked_add(FIRST_TICK) }
+    }
+
+    /// The crew.
+    pub fn crew(&self) -> &Arc<Crew> {
+        &self.crew
+    }
+
+    /// Picks endpoints for a request.
+    #[inline]
+    pub fn pick(
+        &mut self,
+        head: &dyn Head,
+        candidates: &[Candidate],
+        tried: &[usize],
+        attempt: u32,
+    ) -> Result<Decision, Fault> {
+        self.call(|instance| instance.pick(head, candidates, tried, attempt))
+    }
+
+    /// Picks a route or a pool.
+    pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        self.call(|instance| instance.route(head))
+    }
+
+    /// Looks at a request.
+    pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        self.call(|instance| instance.on_request(head))
+    }
+
+    /// Looks at a response.
+    pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        self.call(|instance| instance.on_response(head))
+    }
+
+    /// Tells what became of a request. A fault shows in the counts and in nothing else.
+    #[inline]
+    pub fn outcome(&mut self, outcome: &Outcome) {
+        let _ = self.call(|instance| instance.outcome(outcome));
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Instant) {
+        if self.tick.is_none_or(|at| now < at) {
+            return;
+        }
+        let next = self.call(Instance::tick);
+        self.tick = match next {
+            Ok(next) => next.and_then(|next| now.checked_add(next.max(SHORTEST_TICK))),
+            Err(_) => now.checked_add(FIRST_TICK),
+        };
+    }
+
+    /// What the last call wants changed.
+    pub fn edits(&self) -> Option<&Edits> {
+        self.instance.as_ref().map(Instance::edits)
+    }
+
+    /// A fault that only the caller can see, such as a name that is not there.
+    pub fn note(&mut self, fault: Fault) {
+        self.failed(fault);
+    }
+
+    #[inline]
+    fn call<T>(&mut self, call: impl FnOnce(&mut Instance) -> Result<T, Fault>) -> Result<T, Fault> {
+        let result = match &mut self.instance {
+            Some(instance) if !self.crew.version.is_quarantined() => call(instance),
+            Some(_) => return Err(Fault::Absent),
+            None => match self.crew.take() {
+                None => Err(Fault::Absent),
+                Some(fresh) => call(self.instance.insert(fresh)),
+            },
+        };
+        if let Err(fault) = &result {
+            self.failed(*fault);
+        }
+        result
+    }
+
+    #[cold]
+    fn failed(&mut self, fault: Fault) {
+        let version = &self.crew.version;
+        if version.note(fault, Instant::now()) {
+            tracing::error!(
+                plugin = version.plugin.name(),
+                version = version.digest().short(),
+                fault = fault.label(),
+                "the plugin failed too often and is not called any more"
+            );
+            let _ = self.crew.requests.send(Want::Quarantined(version.clone()));
+        }
+        if self.instance.as_ref().is_some_and(Instance::is_faulted) {
+            tracing::debug!(plugin = version.plugin.name(), %fault, "an instance is replaced");
+            self.instance = None;
+            // Without anybody who makes them, the fallback stays.
+            let _ = self.crew.requests.send(Want::Instance(Arc::downgrade(&self.crew)));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A plugin by its name, its versions, and when a version is no longer trusted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::compile::{Compiled, Digest};
+use super::fault::Fault;
+use super::instance::Budget;
+use super::services::Services;
+
+/// A plugin by its name. It lives as long as the gateway, over all its versions.
+pub struct Plugin {
+    /// What its instances share.
+    pub services: Arc<Services>,
+    faults: [AtomicU64; Fault::LABELS.len()],
+}
+
+/// One version of a plugin, with its configuration.
+pub struct Version {
+    /// Whose it is.
+    pub plugin: Arc<Plugin>,
+    /// Its code.
+    pub compiled: Arc<Compiled>,
+    /// Its configuration, JSON.
+    pub config: String,
+    /// Its times and sizes.
+    pub budget: Budget,
+    /// Since when it is in force.
+    pub since: Instant,
+    faults: Window,
+    quarantined: AtomicBool,
+}
+
+/// So many faults within [`WINDOW`], from all workers, and a version is not called any more.
+pub(super) const TOLERATED: u32 = 20;
+/// How long a fault is remembered.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+
+impl Plugin {
+    /// One of this name.
+    pub fn new(name: &str) -> Plugin {
+        Plugin { services: Arc::new(Services::new(name)), faults: [const { AtomicU64::new(0) }; Fault::LABELS.len()] }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.services.name()
+    }
+
+    /// How often each fault has happened.
+    pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Fault::LABELS.iter().zip(&self.faults).map(|(label, count)| (*label, count.load(Ordering::Relaxed)))
+    }
+
+    fn count(&self, fault: Fault) {
+        let place = Fault::LABELS.iter().position(|label| *label == fault.label());
+        if let Some(count) = place.and_then(|place| self.faults.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Version {
+    /// A version that was just compiled.
+    pub fn new(plugin: Arc<Plugin>, compiled: Arc<Compiled>, config: String, budget: Budget) -> Version {
+        Version {
+            plugin,
+            compiled,
+            config,
+            budget,
+            since: Instant::now(),
+            faults: Window::default(),
+            quarantined: AtomicBool::new(false),
+        }
+    }
+
+    /// The hash of its module.
+    pub fn digest(&self) -> Digest {
+        self.compiled.digest
+    }
+
+    /// Whether it was found unfit.
+    #[inline]
+    pub fn is_quarantined(&self) -> bool {
+        self.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// Counts a fault. Whether this was the one too many.
+    pub fn note(&self, fault: Fault, now: Instant) -> bool {
+        self.plugin.count(fault);
+        if !fault.counts_against_version() {
+            return false;
+        }
+        let many = self.faults.add(now.saturating_duration_since(self.since)) > TOLERATED;
+        many && !self.quarantined.swap(true, Ordering::AcqRel)
+    }
+}
+
+/// Faults of late: how many in this window and in the one before, as one number each.
+#[derive(Default)]
+struct Window {
+    number: AtomicU64,
+    count: AtomicU32,
+}
+
+impl Window {
+    /// Counts one; how many there are in the current window.
+    fn add(&self, since: Duration) -> u32 {
+        let number = since.as_secs() / WINDOW.as_secs();
+        if self.number.swap(number, Ordering::AcqRel) != number {
+            self.count.store(0, Ordering::Release);
+        }
+        self.count.fetch_add(1, Ordering::AcqRel) + 1
+    }
+}
