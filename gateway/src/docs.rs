@@ -3,10 +3,12 @@
 //! In: the tables of the code and the Markdown files beside it. A table that differs is printed as it should be; a
 //! configuration that is shown must be one that loads.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::config;
+use crate::error;
 use crate::limits;
 use crate::metrics;
 
@@ -57,6 +59,26 @@ fn the_metrics_are_those_of_the_code() {
         writeln!(table, "| `{}` | {kind} | {} | {} |", family.name, labels.join(", "), cell(family.help)).unwrap();
     }
     holds_table("config/README.md", &table);
+}
+
+#[test]
+fn the_words_for_errors_are_those_of_the_code() {
+    let text = read("config/README.md");
+    let rows = text.lines().skip_while(|line| *line != "| words | status |").skip(2);
+    let written: BTreeSet<(String, String)> = rows
+        .take_while(|line| line.starts_with('|'))
+        .flat_map(|row| {
+            let status = row.trim_end_matches(" |").rsplit(' ').next().unwrap_or_default();
+            row.split('`').skip(1).step_by(2).map(|word| (status.to_owned(), word.to_owned())).collect::<Vec<_>>()
+        })
+        .collect();
+    let outcomes = error::tests::every().map(|error| error.outcome());
+    let spoken: BTreeSet<_> =
+        outcomes.map(|outcome| (outcome.status.as_str().to_owned(), outcome.label.to_owned())).collect();
+    let missing: Vec<_> = spoken.difference(&written).collect();
+    let unknown: Vec<_> = written.difference(&spoken).collect();
+    assert!(missing.is_empty(), "config/README.md does not name {missing:?}");
+    assert!(unknown.is_empty(), "config/README.md names {unknown:?}, which the code does not know");
 }
 
 /// A piece of a configuration as a whole one: with what it leaves to the reader.

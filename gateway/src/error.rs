@@ -223,3 +223,56 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The kind that follows in a walk over all of them, and over all phases; a new one finds no place to hide.
+    fn after(kind: Kind) -> Option<Kind> {
+        Some(match kind {
+            Kind::Malformed(_) => Kind::Refused(""),
+            Kind::Refused(_) => Kind::ExpectationFailed,
+            Kind::ExpectationFailed => Kind::MethodNotAllowed,
+            Kind::MethodNotAllowed => Kind::Forbidden,
+            Kind::Forbidden => Kind::NoRoute,
+            Kind::NoRoute => Kind::NotFound,
+            Kind::NotFound => Kind::UriTooLong,
+            Kind::UriTooLong => Kind::HeadTooLarge,
+            Kind::HeadTooLarge => Kind::BodyTooLarge,
+            Kind::BodyTooLarge => Kind::Timeout(Phase::Head),
+            Kind::Timeout(Phase::Head) => Kind::Timeout(Phase::BodyIdle),
+            Kind::Timeout(Phase::BodyIdle) => Kind::Timeout(Phase::Connect),
+            Kind::Timeout(Phase::Connect) => Kind::Timeout(Phase::Queue),
+            Kind::Timeout(Phase::Queue) => Kind::Timeout(Phase::FirstByte),
+            Kind::Timeout(Phase::FirstByte) => Kind::Timeout(Phase::Request),
+            Kind::Timeout(Phase::Request) => Kind::Truncated,
+            Kind::Truncated => Kind::Closed,
+            Kind::Closed => Kind::Reset(0),
+            Kind::Reset(_) => Kind::Connect,
+            Kind::Connect => Kind::Tls,
+            Kind::Tls => Kind::Io,
+            Kind::Io => Kind::NoEndpoint,
+            Kind::NoEndpoint => Kind::Overloaded,
+            Kind::Overloaded => Kind::Internal(""),
+            Kind::Internal(_) => return None,
+        })
+    }
+
+    /// Every error that there can be.
+    pub(crate) fn every() -> impl Iterator<Item = Error> {
+        std::iter::successors(Some(Kind::Malformed("")), |kind| after(*kind)).flat_map(|kind| {
+            [Side::Client, Side::Upstream, Side::Gateway].map(|side| Error { kind, side, retry: Retry::Never })
+        })
+    }
+
+    #[test]
+    fn a_word_has_one_status() {
+        let mut words = std::collections::BTreeMap::new();
+        for outcome in every().map(|error| error.outcome()) {
+            let status = *words.entry(outcome.label).or_insert(outcome.status);
+            assert_eq!(status, outcome.status, "{}", outcome.label);
+        }
+        assert!(words.len() > 30, "{words:?}");
+    }
+}
