@@ -101,3 +101,17 @@ async fn every_request_of_many_has_its_line() {
     let lines = lines(&gateway, 1000).await;
     assert!(lines.iter().all(|line| serde_json::from_str::<Value>(line).is_ok()));
 }
+
+#[tokio::test]
+async fn a_tunnel_in_which_nothing_moved_is_called_that() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).and(JSON).and("[limits]\ntunnel_idle_time = '50ms'").start().await;
+    let mut client = gateway.raw().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    let mut upstream = origin.accept().await;
+    upstream.head().await;
+    upstream.send("HTTP/1.1 101 Now\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    client.rest().await;
+    let line: Value = serde_json::from_str(&lines(&gateway, 1).await[0]).expect("JSON");
+    assert_eq!((&line["status"], &line["error"]), (&101.into(), &"tunnel-idle".into()));
+}

@@ -12,6 +12,7 @@ mod harness;
 mod access_log;
 mod admin;
 mod cli;
+mod counted;
 mod drain;
 mod examples;
 mod forwarding;

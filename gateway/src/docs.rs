@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config;
 use crate::error;
+use crate::http::Ending;
 use crate::limits;
 use crate::metrics;
 
@@ -57,6 +58,15 @@ fn the_metrics_are_those_of_the_code() {
             family.labels.split(", ").filter(|label| !label.is_empty()).map(|label| format!("`{label}`")).collect();
         let kind = family.kind.text();
         writeln!(table, "| `{}` | {kind} | {} | {} |", family.name, labels.join(", "), cell(family.help)).unwrap();
+    }
+    holds_table("config/README.md", &table);
+}
+
+#[test]
+fn the_reasons_for_closing_are_those_of_the_code() {
+    let mut table = String::from("| reason | when |\n|---|---|\n");
+    for ending in Ending::EVERY {
+        writeln!(table, "| `{}` | {} |", ending.reason(), cell(ending.meaning())).unwrap();
     }
     holds_table("config/README.md", &table);
 }

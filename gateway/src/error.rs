@@ -48,10 +48,12 @@ pub enum Kind {
     NotFound,
     /// The start line's target is too long.
     UriTooLong,
-    /// The head is larger than allowed, or has too many fields.
-    HeadTooLarge,
+    /// The head goes over this bound.
+    HeadTooLarge(Bound),
     /// The body is larger than allowed.
     BodyTooLarge,
+    /// The line before a chunk is longer than allowed.
+    ChunkHeadTooLarge,
     /// Time is up; the phase says which time.
     Timeout(Phase),
     /// The peer ended the connection in the middle of a message.
@@ -74,6 +76,17 @@ pub enum Kind {
     Internal(&'static str),
 }
 
+/// Which bound a head goes over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bound {
+    /// Bytes.
+    Size,
+    /// The number of fields.
+    Fields,
+    /// Bytes as HTTP/2 counts them.
+    List,
+}
+
 /// Which time is up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
@@ -81,6 +94,8 @@ pub enum Phase {
     Head,
     /// Until more of a body arrives or can be sent.
     BodyIdle,
+    /// Until something moves in a tunnel.
+    TunnelIdle,
     /// Until an upstream connection stands.
     Connect,
     /// Until one of the allowed connections is free.
@@ -149,8 +164,10 @@ impl Error {
         let answer = |status: StatusCode, keep, label| Outcome { status, keep, label };
         let upstream = self.side == Side::Upstream;
         match self.kind {
-            Kind::Malformed(_) if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-malformed"),
-            Kind::Malformed(_) => answer(StatusCode::BAD_REQUEST, false, "malformed"),
+            Kind::Malformed(_) | Kind::ChunkHeadTooLarge if upstream => {
+                answer(StatusCode::BAD_GATEWAY, true, "upstream-malformed")
+            }
+            Kind::Malformed(_) | Kind::ChunkHeadTooLarge => answer(StatusCode::BAD_REQUEST, false, "malformed"),
             Kind::Refused(_) => answer(StatusCode::NOT_IMPLEMENTED, false, "refused"),
             Kind::ExpectationFailed => answer(StatusCode::EXPECTATION_FAILED, false, "expectation"),
             Kind::MethodNotAllowed => answer(StatusCode::METHOD_NOT_ALLOWED, true, "method"),
@@ -158,8 +175,8 @@ impl Error {
             Kind::NoRoute => answer(StatusCode::NOT_FOUND, true, "no-route"),
             Kind::NotFound => answer(StatusCode::NOT_FOUND, true, "not-found"),
             Kind::UriTooLong => answer(StatusCode::URI_TOO_LONG, false, "uri-too-long"),
-            Kind::HeadTooLarge if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-head-too-large"),
-            Kind::HeadTooLarge => answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, false, "head-too-large"),
+            Kind::HeadTooLarge(_) if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-head-too-large"),
+            Kind::HeadTooLarge(_) => answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, false, "head-too-large"),
             Kind::BodyTooLarge if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-body-too-large"),
             Kind::BodyTooLarge => answer(StatusCode::PAYLOAD_TOO_LARGE, false, "body-too-large"),
             Kind::Timeout(Phase::Head) => answer(StatusCode::REQUEST_TIMEOUT, false, "head-timeout"),
@@ -167,6 +184,7 @@ impl Error {
                 answer(StatusCode::GATEWAY_TIMEOUT, true, "upstream-idle-timeout")
             }
             Kind::Timeout(Phase::BodyIdle) => answer(StatusCode::REQUEST_TIMEOUT, false, "body-timeout"),
+            Kind::Timeout(Phase::TunnelIdle) => answer(StatusCode::REQUEST_TIMEOUT, false, "tunnel-idle"),
             Kind::Timeout(Phase::Connect) => answer(StatusCode::GATEWAY_TIMEOUT, true, "connect-timeout"),
             Kind::Timeout(Phase::Queue) => answer(StatusCode::SERVICE_UNAVAILABLE, true, "queue-timeout"),
             Kind::Timeout(Phase::FirstByte) => answer(StatusCode::GATEWAY_TIMEOUT, true, "first-byte-timeout"),
@@ -191,12 +209,15 @@ impl Error {
     /// The bound of [`crate::limits`] that was hit, when it was one.
     pub fn limit(&self) -> Option<&'static str> {
         match self.kind {
-            _ if self.side == Side::Upstream => None,
             Kind::UriTooLong => Some("uri_size"),
-            Kind::HeadTooLarge => Some("header_size"),
+            Kind::HeadTooLarge(Bound::Size) => Some("header_size"),
+            Kind::HeadTooLarge(Bound::Fields) => Some("header_fields"),
+            Kind::HeadTooLarge(Bound::List) => Some("http2_header_list_size"),
             Kind::BodyTooLarge => Some("body_size"),
+            Kind::ChunkHeadTooLarge => Some("chunk_header_size"),
             Kind::Timeout(Phase::Head) => Some("header_time"),
             Kind::Timeout(Phase::BodyIdle) => Some("body_idle_time"),
+            Kind::Timeout(Phase::TunnelIdle) => Some("tunnel_idle_time"),
             _ => None,
         }
     }
@@ -205,6 +226,7 @@ impl Error {
     pub fn explanation(&self) -> &'static str {
         match self.kind {
             Kind::Malformed(what) if self.side == Side::Client => what,
+            Kind::ChunkHeadTooLarge if self.side == Side::Client => "chunk head is too long",
             Kind::Refused(what) => what,
             _ => "",
         }
@@ -238,11 +260,15 @@ pub(crate) mod tests {
             Kind::Forbidden => Kind::NoRoute,
             Kind::NoRoute => Kind::NotFound,
             Kind::NotFound => Kind::UriTooLong,
-            Kind::UriTooLong => Kind::HeadTooLarge,
-            Kind::HeadTooLarge => Kind::BodyTooLarge,
-            Kind::BodyTooLarge => Kind::Timeout(Phase::Head),
+            Kind::UriTooLong => Kind::HeadTooLarge(Bound::Size),
+            Kind::HeadTooLarge(Bound::Size) => Kind::HeadTooLarge(Bound::Fields),
+            Kind::HeadTooLarge(Bound::Fields) => Kind::HeadTooLarge(Bound::List),
+            Kind::HeadTooLarge(Bound::List) => Kind::BodyTooLarge,
+            Kind::BodyTooLarge => Kind::ChunkHeadTooLarge,
+            Kind::ChunkHeadTooLarge => Kind::Timeout(Phase::Head),
             Kind::Timeout(Phase::Head) => Kind::Timeout(Phase::BodyIdle),
-            Kind::Timeout(Phase::BodyIdle) => Kind::Timeout(Phase::Connect),
+            Kind::Timeout(Phase::BodyIdle) => Kind::Timeout(Phase::TunnelIdle),
+            Kind::Timeout(Phase::TunnelIdle) => Kind::Timeout(Phase::Connect),
             Kind::Timeout(Phase::Connect) => Kind::Timeout(Phase::Queue),
             Kind::Timeout(Phase::Queue) => Kind::Timeout(Phase::FirstByte),
             Kind::Timeout(Phase::FirstByte) => Kind::Timeout(Phase::Request),
@@ -264,6 +290,13 @@ pub(crate) mod tests {
         std::iter::successors(Some(Kind::Malformed("")), |kind| after(*kind)).flat_map(|kind| {
             [Side::Client, Side::Upstream, Side::Gateway].map(|side| Error { kind, side, retry: Retry::Never })
         })
+    }
+
+    #[test]
+    fn a_bound_that_an_error_names_is_one() {
+        for name in every().filter_map(|error| error.limit()) {
+            assert!(crate::limits::TABLE.iter().any(|row| row.name == name), "{name}");
+        }
     }
 
     #[test]

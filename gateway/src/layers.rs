@@ -41,7 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
     ("files", &["config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
-    ("upstream", &["balance", "clock", "config::model", "error", "http", "limits", "proxy_protocol", "tls"]),
+    ("upstream", &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "proxy_protocol", "tls"]),
     (
         "respond",
         &["access_log", "clock", "config::model", "error", "escape", "http", "metrics", "policy", "proxy", "route"],

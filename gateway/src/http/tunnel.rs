@@ -40,7 +40,7 @@ pub async fn run(client: Box<dyn Duplex>, upstream: Box<dyn Duplex>, idle: Durat
             // Who failed cannot be told from here; for both sides the tunnel is over.
             Ok(Err(_)) => break Some(Error { kind: Kind::Io, side: Side::Client, retry: Retry::Never }),
             Err(_) if before == (upwards.get(), downwards.get()) => {
-                break Some(Error { kind: Kind::Timeout(Phase::BodyIdle), side: Side::Client, retry: Retry::Never });
+                break Some(Error { kind: Kind::Timeout(Phase::TunnelIdle), side: Side::Client, retry: Retry::Never });
             }
             Err(_) => {}
         }

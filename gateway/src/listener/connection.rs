@@ -19,7 +19,7 @@ use crate::clock::{Deadline, Watchdog};
 use crate::config::model::Protocols;
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::h1::io::Io;
-use crate::http::{Control, Scheme, Stream};
+use crate::http::{Control, Ending, Scheme, Stream};
 use crate::limits::Limits;
 use crate::metrics::Handshake;
 use crate::proxy::forwarded::Peer;
@@ -42,7 +42,7 @@ pub(super) async fn serve(
     let limits = worker.view().snapshot.limits.clone();
     let registered = worker.register();
     let opened = Box::pin(open(&worker, &listener, tcp, peer, &limits, &registered.control, &mut admitted)).await;
-    let reason = match opened {
+    let ending = match opened {
         Ok(opened) => {
             if opened.h2 {
                 proxy::serve_h2(&worker, opened.io, opened.client, &registered.control).await
@@ -50,9 +50,9 @@ pub(super) async fn serve(
                 proxy::serve_h1(&worker, opened.io, opened.client, &registered.control).await
             }
         }
-        Err(reason) => reason,
+        Err(ending) => ending,
     };
-    worker.metrics.connection_closed(listener.id, reason);
+    worker.metrics.connection_closed(listener.id, ending);
 }
 
 struct Opened {
@@ -70,7 +70,7 @@ async fn open(
     limits: &Arc<Limits>,
     control: &Control,
     admitted: &mut Admitted,
-) -> Result<Opened, &'static str> {
+) -> Result<Opened, Ending> {
     let settings = listener.settings.load_full();
     let mut watchdog = Watchdog::default();
     let deadline = Deadline::after(limits.tls_handshake_time, Phase::Head, Side::Client);
@@ -82,8 +82,7 @@ async fn open(
         Err(error) => return Err(proxy_header_failure(worker, error)),
     };
     if let Err(limit) = admitted.count_address(source.ip(), limits) {
-        worker.metrics.limit_hit(limit);
-        return Err("limit");
+        return Err(Ending::Limit(limit));
     }
     let (stream, tls, alpn_h2) = match &settings.tls {
         None => (Stream::cleartext(tcp), None, None),
@@ -100,12 +99,12 @@ async fn open(
                     let failure = HandshakeFailure::of(&error);
                     tracing::debug!(client = %source, %error, "TLS handshake failed");
                     worker.metrics.handshake(Handshake::Failed(failure.label()));
-                    return Err("tls-handshake");
+                    return Err(Ending::Handshake);
                 }
                 Err(_) => {
                     worker.metrics.handshake(Handshake::Failed("handshake-timeout"));
                     worker.metrics.limit_hit("tls_handshake_time");
-                    return Err("tls-handshake");
+                    return Err(Ending::Handshake);
                 }
             }
         }
@@ -121,11 +120,11 @@ async fn open(
     Ok(Opened { io, client: Rc::new(client), h2 })
 }
 
-fn proxy_header_failure(worker: &Worker, error: Error) -> &'static str {
+fn proxy_header_failure(worker: &Worker, error: Error) -> Ending {
     if let Kind::Timeout(_) = error.kind {
         worker.metrics.limit_hit("tls_handshake_time");
     }
-    "proxy-protocol"
+    Ending::ProxyHeader
 }
 
 /// The ends of the connection that a trusted proxy tells; `None`: our own.
@@ -166,7 +165,7 @@ async fn sniff(
     watchdog: &mut Watchdog,
     limits: &Limits,
     control: &Control,
-) -> Result<bool, &'static str> {
+) -> Result<bool, Ending> {
     if !protocols.h2 {
         return Ok(false);
     }
@@ -189,13 +188,18 @@ async fn sniff(
                 Poll::Ready(Ok(1..)) => {
                     deadline = Deadline::after(limits.header_time, Phase::Head, Side::Client);
                 }
-                Poll::Ready(_) => return Poll::Ready(Err("client-closed")),
+                Poll::Ready(_) => return Poll::Ready(Err(Ending::Client)),
                 Poll::Pending => {
-                    return watchdog.poll_passed(deadline.at, cx).map(|()| Err("idle"));
+                    let ending = match (seen, leaving) {
+                        (1.., _) => Ending::Limit("header_time"),
+                        (0, true) => Ending::Drained,
+                        (0, false) => Ending::Limit("idle_time"),
+                    };
+                    return watchdog.poll_passed(deadline.at, cx).map(|()| Err(ending));
                 }
             }
         }
     })
     .await?;
-    if !first && !protocols.h1 { Err("protocol") } else { Ok(first) }
+    if !first && !protocols.h1 { Err(Ending::Protocol) } else { Ok(first) }
 }

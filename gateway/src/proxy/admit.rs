@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::exchange::Exchange;
-use crate::error::{Error, Kind};
+use crate::error::{Bound, Error, Kind};
 use crate::http::{Method, RequestHead, hygiene, name};
 use crate::route::{self, PathProblem};
 
@@ -64,7 +64,7 @@ fn count_down_forwards(request: &mut RequestHead) -> Result<(), Error> {
         Some(Some(left)) => request
             .fields
             .set(name::MAX_FORWARDS, itoa::Buffer::new().format(left).as_bytes())
-            .map_err(|_| Error::client(Kind::HeadTooLarge)),
+            .map_err(|_| Error::client(Kind::HeadTooLarge(Bound::Size))),
     }
 }
 
@@ -104,7 +104,10 @@ fn identify(x: &mut Exchange<'_>) -> Result<(), Error> {
     ];
     for (field, value) in told {
         if let (Some(field), Some(value)) = (field, value) {
-            x.request.fields.set(field, value.as_bytes()).map_err(|_| Error::client(Kind::HeadTooLarge))?;
+            x.request
+                .fields
+                .set(field, value.as_bytes())
+                .map_err(|_| Error::client(Kind::HeadTooLarge(Bound::Size)))?;
         }
     }
     Ok(())

@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use crate::config::model::Forwarded;
-use crate::error::{Error, Kind};
+use crate::error::{Bound, Error, Kind};
 use crate::http::fields::{InvalidField, trim};
 use crate::http::hygiene::is_alike;
 use crate::http::{Fields, Name, RequestHead, Scheme, Version, name};
@@ -115,7 +115,7 @@ impl Peer {
         if request.fields.members(name::VIA).nth(MAX_VIA).is_some() {
             return Err(Error::client(Kind::Refused("too many proxies in Via")));
         }
-        self.set_fields(config, request, id).map_err(|_| Error::client(Kind::HeadTooLarge))
+        self.set_fields(config, request, id).map_err(|_| Error::client(Kind::HeadTooLarge(Bound::Size)))
     }
 
     fn set_fields(&self, config: &Forwarded, request: &mut RequestHead, id: &RequestId) -> Result<(), InvalidField> {

@@ -60,6 +60,9 @@ pub async fn finish(x: &mut Exchange<'_>, response: Response) {
     if x.facts.error.is_none() {
         x.facts.error = sent.error;
     }
+    if let Some(limit) = sent.error.and_then(|error| error.limit()) {
+        x.worker.metrics.limit_hit(limit);
+    }
     if let (Some(error), Some(pool)) = (sent.error.filter(|e| e.side == Side::Upstream), x.facts.pool)
         && let Some(pool) = x.view.snapshot.pools.get(pool)
     {
