@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Phase, Side};
 use crate::http::h1::io::Io;
-use crate::http::h1::server::{Connection, Next, Responder};
+use crate::http::h1::server::{Connection, Next, Refused, Responder};
 use crate::http::pump::Pump;
 use crate::http::{Body, Control, Method, RequestHead, ResponseHead, Scheme, StatusCode, Stream, name};
 use crate::limits::Limits;
@@ -93,7 +93,7 @@ impl Desk {
                     let answer = self.answer(&received.head).await;
                     (answer, received.head.method == Method::HEAD, received.responder)
                 }
-                Next::Refused(error, responder) => {
+                Next::Refused(Refused { error, .. }, responder) => {
                     let status = error.outcome().status;
                     (Answer::text(status, format!("{error}\n")), false, responder)
                 }

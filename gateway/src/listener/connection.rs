@@ -14,7 +14,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::{Listener, Settings};
+use super::{Listener, Settings, canonical};
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::Protocols;
 use crate::error::{Error, Kind, Phase, Side};
@@ -76,9 +76,9 @@ async fn open(
     let deadline = Deadline::after(limits.tls_handshake_time, Phase::Head, Side::Client);
     // Refused only when the client is gone.
     let _ = tcp.set_nodelay(true);
-    let local = tcp.local_addr().unwrap_or(listener.address);
+    let local = canonical(tcp.local_addr().unwrap_or(listener.address));
     let (source, destination) = match watchdog.within(deadline, told_ends(&settings, &mut tcp, peer)).await {
-        Ok(ends) => ends.unwrap_or((peer, local)),
+        Ok(ends) => ends.map_or((peer, local), |(source, destination)| (canonical(source), canonical(destination))),
         Err(error) => return Err(proxy_header_failure(worker, error)),
     };
     if let Err(limit) = admitted.count_address(source.ip(), limits) {
@@ -133,7 +133,7 @@ async fn told_ends(
     tcp: &mut TcpStream,
     peer: SocketAddr,
 ) -> Result<Option<(SocketAddr, SocketAddr)>, Error> {
-    let ip = peer.ip().to_canonical();
+    let ip = peer.ip();
     if !settings.model.proxy_protocol.iter().any(|network| network.contains(&ip)) {
         return Ok(None);
     }

@@ -17,6 +17,8 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     let peer = &x.client.forwarded;
     x.facts.request_id = peer.request_id(forwarded, &x.request.fields);
     if let Some(error) = x.refused {
+        // For the log alone: who it was that a trusted proxy passed on.
+        x.facts.client = peer.seen(forwarded, &x.request).client;
         return Err(error);
     }
     // A proxy that opens tunnels to wherever a client says is an open relay (RFC 9110 section 9.3.6).

@@ -11,7 +11,7 @@ use super::incoming;
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Kind, Phase, Side};
 use crate::http::h1::io::Io;
-use crate::http::h1::server::Next;
+use crate::http::h1::server::{Next, Refused};
 use crate::http::{Body, Control, Ending, Fields, Method, RequestHead, Responder, Version, h1, h2};
 use crate::worker::Worker;
 
@@ -21,14 +21,18 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
     let mut connection = h1::server::Connection::new(io, client.scheme, limits);
     let mut watchdog = Watchdog::default();
     loop {
+        let mut known = true;
         let (request, body, responder, refused) = match connection.next(control, &mut watchdog).await {
             Next::Over(ending) => return ending,
             Next::Request(received) => (received.head, received.body, Responder::H1(received.responder), None),
-            Next::Refused(error, responder) => {
-                (unknown_request(&client), Body::Empty, Responder::H1(responder), Some(error))
+            Next::Refused(Refused { error, head }, responder) => {
+                known = head.is_some();
+                let head = head.map_or_else(|| unknown_request(&client), |head| *head);
+                (head, Body::Empty, Responder::H1(responder), Some(error))
             }
         };
         let (mut facts, view) = (Facts::new(&client), worker.view());
+        facts.known = known;
         let x = Exchange {
             worker,
             body: incoming::watched(body, &mut facts.bytes_in, &view),

@@ -42,7 +42,7 @@ pub fn error(x: &mut Exchange<'_>, error: Error) -> Response {
     if let Some(limit) = error.limit() {
         x.worker.metrics.limit_hit(limit);
     }
-    let request = (!x.request.target.is_empty()).then_some(&x.request);
+    let request = x.refused.is_none().then_some(&x.request);
     let (mut head, body) = page::page(request, outcome.status, error.explanation(), x.facts.request_id.text());
     if outcome.status == StatusCode::SERVICE_UNAVAILABLE {
         let _ = head.fields.set(name::RETRY_AFTER, b"1");
@@ -88,12 +88,11 @@ fn tell(x: &Exchange<'_>, status: StatusCode, sent: &send::Sent) {
     if !log.is_on() {
         return;
     }
-    let known = !x.request.target.is_empty();
     let pool = x.facts.pool.and_then(|pool| snapshot.pools.get(pool));
     log.write(&Record {
         time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
         client: x.facts.client,
-        method: known.then_some(&x.request.method),
+        method: x.facts.known.then_some(&x.request.method),
         scheme: x.facts.scheme,
         authority: x.facts.original_authority.as_deref().unwrap_or(&x.request.authority),
         target: x.facts.original_target.as_deref().unwrap_or(&x.request.target),

@@ -6,6 +6,7 @@
 use super::framing::{self, Framing};
 use super::lines::{parse_fields, split_start_line};
 use crate::error::{Error, Kind, Retry, Side};
+use crate::http::fields::token_length;
 use crate::http::hygiene::{self, Target};
 use crate::http::{Fields, Method, RequestHead, ResponseHead, Scheme, StatusCode, Version, name};
 use crate::limits::Limits;
@@ -70,6 +71,38 @@ pub fn request(bytes: &[u8], scheme: Scheme, limits: &Limits) -> Result<ParsedRe
     hygiene::strip_hop_by_hop(&mut fields, true).map_err(malformed)?;
     let head = RequestHead { method, version, scheme, authority, target, upgrade, fields };
     Ok(ParsedRequest { head, framing, keep, expects_continue })
+}
+
+/// The longest method and target that are told of a head that is refused.
+const SKETCHED: usize = 16 * 1024;
+
+/// What can be told of a request whose head is refused, for the log. Nothing may be decided by it: the head is malformed,
+/// or only a part of it is here. `None`: not even a method.
+pub fn sketch(bytes: &[u8], scheme: Scheme, limits: &Limits) -> Option<RequestHead> {
+    let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    let mut lines = bytes.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let start = lines.next()?;
+    let (method, rest) = start.split_at(memchr::memchr(b' ', start.get(..SKETCHED).unwrap_or(start))?);
+    let method = Method::from_bytes(method).ok()?;
+    let rest = rest.get(1..)?;
+    let (target, version) = match memchr::memrchr(b' ', rest).and_then(|at| rest.split_at_checked(at)) {
+        Some((target, b" HTTP/1.0")) => (target, Version::Http10),
+        Some((target, last)) if last.starts_with(b" HTTP/") => (target, Version::Http11),
+        _ => (rest, Version::Http11),
+    };
+    let target = String::from_utf8_lossy(target.get(..SKETCHED).unwrap_or(target)).into_owned();
+    let mut fields = Fields::new();
+    for line in lines.take(limits.header_fields as usize) {
+        let (name, value) = line.split_at(token_length(line));
+        if let Some(value) = value.strip_prefix(b":").filter(|_| !name.is_empty()) {
+            // What is no value is not told.
+            let _ = fields.append_token(name, value);
+        }
+    }
+    let host = fields.text(name::HOST).filter(|host| hygiene::check_authority(host).is_ok());
+    let authority = host.unwrap_or_default().to_owned();
+    fields.remove(name::HOST);
+    Some(RequestHead { method, version, scheme, authority, target, upgrade: None, fields })
 }
 
 /// Takes a response head apart; `method` is that of the request.

@@ -50,9 +50,17 @@ pub enum Next {
     /// A request.
     Request(Received),
     /// One that must not be served, to be answered with the error.
-    Refused(Error, Responder),
+    Refused(Refused, Responder),
     /// Nothing.
     Over(Ending),
+}
+
+/// A request that must not be served.
+pub struct Refused {
+    /// Why.
+    pub error: Error,
+    /// What can be told of it; nothing may be decided by that.
+    pub head: Option<Box<RequestHead>>,
 }
 
 /// The way to answer one request.
@@ -115,12 +123,12 @@ impl Connection {
         let parsed = match self.head(control, watchdog).await {
             Ok(Ok(parsed)) => parsed,
             Ok(Err(ending)) => return Next::Over(ending),
-            Err(error) => {
+            Err(refused) => {
                 let mut state = self.shared.borrow_mut();
                 state.response = Response::Awaited;
                 state.keep = false;
-                state.is_head = false;
-                return Next::Refused(error, Responder { shared: self.shared.clone() });
+                state.is_head = refused.head.as_ref().is_some_and(|head| head.method == Method::HEAD);
+                return Next::Refused(refused, Responder { shared: self.shared.clone() });
             }
         };
         let mut state = self.shared.borrow_mut();
@@ -142,7 +150,7 @@ impl Connection {
         &mut self,
         control: &Control,
         watchdog: &mut Watchdog,
-    ) -> Result<Result<ParsedRequest, Ending>, Error> {
+    ) -> Result<Result<ParsedRequest, Ending>, Refused> {
         let limits = self.shared.borrow().limits.clone();
         let mut scan = Scan::default();
         let mut deadline = Deadline::after(limits.idle_time, Phase::Head, Side::Client);
@@ -157,10 +165,22 @@ impl Connection {
                     begun = true;
                     deadline = Deadline::after(limits.header_time, Phase::Head, Side::Client);
                 }
-                if let Some(end) = scan.head(&state.io.read, &limits, Side::Client)? {
-                    let parsed = parse::request(&state.io.read[end.start..end.end], self.scheme, &limits);
-                    state.io.read.advance(end.end);
-                    return Poll::Ready(parsed.map(Ok));
+                let refused = |error, bytes: &[u8]| {
+                    let head = parse::sketch(bytes, self.scheme, &limits).map(Box::new);
+                    Poll::Ready(Err(Refused { error, head }))
+                };
+                match scan.head(&state.io.read, &limits, Side::Client) {
+                    Ok(None) => {}
+                    Ok(Some(end)) => {
+                        let bytes = state.io.read.get(end.start..end.end).unwrap_or_default();
+                        let result = match parse::request(bytes, self.scheme, &limits) {
+                            Ok(parsed) => Poll::Ready(Ok(Ok(parsed))),
+                            Err(error) => refused(error, bytes),
+                        };
+                        state.io.read.advance(end.end);
+                        return result;
+                    }
+                    Err(error) => return refused(error, &state.io.read),
                 }
                 if !begun && control.poll_draining(cx) {
                     if !first {
@@ -173,16 +193,16 @@ impl Connection {
                 }
                 match state.io.poll_fill(cx) {
                     Poll::Ready(Ok(0) | Err(_)) if !begun => return Poll::Ready(Ok(Err(Ending::Client))),
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Error::client(Kind::Truncated))),
+                    Poll::Ready(Ok(0)) => return refused(Error::client(Kind::Truncated), &state.io.read),
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::io(&error, Side::Client))),
+                    Poll::Ready(Err(error)) => return refused(Error::io(&error, Side::Client), &state.io.read),
                     Poll::Pending => {
                         ready!(watchdog.poll_passed(deadline.at, cx));
-                        return Poll::Ready(match (begun, leaving) {
-                            (true, _) => Err(deadline.error()),
-                            (false, true) => Ok(Err(Ending::Drained)),
-                            (false, false) => Ok(Err(Ending::Limit("idle_time"))),
-                        });
+                        return match (begun, leaving) {
+                            (true, _) => refused(deadline.error(), &state.io.read),
+                            (false, true) => Poll::Ready(Ok(Err(Ending::Drained))),
+                            (false, false) => Poll::Ready(Ok(Err(Ending::Limit("idle_time")))),
+                        };
                     }
                 }
             }
