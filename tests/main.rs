@@ -26,3 +26,4 @@ mod reuse;
 mod routing;
 mod tls;
 mod upstream;
+mod warnings;

@@ -3,6 +3,7 @@
 //! In: an accepted socket. Out: requests for [`crate::proxy`]. The task of a connection that waits is kept small: whatever needs
 //! much room is boxed while it runs.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use crate::http::h1::io::Io;
 use crate::http::{Control, Ending, Scheme, Stream};
 use crate::limits::Limits;
 use crate::metrics::Handshake;
+use crate::notice;
 use crate::proxy::forwarded::Peer;
 use crate::proxy::{self, Client};
 use crate::proxy_protocol::{self, Parsed};
@@ -79,7 +81,7 @@ async fn open(
     let local = canonical(tcp.local_addr().unwrap_or(listener.address));
     let (source, destination) = match watchdog.within(deadline, told_ends(&settings, &mut tcp, peer)).await {
         Ok(ends) => ends.map_or((peer, local), |(source, destination)| (canonical(source), canonical(destination))),
-        Err(error) => return Err(proxy_header_failure(worker, error)),
+        Err(error) => return Err(proxy_header_failure(worker, listener, peer, error)),
     };
     if let Err(limit) = admitted.count_address(source.ip(), limits) {
         return Err(Ending::Limit(limit));
@@ -97,11 +99,16 @@ async fn open(
                 }
                 Ok(Err(error)) => {
                     let failure = HandshakeFailure::of(&error);
-                    tracing::debug!(client = %source, %error, "TLS handshake failed");
+                    // Whoever looks whether the port is open goes like this, again and again.
+                    if failure != HandshakeFailure::Closed {
+                        warn(listener, source, "TLS handshake failed", failure.words(), &error);
+                    }
                     worker.metrics.handshake(Handshake::Failed(failure.label()));
                     return Err(Ending::Handshake);
                 }
-                Err(_) => {
+                Err(error) => {
+                    let reason = "it took longer than `limits.tls_handshake_time`";
+                    warn(listener, source, "TLS handshake failed", reason, &error);
                     worker.metrics.handshake(Handshake::Failed("handshake-timeout"));
                     worker.metrics.limit_hit("tls_handshake_time");
                     return Err(Ending::Handshake);
@@ -120,11 +127,25 @@ async fn open(
     Ok(Opened { io, client: Rc::new(client), h2 })
 }
 
-fn proxy_header_failure(worker: &Worker, error: Error) -> Ending {
-    if let Kind::Timeout(_) = error.kind {
-        worker.metrics.limit_hit("tls_handshake_time");
-    }
+fn proxy_header_failure(worker: &Worker, listener: &Listener, peer: SocketAddr, error: Error) -> Ending {
+    let reason = match error.kind {
+        Kind::Timeout(_) => {
+            worker.metrics.limit_hit("tls_handshake_time");
+            "it took longer than `limits.tls_handshake_time`"
+        }
+        Kind::Malformed(what) => what,
+        // Whoever looks whether the port is open goes like this, again and again.
+        _ => return Ending::ProxyHeader,
+    };
+    warn(listener, peer, "no PROXY header", reason, &error);
     Ending::ProxyHeader
+}
+
+/// Says in the log what became of a client, now and then.
+fn warn(listener: &Listener, client: SocketAddr, what: &'static str, reason: &'static str, error: &dyn Display) {
+    if let Some(suppressed) = notice::due((listener.address, what, reason)) {
+        tracing::warn!(listener = %listener.address, %client, reason, %error, suppressed, "{what}");
+    }
 }
 
 /// The ends of the connection that a trusted proxy tells; `None`: our own.
@@ -151,7 +172,7 @@ async fn told_ends(
                 tcp.read_exact(seen.get_mut(known..consumed).unwrap_or_default()).await.map_err(failed)?;
                 return Ok(source.zip(destination));
             }
-            Err(_) => return Err(Error::client(Kind::Malformed("PROXY header"))),
+            Err(problem) => return Err(Error::client(Kind::Malformed(problem.0))),
         };
         tcp.read_exact(seen.get_mut(known..take).unwrap_or_default()).await.map_err(failed)?;
         known = take;

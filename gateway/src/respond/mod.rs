@@ -15,6 +15,7 @@ use crate::policy;
 use crate::proxy::{Exchange, Response};
 use crate::route::Captures;
 use crate::route::rewrite;
+use crate::upstream;
 
 /// A redirect.
 pub fn redirect(x: &Exchange<'_>, redirect: &Redirect, captures: &Captures<'_>) -> Result<Response, Error> {
@@ -66,6 +67,9 @@ pub async fn finish(x: &mut Exchange<'_>, response: Response) {
     if let (Some(error), Some(pool)) = (sent.error.filter(|e| e.side == Side::Upstream), x.facts.pool)
         && let Some(pool) = x.view.snapshot.pools.get(pool)
     {
+        if let Some(endpoint) = &x.facts.endpoint {
+            upstream::tell(&pool.state, &endpoint.address, &error);
+        }
         x.worker.metrics.upstream_error(pool.id, error.label());
     }
     tell(x, status, &sent);
