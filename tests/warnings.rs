@@ -145,3 +145,69 @@ async fn a_missing_proxy_header_is_said_once() {
     log::says(&[&listener, "bad address"]).await;
     assert_eq!(log::lines(&[&listener]).len(), 2);
 }
+
+#[tokio::test]
+async fn tls_on_a_cleartext_port_is_answered_at_once() {
+    log::listen();
+    let gateway = Gateway::of("[[route]]\nrespond = 'x'").start().await;
+    let hello = [&[0x16, 3, 1, 0, 5][..], b"\n\r\nabc\r\n\r\n"].concat();
+    for bytes in [&hello[..], &hello[..2], &hello[..1]] {
+        // The time for a head is longer than any test waits.
+        let mut raw = gateway.raw().await;
+        raw.send(bytes).await;
+        let answer = raw.response().await;
+        answer.is(400);
+        assert!(answer.text().contains("TLS on a cleartext port"), "{}", answer.text());
+        raw.is_over().await;
+    }
+    let line = log::says(&[&gateway.address().to_string(), "TLS on a cleartext port"]).await;
+    assert!(line.contains("wrong protocol") && line.contains("client=127.0.0.1:"), "{line}");
+    assert!(Raw::connect_tls_with(gateway.address(), tls::client(&[]), tls::NAME).await.is_err());
+    assert_eq!(log::lines(&[&gateway.address().to_string()]).len(), 1);
+}
+
+#[tokio::test]
+async fn what_can_be_no_request_is_answered_at_once() {
+    let gateway = Gateway::of("[[route]]\nrespond = 'x'").start().await;
+    for bytes in [&b"\0"[..], b"\x80\x2e\x01", b"SSH-2.0-OpenSSH_9.2\r\n", b"GET / HTTP/3\r\n", b"<policy", b"\rG"] {
+        let mut raw = gateway.raw().await;
+        raw.send(bytes).await;
+        raw.is_refused(400).await;
+    }
+    // A request may still come byte by byte.
+    let mut raw = gateway.raw().await;
+    for byte in "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n".bytes() {
+        raw.send([byte]).await;
+        tokio::task::yield_now().await;
+    }
+    raw.response().await.is(200);
+}
+
+#[tokio::test]
+async fn plain_http_on_a_tls_port_is_answered_400_and_goes_no_further() {
+    log::listen();
+    let origin = Origin::echo().await;
+    let listener = "[[listener]]\naddress = '127.0.0.1:0'\ntls = [{ certificate = 'server.pem', key = 'server.key' }]";
+    let gateway = Gateway::to(&origin).and(listener).start().await;
+    for request in
+        [GET, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+    {
+        let mut raw = gateway.raw().await;
+        raw.send([request, GET].concat()).await;
+        let answer = raw.response().await;
+        answer.is(400);
+        if !request.starts_with("PRI") {
+            assert!(answer.text().contains("a plain HTTP request was sent to an HTTPS port"), "{}", answer.text());
+        }
+        raw.is_over().await;
+    }
+    let mut head = gateway.raw().await;
+    head.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(head.head().await.status(), 400);
+    head.is_over().await;
+    log::says(&[&gateway.address().to_string(), "wrong protocol", "HTTPS port"]).await;
+    assert_eq!(origin.requests(), 0);
+    let mut raw = Raw::connect_tls(gateway.address(), &["http/1.1"]).await;
+    raw.send(GET).await;
+    raw.response().await.is(200);
+}

@@ -40,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "http",
             "listener::Listener",
             "metrics",
+            "notice",
             "policy",
             "respond",
             "route",

@@ -20,6 +20,7 @@ use crate::clock::{Deadline, Watchdog};
 use crate::config::model::Protocols;
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::h1::io::Io;
+use crate::http::h1::parse;
 use crate::http::{Control, Ending, Scheme, Stream};
 use crate::limits::Limits;
 use crate::metrics::Handshake;
@@ -49,7 +50,7 @@ pub(super) async fn serve(
             if opened.h2 {
                 proxy::serve_h2(&worker, opened.io, opened.client, &registered.control).await
             } else {
-                proxy::serve_h1(&worker, opened.io, opened.client, &registered.control).await
+                proxy::serve_h1(&worker, opened.io, opened.client, &registered.control, opened.refuse).await
             }
         }
         Err(ending) => ending,
@@ -61,6 +62,8 @@ struct Opened {
     io: Io,
     client: Rc<Client>,
     h2: bool,
+    /// Why no request of it is served.
+    refuse: Option<&'static str>,
 }
 
 /// Everything before the first request; an error is the reason why there will be none.
@@ -86,18 +89,29 @@ async fn open(
     if let Err(limit) = admitted.count_address(source.ip(), limits) {
         return Err(Ending::Limit(limit));
     }
+    let mut refuse = None;
     let (stream, tls, alpn_h2) = match &settings.tls {
         None => (Stream::cleartext(tcp), None, None),
         Some(server) => {
-            let handshake = async { Ok(tls::accept(tcp, server).await) };
+            let handshake = async {
+                match speaks_http(&tcp).await {
+                    true => Ok(Err(tcp)),
+                    false => Ok(Ok(tls::accept(tcp, server).await)),
+                }
+            };
             match watchdog.within(deadline, handshake).await {
-                Ok(Ok(accepted)) => {
+                Ok(Err(tcp)) => {
+                    worker.metrics.handshake(Handshake::Failed(HandshakeFailure::NotTls.label()));
+                    refuse = Some(parse::CLEARTEXT);
+                    (Stream::cleartext(tcp), None, Some(false))
+                }
+                Ok(Ok(Ok(accepted))) => {
                     let resumed = accepted.facts.resumed;
                     worker.metrics.handshake(if resumed { Handshake::Resumed } else { Handshake::Full });
                     let h2 = accepted.facts.alpn_h2;
                     (Stream::TlsServer(accepted.stream), Some(accepted.facts), Some(h2))
                 }
-                Ok(Err(error)) => {
+                Ok(Ok(Err(error))) => {
                     let failure = HandshakeFailure::of(&error);
                     // Whoever looks whether the port is open goes like this, again and again.
                     if failure != HandshakeFailure::Closed {
@@ -124,7 +138,7 @@ async fn open(
     };
     let forwarded = Peer::new(&worker.view().snapshot.config.forwarded, source.ip());
     let client = Client { peer, source, forwarded, destination, scheme, tls, listener: listener.clone() };
-    Ok(Opened { io, client: Rc::new(client), h2 })
+    Ok(Opened { io, client: Rc::new(client), h2, refuse })
 }
 
 fn proxy_header_failure(worker: &Worker, listener: &Listener, peer: SocketAddr, error: Error) -> Ending {
@@ -177,6 +191,13 @@ async fn told_ends(
         tcp.read_exact(seen.get_mut(known..take).unwrap_or_default()).await.map_err(failed)?;
         known = take;
     }
+}
+
+/// Whether the client, where TLS is to be spoken, speaks HTTP: a method begins with a letter, a TLS record with a small number.
+async fn speaks_http(tcp: &TcpStream) -> bool {
+    let mut first = [0];
+    // When nothing comes, the handshake finds out.
+    tcp.peek(&mut first).await.is_ok_and(|count| count == 1) && first[0].is_ascii_uppercase()
 }
 
 /// Decides between HTTP/1 and HTTP/2 by prior knowledge from the first bytes.

@@ -11,14 +11,25 @@ use super::incoming;
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Kind, Phase, Side};
 use crate::http::h1::io::Io;
+use crate::http::h1::parse;
 use crate::http::h1::server::{Next, Refused};
 use crate::http::{Body, Control, Ending, Fields, Method, RequestHead, Responder, Version, h1, h2};
+use crate::notice;
 use crate::worker::Worker;
 
-/// Serves HTTP/1 until the connection ends; says why it did.
-pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: &Rc<Control>) -> Ending {
+/// Serves HTTP/1 until the connection ends; says why it did. With a reason to refuse it, every request is refused for that.
+pub async fn serve_h1(
+    worker: &Rc<Worker>,
+    io: Io,
+    client: Rc<Client>,
+    control: &Rc<Control>,
+    refuse: Option<&'static str>,
+) -> Ending {
     let limits = worker.view().snapshot.limits.clone();
     let mut connection = h1::server::Connection::new(io, client.scheme, limits);
+    if let Some(what) = refuse {
+        connection.refuse(what);
+    }
     let mut watchdog = Watchdog::default();
     loop {
         let mut known = true;
@@ -27,6 +38,7 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
             Next::Request(received) => (received.head, received.body, Responder::H1(received.responder), None),
             Next::Refused(Refused { error, head }, responder) => {
                 known = head.is_some();
+                hint(&client, error.kind);
                 let head = head.map_or_else(|| unknown_request(&client), |head| *head);
                 (head, Body::Empty, Responder::H1(responder), Some(error))
             }
@@ -56,6 +68,16 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
             (Ending::Closed, None) if control.is_draining() => Ending::Drained,
             (_, None) => ending,
         };
+    }
+}
+
+/// A client that speaks TLS to the wrong port, or none, is mostly a mistake that somebody can mend.
+fn hint(client: &Client, kind: Kind) {
+    if let Kind::Malformed(reason @ (parse::TLS | parse::CLEARTEXT)) = kind
+        && let Some(suppressed) = notice::due((client.listener.address, reason))
+    {
+        let (listener, client) = (client.listener.address, client.source);
+        tracing::warn!(%listener, %client, reason, suppressed, "wrong protocol");
     }
 }
 

@@ -44,6 +44,11 @@ impl Scan {
         self.find(bytes, false, limits, side)
     }
 
+    /// Whether the start line is complete.
+    pub fn has_start_line(&self) -> bool {
+        self.lines > 0
+    }
+
     fn find(&mut self, bytes: &[u8], start_line: bool, limits: &Limits, side: Side) -> Result<Option<End>, Error> {
         let mut start = if start_line && bytes.starts_with(b"\r\n") { 2 } else { 0 };
         while let Some(offset) = memchr::memchr(b'\n', bytes.get(self.scanned..).unwrap_or_default()) {

@@ -33,6 +33,8 @@ pub struct Connection {
     shared: Rc<RefCell<State>>,
     scheme: Scheme,
     requests: u32,
+    /// Why no request is served at all.
+    refuses: Option<&'static str>,
 }
 
 /// A request that came in.
@@ -114,7 +116,12 @@ impl Connection {
             expects_continue: false,
             limits,
         };
-        Connection { shared: Rc::new(RefCell::new(state)), scheme, requests: 0 }
+        Connection { shared: Rc::new(RefCell::new(state)), scheme, requests: 0, refuses: None }
+    }
+
+    /// Refuses whatever is asked, for this reason.
+    pub fn refuse(&mut self, what: &'static str) {
+        self.refuses = Some(what);
     }
 
     /// The next request, or why there is none.
@@ -155,6 +162,7 @@ impl Connection {
         let mut scan = Scan::default();
         let mut deadline = Deadline::after(limits.idle_time, Phase::Head, Side::Client);
         let mut begun = false;
+        let mut judged = false;
         // A client that has just connected is about to send its first request: it has a moment for it even when we go.
         let mut leaving = false;
         let first = self.requests == 1;
@@ -170,17 +178,29 @@ impl Connection {
                     Poll::Ready(Err(Refused { error, head }))
                 };
                 match scan.head(&state.io.read, &limits, Side::Client) {
+                    Ok(None) if begun && !judged => match parse::opening(&state.io.read, scan.has_start_line()) {
+                        Ok(sound) => judged = sound,
+                        Err(what) => return refused(Error::client(Kind::Malformed(what)), &state.io.read),
+                    },
                     Ok(None) => {}
                     Ok(Some(end)) => {
                         let bytes = state.io.read.get(end.start..end.end).unwrap_or_default();
                         let result = match parse::request(bytes, self.scheme, &limits) {
-                            Ok(parsed) => Poll::Ready(Ok(Ok(parsed))),
+                            Ok(parsed) => match self.refuses {
+                                None => Poll::Ready(Ok(Ok(parsed))),
+                                Some(what) => refused(Error::client(Kind::Malformed(what)), bytes),
+                            },
                             Err(error) => refused(error, bytes),
                         };
                         state.io.read.advance(end.end);
                         return result;
                     }
-                    Err(error) => return refused(error, &state.io.read),
+                    Err(error) => {
+                        // What is no HTTP from its first byte on is not to be blamed for its lines.
+                        let first = parse::opening(&state.io.read, false).err();
+                        let error = first.map_or(error, |what| Error::client(Kind::Malformed(what)));
+                        return refused(error, &state.io.read);
+                    }
                 }
                 if !begun && control.poll_draining(cx) {
                     if !first {
