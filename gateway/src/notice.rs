@@ -1,7 +1,7 @@
 //! What is worth a line in the log, but not one each time: whoever is outside can make it happen as often as they like.
 //!
 //! In: what has happened, as a key. Out: whether it is time to say so, and how often it was not said since the last time.
-//! Invariant: at most one line in [`PAUSE`] for each key, and [`MOST`] keys; what goes beyond shares one. The log is
+//! Invariant: at most one line in [`PAUSE`] for each key, and `MOST` keys; what goes beyond shares one. The log is
 //! that of the process, so this is too. Nothing here runs while nothing fails.
 
 use std::collections::HashMap;
