@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 /// A bound as text: name, default, meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Row {
@@ -75,6 +77,25 @@ macro_rules! limits {
     (@unit count) => { Unit::Count };
     (@unit size) => { Unit::Size };
     (@unit time) => { Unit::Time };
+}
+
+/// Bounds that were met, by name, where they cannot be counted at once.
+#[derive(Default, Debug)]
+pub struct Hits(SmallVec<[(&'static str, u64); 1]>);
+
+impl Hits {
+    /// One more.
+    pub fn add(&mut self, name: &'static str) {
+        match self.0.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((name, 1)),
+        }
+    }
+
+    /// The names, and how often each bound was met.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().copied()
+    }
 }
 
 /// What kind of value a bound takes.

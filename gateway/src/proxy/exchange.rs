@@ -65,6 +65,8 @@ pub struct Exchange<'a> {
 pub struct Facts {
     /// When its head was there.
     pub began: Instant,
+    /// The head could be read, at least its method.
+    pub known: bool,
     /// The scheme that the client used, as trusted proxies tell.
     pub scheme: Scheme,
     /// The client, as trusted proxies tell.
@@ -118,6 +120,7 @@ impl Facts {
     pub fn new(client: &Client) -> Facts {
         Facts {
             began: Instant::now(),
+            known: true,
             scheme: client.scheme,
             client: client.source.ip(),
             request_id: RequestId::none(),

@@ -1,6 +1,6 @@
 //! Who the client is behind the proxies before us, and what we tell the next one.
 //!
-//! In: the peer of a connection and the fields of a request. Out: the client's address, scheme and host ([`Seen`]), a
+//! In: the peer of a connection and the fields of a request. Out: the client's address and scheme ([`Seen`]), a
 //! request id, and the fields `X-Forwarded-*`, `Forwarded`, `Via` and the request id as they go upstream. Invariant:
 //! nothing that a peer outside `forwarded.trusted` says about who it is gets past here. Limits: `MAX_HOPS` addresses
 //! are walked back, a request id has at most `MAX_ID` bytes, and more than `MAX_VIA` members of `Via` are taken for
@@ -16,9 +16,9 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use crate::config::model::Forwarded;
-use crate::error::{Error, Kind};
+use crate::error::{Bound, Error, Kind};
 use crate::http::fields::{InvalidField, trim};
-use crate::http::hygiene::{check_authority, is_alike};
+use crate::http::hygiene::is_alike;
 use crate::http::{Fields, Name, RequestHead, Scheme, Version, name};
 
 /// How many addresses are walked back from the peer on.
@@ -44,13 +44,11 @@ pub struct Peer {
 
 /// The client of a request as the first proxy saw it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Seen<'r> {
+pub struct Seen {
     /// The client's address.
     pub client: IpAddr,
     /// The scheme that the client used.
     pub scheme: Scheme,
-    /// The host that the client asked for, with its port if it wrote one; checked like an authority.
-    pub host: &'r str,
 }
 
 /// A request id: visible ASCII.
@@ -78,8 +76,8 @@ impl Peer {
     }
 
     /// Who the client is.
-    pub fn seen<'r>(&self, config: &Forwarded, request: &'r RequestHead) -> Seen<'r> {
-        let ours = Seen { client: self.address, scheme: request.scheme, host: &request.authority };
+    pub fn seen(&self, config: &Forwarded, request: &RequestHead) -> Seen {
+        let ours = Seen { client: self.address, scheme: request.scheme };
         if !self.trusted {
             return ours;
         }
@@ -94,11 +92,7 @@ impl Peer {
         // Who said where the client is also says what the client asked for: proxies that add a member to one list
         // add one to the others too, and those that set a single value leave only that.
         let by_same = |field| from_right(fields.members(field), walk.hops.max(1));
-        Seen {
-            client: walk.client,
-            scheme: by_same(name::X_FORWARDED_PROTO).and_then(scheme).unwrap_or(ours.scheme),
-            host: by_same(name::X_FORWARDED_HOST).and_then(host).unwrap_or(ours.host),
-        }
+        Seen { client: walk.client, scheme: by_same(name::X_FORWARDED_PROTO).and_then(scheme).unwrap_or(ours.scheme) }
     }
 
     /// The id of a request: the one that a trusted peer sent if it is a sane one, else a new one.
@@ -121,7 +115,7 @@ impl Peer {
         if request.fields.members(name::VIA).nth(MAX_VIA).is_some() {
             return Err(Error::client(Kind::Refused("too many proxies in Via")));
         }
-        self.set_fields(config, request, id).map_err(|_| Error::client(Kind::HeadTooLarge))
+        self.set_fields(config, request, id).map_err(|_| Error::client(Kind::HeadTooLarge(Bound::Size)))
     }
 
     fn set_fields(&self, config: &Forwarded, request: &mut RequestHead, id: &RequestId) -> Result<(), InvalidField> {
@@ -272,7 +266,7 @@ impl Walk<'_> {
     }
 }
 
-fn seen_in_forwarded<'r>(config: &Forwarded, fields: &'r Fields, ours: Seen<'r>) -> Seen<'r> {
+fn seen_in_forwarded(config: &Forwarded, fields: &Fields, ours: Seen) -> Seen {
     // Quotes are only to be told from the left, so the last members are kept on the way.
     let mut last: [&[u8]; MAX_HOPS] = [b""; MAX_HOPS];
     let mut count = 0;
@@ -286,15 +280,11 @@ fn seen_in_forwarded<'r>(config: &Forwarded, fields: &'r Fields, ours: Seen<'r>)
     let mut walk = Walk { config, client: ours.client, hops: 0 };
     walk.back((0..count.min(MAX_HOPS)).map(|hop| parameter(nearest(hop), b"for").and_then(address)));
     let element = if count == 0 { b"" } else { nearest(walk.hops.saturating_sub(1)) };
-    Seen {
-        client: walk.client,
-        scheme: parameter(element, b"proto").and_then(scheme).unwrap_or(ours.scheme),
-        host: parameter(element, b"host").and_then(host).unwrap_or(ours.host),
-    }
+    Seen { client: walk.client, scheme: parameter(element, b"proto").and_then(scheme).unwrap_or(ours.scheme) }
 }
 
 /// The value of a parameter of an element of `Forwarded`, without its quotes. What needs a backslash in quotes is
-/// neither an address nor a host.
+/// neither an address nor a scheme.
 fn parameter<'e>(element: &'e [u8], wanted: &[u8]) -> Option<&'e [u8]> {
     element.split(|&b| b == b';').find_map(|pair| {
         let at = memchr::memchr(b'=', pair)?;
@@ -329,10 +319,6 @@ fn scheme(text: &[u8]) -> Option<Scheme> {
         _ if text.eq_ignore_ascii_case(b"https") => Some(Scheme::Https),
         _ => None,
     }
-}
-
-fn host(text: &[u8]) -> Option<&str> {
-    std::str::from_utf8(text).ok().filter(|text| check_authority(text).is_ok())
 }
 
 /// The member that stands so far from the right, counted from 1; the first one when there are fewer.

@@ -11,6 +11,7 @@ use crate::error::{Error, Phase, Side};
 use crate::http::pump::{Outlet, Pump, WaitingFor};
 use crate::http::{Body, Duplex, ResponseHead, StatusCode, name, tunnel};
 use crate::proxy::{Exchange, Response};
+use crate::upstream;
 
 /// Sends a response to its end. What became of it is noted in the exchange's facts.
 pub(super) async fn send(x: &mut Exchange<'_>, response: Response) {
@@ -24,6 +25,9 @@ pub(super) async fn send(x: &mut Exchange<'_>, response: Response) {
     if let (Side::Upstream, Some(pool)) = (error.side, x.facts.pool)
         && let Some(pool) = x.view.snapshot.pools.get(pool)
     {
+        if let Some(endpoint) = &x.facts.endpoint {
+            upstream::tell(&pool.state, &endpoint.address, &error);
+        }
         x.worker.metrics.upstream_error(pool.id, error.label());
     }
     super::note(x, error);

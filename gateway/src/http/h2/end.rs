@@ -12,6 +12,9 @@ impl Core {
     pub(super) fn fault(&mut self, fault: Fault) {
         tracing::debug!(what = fault.what, code = fault.code.0, scope = ?fault.scope, "HTTP/2 violation");
         self.violation = Some(fault.what);
+        if let Some(limit) = fault.limit() {
+            self.hits.add(limit);
+        }
         match fault.scope {
             Scope::Connection => self.fail(fault.code, self.peer_error(Kind::Malformed(fault.what), Retry::Idempotent)),
             Scope::Stream(id) => {
