@@ -41,11 +41,10 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
         x.facts.original_target = Some(std::mem::replace(&mut x.request.target, target));
     }
     let seen = peer.seen(forwarded, &x.request);
-    let (client, scheme) = (seen.client, seen.scheme);
-    peer.announce(forwarded, &mut x.request, &x.facts.request_id)?;
-    x.facts.client = client;
-    x.facts.scheme = scheme;
-    x.request.scheme = scheme;
+    peer.announce(forwarded, &seen, &mut x.request, &x.facts.request_id)?;
+    x.facts.client = seen.client();
+    x.facts.scheme = seen.scheme;
+    x.request.scheme = seen.scheme;
     identify(x)
 }
 
