@@ -23,5 +23,6 @@ mod matrix;
 mod reload;
 mod reuse;
 mod routing;
+mod slow;
 mod tls;
 mod upstream;

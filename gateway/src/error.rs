@@ -81,6 +81,8 @@ pub enum Phase {
     Head,
     /// Until more of a body arrives or can be sent.
     BodyIdle,
+    /// Until as much of a request body has arrived as should have.
+    BodyPace,
     /// Until an upstream connection stands.
     Connect,
     /// Until one of the allowed connections is free.
@@ -167,6 +169,7 @@ impl Error {
                 answer(StatusCode::GATEWAY_TIMEOUT, true, "upstream-idle-timeout")
             }
             Kind::Timeout(Phase::BodyIdle) => answer(StatusCode::REQUEST_TIMEOUT, false, "body-timeout"),
+            Kind::Timeout(Phase::BodyPace) => answer(StatusCode::REQUEST_TIMEOUT, false, "body-too-slow"),
             Kind::Timeout(Phase::Connect) => answer(StatusCode::GATEWAY_TIMEOUT, true, "connect-timeout"),
             Kind::Timeout(Phase::Queue) => answer(StatusCode::SERVICE_UNAVAILABLE, true, "queue-timeout"),
             Kind::Timeout(Phase::FirstByte) => answer(StatusCode::GATEWAY_TIMEOUT, true, "first-byte-timeout"),
@@ -197,6 +200,7 @@ impl Error {
             Kind::BodyTooLarge => Some("body_size"),
             Kind::Timeout(Phase::Head) => Some("header_time"),
             Kind::Timeout(Phase::BodyIdle) => Some("body_idle_time"),
+            Kind::Timeout(Phase::BodyPace) => Some("body_min_rate"),
             _ => None,
         }
     }

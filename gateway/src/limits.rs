@@ -98,6 +98,7 @@ limits! {
     uri_size: size = 16384, "\"16KiB\"", "The request target; 414 beyond it.";
     body_size: size = 1073741824, "\"1GiB\"", "A request body; 413 beyond it. A route may set its own.";
     body_idle_time: time = 60000, "\"60s\"", "Without any progress of a body, in either direction; the exchange ends beyond it.";
+    body_min_rate: size = 240, "\"240B\"", "Bytes a second of a request body while its client is waited for, over a patience of `body_idle_time`; 408 beyond it. 0: any pace.";
     discard_size: size = 262144, "\"256KiB\"", "Of a request body that nobody wants, read so that the connection can be kept.";
     chunk_header_size: size = 256, "\"256B\"", "A chunk-size line with its extensions; 400 beyond it.";
     idle_time: time = 75000, "\"75s\"", "A client connection without a request; it is closed beyond it.";
