@@ -110,6 +110,7 @@ limits! {
     http2_continuation_frames: count = 8, "8", "CONTINUATION frames of one head; the connection ends beyond it.";
     http2_control_frames_per_second: count = 1000, "1000", "SETTINGS, PING, PRIORITY, WINDOW_UPDATE on idle streams and other frames that carry nothing, in a second; the connection ends beyond it.";
     http2_empty_frames_per_second: count = 200, "200", "Empty DATA, HEADERS or CONTINUATION frames in a second; the connection ends beyond it.";
+    http2_small_frames_per_second: count = 20000, "20000", "DATA frames with fewer than 16 bytes from a client, the last of a body aside, in a second; the connection ends beyond it.";
     http2_stream_window: size = 262144, "\"256KiB\"", "What a peer may send on one HTTP/2 stream before it is read.";
     http2_connection_window: size = 1048576, "\"1MiB\"", "What a peer may send on one HTTP/2 connection before it is read.";
     http2_header_table_size: size = 4096, "\"4KiB\"", "The HPACK table of each direction of a connection.";

@@ -136,6 +136,7 @@ fn limit_of(violation: &str) -> Option<&'static str> {
         "reset-flood" => Some("http2_resets_per_second"),
         "control-flood" => Some("http2_control_frames_per_second"),
         "empty-flood" => Some("http2_empty_frames_per_second"),
+        "small-frame-flood" => Some("http2_small_frames_per_second"),
         "continuation-flood" => Some("http2_continuation_frames"),
         "head-too-large" => Some("http2_header_list_size"),
         _ => None,
