@@ -18,6 +18,7 @@ mod forwarding;
 mod framing_h1;
 mod framing_h2;
 mod framing_upstream;
+mod ipv6;
 mod limits;
 mod matrix;
 mod reload;
