@@ -55,7 +55,7 @@ impl Received {
     }
 }
 
-/// RFC 9113 has no word for it, but the protocol's own specification demands this type.
+/// The protocol's specification demands this type of every request.
 fn is_grpc(fields: &Fields) -> bool {
     const GRPC: &[u8] = b"application/grpc";
     let value = fields.value(name::CONTENT_TYPE).and_then(|value| value.get(..GRPC.len()));
