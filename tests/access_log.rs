@@ -1,5 +1,9 @@
 //! One line for each request.
 
+use std::io::{BufRead, BufReader, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::Value;
 
 use crate::harness::{GET, Gateway, Origin, Raw, RawOrigin, Wire, eventually, full};
@@ -208,4 +212,38 @@ async fn a_client_over_ipv4_is_called_by_its_ipv4_address_everywhere() {
             assert_eq!(line["client"], client, "{line}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_costs_lines_and_holds_nobody_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    // Both ends, so that opening it waits for nobody.
+    let mut pipe = std::fs::File::options().read(true).write(true).open(&path).expect("a pipe");
+    let text =
+        "[admin]\naddress = '127.0.0.1:0'\n[limits]\naccess_log_queue_size = '32KiB'\n[access_log]\noutput = '<pipe>'";
+    let gateway = Gateway::of("[[route]]\nrespond = 'hi'").and(text).with("pipe", path.display()).start().await;
+    let mut client = gateway.client(Wire::H1).await;
+    let dropped = async || gateway.metric("gatewright_access_log_dropped_lines_total").await as u64;
+    let mut asked = 0;
+    while asked < 20_000 && dropped().await == 0 {
+        for _ in 0..100 {
+            assert_eq!(client.get("/").await.text(), "hi");
+        }
+        asked += 100;
+    }
+    assert!(dropped().await > 0);
+    // Each request has become a line or a count.
+    let lines = Arc::<AtomicU64>::default();
+    let (counter, reader) = (lines.clone(), BufReader::new(pipe.try_clone().expect("the other end")));
+    let reading = std::thread::spawn(move || {
+        for line in reader.lines().map_while(Result::ok).take_while(|line| line != "end") {
+            assert!(serde_json::from_str::<Value>(&line).is_ok(), "{line}");
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    eventually("all lines", async || lines.load(Ordering::Relaxed) + dropped().await == asked).await;
+    pipe.write_all(b"end\n").expect("to write");
+    reading.join().expect("only whole lines");
 }

@@ -236,6 +236,18 @@ async fn meet(bound: &str, value: &str, way: usize) -> Option<Scene> {
             })
             .await;
         }
+        ("http2_small_frames_per_second", 0) => {
+            s.flood(|n| match n {
+                0 => vec![(kind::HEADERS, flag::END_HEADERS, 1, block(POST))],
+                _ => vec![(kind::DATA, 0, 1, vec![b'x'])],
+            })
+            .await;
+        }
+        ("body_min_rate", 0) => {
+            let mut client = s.gateway.raw().await;
+            client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n").await;
+            while client.try_send("x").await.is_ok() && s.counted().await.is_empty() {}
+        }
         ("http2_stream_window", 0) => {
             let mut client = s.frames().await;
             client.headers(1, POST, false).await;
@@ -287,6 +299,8 @@ fn value(bound: &str) -> Option<&'static str> {
         "header_fields" => "3",
         "http2_continuation_frames" => "2",
         "http2_resets_per_second" | "http2_control_frames_per_second" | "http2_empty_frames_per_second" => "5",
+        "http2_small_frames_per_second" => "5",
+        "body_min_rate" => "'100MiB'\nbody_idle_time = '400ms'",
         "uri_size" | "body_size" | "discard_size" | "access_log_queue_size" => "'10B'",
         "chunk_header_size" => "'50B'",
         "header_size" | "http2_header_list_size" | "http2_stream_window" => "'500B'",

@@ -98,6 +98,8 @@ pub enum Phase {
     BodyIdle,
     /// Until something moves in a tunnel.
     TunnelIdle,
+    /// Until as much of a request body has arrived as should have.
+    BodyPace,
     /// Until an upstream connection stands.
     Connect,
     /// Until one of the allowed connections is free.
@@ -190,6 +192,7 @@ impl Error {
             }
             Kind::Timeout(Phase::BodyIdle) => answer(StatusCode::REQUEST_TIMEOUT, false, "body-timeout"),
             Kind::Timeout(Phase::TunnelIdle) => answer(StatusCode::REQUEST_TIMEOUT, false, "tunnel-idle"),
+            Kind::Timeout(Phase::BodyPace) => answer(StatusCode::REQUEST_TIMEOUT, false, "body-too-slow"),
             Kind::Timeout(Phase::Connect) => answer(StatusCode::GATEWAY_TIMEOUT, true, "connect-timeout"),
             Kind::Timeout(Phase::Queue) => answer(StatusCode::SERVICE_UNAVAILABLE, true, "queue-timeout"),
             Kind::Timeout(Phase::FirstByte) => answer(StatusCode::GATEWAY_TIMEOUT, true, "first-byte-timeout"),
@@ -226,6 +229,7 @@ impl Error {
             Kind::Timeout(Phase::BodyIdle) => Some("body_idle_time"),
             Kind::Timeout(Phase::HalfClosed) => Some("half_close_time"),
             Kind::Timeout(Phase::TunnelIdle) => Some("tunnel_idle_time"),
+            Kind::Timeout(Phase::BodyPace) => Some("body_min_rate"),
             _ => None,
         }
     }
@@ -275,7 +279,8 @@ pub(crate) mod tests {
             Kind::BodyTooLarge => Kind::ChunkHeadTooLarge,
             Kind::ChunkHeadTooLarge => Kind::Timeout(Phase::Head),
             Kind::Timeout(Phase::Head) => Kind::Timeout(Phase::BodyIdle),
-            Kind::Timeout(Phase::BodyIdle) => Kind::Timeout(Phase::HalfClosed),
+            Kind::Timeout(Phase::BodyIdle) => Kind::Timeout(Phase::BodyPace),
+            Kind::Timeout(Phase::BodyPace) => Kind::Timeout(Phase::HalfClosed),
             Kind::Timeout(Phase::HalfClosed) => Kind::Timeout(Phase::TunnelIdle),
             Kind::Timeout(Phase::TunnelIdle) => Kind::Timeout(Phase::Connect),
             Kind::Timeout(Phase::Connect) => Kind::Timeout(Phase::Queue),

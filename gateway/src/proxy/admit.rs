@@ -18,7 +18,7 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     x.facts.request_id = peer.request_id(forwarded, &x.request.fields);
     if let Some(error) = x.refused {
         // For the log alone: who it was that a trusted proxy passed on.
-        x.facts.client = peer.seen(forwarded, &x.request).client;
+        x.facts.client = peer.seen(forwarded, &x.request).client();
         return Err(error);
     }
     // A proxy that opens tunnels to wherever a client says is an open relay (RFC 9110 section 9.3.6).
@@ -43,11 +43,10 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
         x.facts.original_target = Some(std::mem::replace(&mut x.request.target, target));
     }
     let seen = peer.seen(forwarded, &x.request);
-    let (client, scheme) = (seen.client, seen.scheme);
-    peer.announce(forwarded, &mut x.request, &x.facts.request_id)?;
-    x.facts.client = client;
-    x.facts.scheme = scheme;
-    x.request.scheme = scheme;
+    peer.announce(forwarded, &seen, &mut x.request, &x.facts.request_id)?;
+    x.facts.client = seen.client();
+    x.facts.scheme = seen.scheme;
+    x.request.scheme = seen.scheme;
     identify(x)
 }
 

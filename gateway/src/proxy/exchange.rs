@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::forwarded::{Peer, RequestId};
+use super::incoming::Received;
 use crate::balance::{Active, Endpoint};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
@@ -78,7 +79,7 @@ pub struct Facts {
     /// The authority as the client sent it, when it was replaced.
     pub original_authority: Option<String>,
     /// Bytes of its body that came.
-    pub bytes_in: Option<Rc<Cell<u64>>>,
+    pub bytes_in: Option<Rc<Received>>,
     /// The index of its route.
     pub route: Option<usize>,
     /// The index of its pool.

@@ -31,6 +31,9 @@ pub(super) async fn forward(
     let metrics = &x.worker.metrics;
     // What a client sends after an upgrade is for the tunnel.
     let mut body = if x.request.upgrade.is_some() { Body::Empty } else { std::mem::take(&mut x.body) };
+    if let Some(received) = &x.facts.bytes_in {
+        received.demand_pace(&x.request, view.snapshot.limits.body_min_rate, route.times.idle_body);
+    }
     // What HTTP/2 names is the connection that the request goes out on.
     x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
@@ -143,6 +146,9 @@ fn is_idempotent(method: &Method) -> bool {
 }
 
 fn respond(x: &Exchange<'_>, reply: Reply, active: Active) -> Response {
+    if let Some(received) = &x.facts.bytes_in {
+        received.leave_pace();
+    }
     let mut response = Response::new(reply.head, reply.body);
     if reply.tunnel.is_some() {
         response.head = upgrade::accepted(&x.request, response.head);

@@ -107,7 +107,7 @@ async fn run_tunnel(x: &mut Exchange<'_>, head: &ResponseHead, upstream: Box<dyn
     x.worker.metrics.tunnel_opened();
     let upwards = x.facts.bytes_in.get_or_insert_default().clone();
     let idle = x.view.snapshot.limits.tunnel_idle_time;
-    let result = tunnel::run(client, upstream, idle, &upwards, &x.facts.bytes_out).await;
+    let result = tunnel::run(client, upstream, idle, upwards.count(), &x.facts.bytes_out).await;
     x.worker.metrics.tunnel_closed();
     result
 }

@@ -31,6 +31,7 @@ impl Fault {
             "reset-flood" => Some("http2_resets_per_second"),
             "control-flood" => Some("http2_control_frames_per_second"),
             "empty-flood" => Some("http2_empty_frames_per_second"),
+            "small-frame-flood" => Some("http2_small_frames_per_second"),
             "continuation-flood" => Some("http2_continuation_frames"),
             "header block too large" => Some("http2_header_list_size"),
             "stream window exceeded" => Some("http2_stream_window"),
