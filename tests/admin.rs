@@ -124,3 +124,44 @@ async fn a_web_page_cannot_order_a_reload() {
     raw.send("POST /reload HTTP/1.1\r\nHost: admin\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\n\r\n").await;
     assert_eq!(raw.response().await.status(), 403);
 }
+
+#[tokio::test]
+async fn connections_are_closed_for_the_reason_that_is_counted() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).and(ADMIN).and("[limits]\nidle_time = '100ms'").start().await;
+    let count = async |reason: &str| {
+        gateway.metric(&format!("gatewright_connections_closed_total{{reason=\"{reason}\"}}")).await
+    };
+    const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n";
+    const OK: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+    // A client that leaves, before its first request and after it.
+    drop(gateway.raw().await);
+    eventually("the first client to leave", async || count("client").await == 1.0).await;
+    let mut client = gateway.raw().await;
+    client.send(format!("{GET}\r\n")).await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    upstream.send(OK).await;
+    client.response().await;
+    drop(client);
+    eventually("the second client to leave", async || count("client").await == 2.0).await;
+    gateway.raw().await.is_over().await;
+    eventually("an idle connection", async || count("idle").await == 1.0).await;
+    gateway.ask("GET / HTTP/1.1\r\nHost : a\r\n\r\n").await.is(400);
+    eventually("a refusal", async || count("refused").await == 1.0).await;
+    let mut client = gateway.raw().await;
+    client.send(format!("{GET}Connection: close\r\n\r\n")).await;
+    upstream.request().await;
+    upstream.send(OK).await;
+    client.response().await;
+    client.is_over().await;
+    eventually("a farewell", async || count("closed").await == 1.0).await;
+    let mut client = gateway.raw().await;
+    client.send(format!("{GET}\r\n")).await;
+    upstream.request().await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx").await;
+    drop(upstream);
+    assert!(client.try_response().await.is_err());
+    eventually("a broken response", async || count("broken").await == 1.0).await;
+    assert_eq!((count("client").await, count("idle").await), (2.0, 1.0));
+}

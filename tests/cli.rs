@@ -146,6 +146,48 @@ async fn sighup_reloads_and_a_bad_file_changes_nothing() {
 }
 
 #[tokio::test]
+async fn sighup_opens_the_access_log_anew_and_no_line_is_lost() {
+    let folder = folder(&format!("{HI}[access_log]\noutput = 'access.log'\n"));
+    let log = folder.path().join("access.log");
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let mut gateway = Process::start(&folder, &["run"]);
+    let address = gateway.logs("listening").await.expect("an address");
+    let mut client = Client::connect(address, Wire::H1).await;
+    client.get("/before").await;
+    eventually("the first line", async || read(&log).contains("/before")).await;
+    let moved = folder.path().join("access.log.0");
+    std::fs::rename(&log, &moved).expect("to rename");
+    gateway.signal("HUP");
+    // Nobody asks for anything, so it is the signal that does it.
+    eventually("a new file", async || log.exists()).await;
+    client.get("/after").await;
+    eventually("the second line", async || read(&log).contains("/after")).await;
+    assert_eq!((read(&moved).lines().count(), read(&log).lines().count()), (1, 1));
+    // While requests come.
+    let asking = tokio::spawn(async move {
+        for number in 0..1000 {
+            client.get(&format!("/n{number}")).await;
+        }
+    });
+    let mut files = vec![log.clone(), moved];
+    while !asking.is_finished() {
+        let moved = folder.path().join(format!("access.log.{}", files.len()));
+        std::fs::rename(&log, &moved).expect("to rename");
+        files.push(moved);
+        gateway.signal("HUP");
+        eventually("a new file", async || log.exists()).await;
+    }
+    asking.await.expect("no panic");
+    let all = || files.iter().map(|file| read(file)).collect::<String>();
+    eventually("all lines", async || all().lines().count() >= 1002).await;
+    let all = all();
+    assert_eq!(all.lines().count(), 1002);
+    for number in 0..1000 {
+        assert_eq!(all.matches(&format!("\"/n{number}\"")).count(), 1, "{number}");
+    }
+}
+
+#[tokio::test]
 async fn run_says_what_is_wrong_and_ends_with_1() {
     let folder = folder("[[route]]\nresponse = 'x'\n");
     let (code, _, errors) = run(&folder, &["run"]).await;

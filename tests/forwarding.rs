@@ -150,6 +150,26 @@ async fn what_a_trusted_proxy_says_is_passed_on() {
 }
 
 #[tokio::test]
+async fn an_origin_hears_the_same_from_both_families() {
+    let decided = ("1.2.3.4, 127.0.0.1", "https", "for=1.2.3.4;proto=https;host=\"bank.example\", for=127.0.0.1");
+    let (x, proto, host) =
+        ("X-Forwarded-For: 6.6.6.6, 1.2.3.4", "X-Forwarded-Proto: https", "X-Forwarded-Host: bank.example");
+    for said in [
+        &[x, proto, host, "Forwarded: for=6.6.6.6;proto=http;host=evil"][..],
+        &["X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: 1.2.3.4,", proto, host],
+        &["Forwarded: for=6.6.6.6;proto=http, for=1.2.3.4;proto=https;host=bank.example"],
+        &["Forwarded: for=6.6.6.6", "Forwarded: host=\"bank.example\";proto=https;for=\"1.2.3.4:80\", "],
+    ] {
+        let seen = headers(BELIEVED, said).await;
+        let told = [&seen["x-forwarded-for"], &seen["x-forwarded-proto"], &seen["forwarded"]];
+        assert_eq!(told, [decided.0, decided.1, decided.2], "{said:?}");
+        assert_eq!(seen["x-forwarded-host"], "bank.example");
+    }
+    let seen = headers("[forwarded]\ntrusted = ['127.0.0.1']", &["Forwarded: for=1.2.3.4;proto=https"]).await;
+    assert_eq!((&seen["x-forwarded-proto"], &seen["forwarded"]), (&"https".into(), &Value::Null));
+}
+
+#[tokio::test]
 async fn a_request_id_that_could_do_harm_is_replaced() {
     let long = format!("X-Request-Id: {}", "a".repeat(10_000));
     for id in [&*long, "X-Request-Id: ", "X-Request-Id: a\tb c\"d"] {

@@ -1,6 +1,8 @@
 //! HTTP/2 frame by frame: what may not become HTTP/1.1 behind us, and what may not wear us out (RFC 9113).
 
-use crate::harness::{Frames, GET, Gateway, Origin, Outcome, Raw, RawOrigin, Wire, block, flag, frame, kind};
+use crate::harness::{
+    Frames, GET, Gateway, Origin, Outcome, Raw, RawOrigin, Wire, block, eventually, flag, frame, kind,
+};
 
 /// Heads of GETs that are refused, by what is wrong with them.
 const BAD_HEADS: &[(&str, &[(&str, &str)])] = &[
@@ -398,9 +400,10 @@ async fn too_large_a_head_is_answered_431() {
 }
 
 /// One client floods while another asks; the flood's connection ends, the other goes on.
-async fn flood(limits: &str, mut next: impl FnMut(u32) -> Vec<u8>) {
+async fn flood(limit: &str, mut next: impl FnMut(u32) -> Vec<u8>) {
     let origin = Origin::says("hi").await;
-    let gateway = Gateway::to(&origin).and(limits).start().await;
+    let text = "[admin]\naddress = '127.0.0.1:0'\n[limits]\nhttp2_small_frames_per_second = 1000";
+    let gateway = Gateway::to(&origin).and(text).start().await;
     let mut good = gateway.client(Wire::H2).await;
     let mut bad: Frames = gateway.frames().await;
     let (mut is_over, mut number) = (false, 0);
@@ -414,12 +417,15 @@ async fn flood(limits: &str, mut next: impl FnMut(u32) -> Vec<u8>) {
     }
     assert!(is_over, "{number} frames were taken");
     assert_eq!(good.get("/").await.text(), "hi");
+    drop(bad);
+    let hits = format!("gatewright_limits_hit_total{{limit=\"{limit}\"");
+    eventually("the limit to be counted", async || gateway.metric(&hits).await >= 1.0).await;
 }
 
 #[tokio::test]
 async fn a_rapid_reset_flood_ends() {
     let head = block(&[&GET[..], &[(":path", "/")]].concat());
-    flood("", |number| {
+    flood("http2_resets_per_second", |number| {
         let stream = number * 2 + 1;
         let done = flag::END_HEADERS | flag::END_STREAM;
         [frame(kind::HEADERS, done, stream, &head), frame(kind::RST_STREAM, 0, stream, &8u32.to_be_bytes())].concat()
@@ -429,7 +435,7 @@ async fn a_rapid_reset_flood_ends() {
 
 #[tokio::test]
 async fn a_continuation_flood_ends() {
-    flood("", |number| match number {
+    flood("http2_continuation_frames", |number| match number {
         0 => frame(kind::HEADERS, 0, 1, &block(&GET)),
         _ => frame(kind::CONTINUATION, 0, 1, &block(&[("x", "y")])),
     })
@@ -438,7 +444,7 @@ async fn a_continuation_flood_ends() {
 
 #[tokio::test]
 async fn an_empty_continuation_flood_ends() {
-    flood("", |number| match number {
+    flood("http2_continuation_frames", |number| match number {
         0 => frame(kind::HEADERS, 0, 1, &block(&GET)),
         _ => frame(kind::CONTINUATION, 0, 1, &[]),
     })
@@ -447,22 +453,22 @@ async fn an_empty_continuation_flood_ends() {
 
 #[tokio::test]
 async fn a_settings_flood_ends() {
-    flood("", |_| frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])).await;
+    flood("http2_control_frames_per_second", |_| frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])).await;
 }
 
 #[tokio::test]
 async fn a_ping_flood_ends() {
-    flood("", |_| frame(kind::PING, 0, 0, &[7; 8])).await;
+    flood("http2_control_frames_per_second", |_| frame(kind::PING, 0, 0, &[7; 8])).await;
 }
 
 #[tokio::test]
 async fn a_priority_flood_ends() {
-    flood("", |number| frame(kind::PRIORITY, 0, number * 2 + 1, &[0, 0, 0, 0, 1])).await;
+    flood("http2_control_frames_per_second", |number| frame(kind::PRIORITY, 0, number * 2 + 1, &[0, 0, 0, 0, 1])).await;
 }
 
 #[tokio::test]
 async fn an_empty_data_flood_ends() {
-    flood("", |number| match number {
+    flood("http2_empty_frames_per_second", |number| match number {
         0 => frame(kind::HEADERS, flag::END_HEADERS, 1, &block(&[&GET[..], &[(":path", "/")]].concat())),
         _ => frame(kind::DATA, 0, 1, &[]),
     })
@@ -470,10 +476,35 @@ async fn an_empty_data_flood_ends() {
 }
 
 #[tokio::test]
+async fn a_flood_of_single_bytes_ends() {
+    flood("http2_small_frames_per_second", single_bytes).await;
+}
+
+#[tokio::test]
+async fn single_bytes_in_reason_are_a_body() {
+    let origin = Origin::echo().await;
+    let gateway = Gateway::to(&origin).start().await;
+    let mut client = gateway.frames().await;
+    let bytes: Vec<u8> = (0..5000).flat_map(single_bytes).collect();
+    client.raw().send(&bytes).await;
+    client.data(1, b"", true).await;
+    let Outcome::Response(_, 200, body) = client.outcome(1).await else { panic!("no response") };
+    assert!(String::from_utf8_lossy(&body).contains(&"x".repeat(4999)));
+}
+
+/// A request, and then its body, byte by byte.
+fn single_bytes(number: u32) -> Vec<u8> {
+    match number {
+        0 => frame(kind::HEADERS, flag::END_HEADERS, 1, &block(&[&GET[..], &[(":path", "/")]].concat())),
+        _ => frame(kind::DATA, 0, 1, b"x"),
+    }
+}
+
+#[tokio::test]
 async fn a_reset_by_faulty_frames_flood_ends() {
     // The client makes the gateway reset its streams instead of resetting them itself.
     let head = block(&[&GET[..], &[(":path", "/")]].concat());
-    flood("", |number| {
+    flood("http2_resets_per_second", |number| {
         let stream = number * 2 + 1;
         let update = frame(kind::WINDOW_UPDATE, 0, stream, &[0; 4]);
         [frame(kind::HEADERS, flag::END_HEADERS, stream, &head), update].concat()

@@ -55,6 +55,28 @@ const WHOLE: &[&str] = &[
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
 ];
 
+/// Responses after which their connection is not used again.
+const LAST: &[(&str, &str)] = &[
+    ("bytes behind it", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokx"),
+    ("an empty line behind it", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok\r\n"),
+    (
+        "a response behind it",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno",
+    ),
+    ("the origin's word", "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"),
+    ("an old version", "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+];
+
+/// Requests on a kept connection, what is said of their response before the connection is closed, and whether they are sent
+/// once more.
+const CLOSED: &[(&str, &str, bool)] = &[
+    (GET, "", true),
+    (POST, "", false),
+    (GET, "HTTP/1.1 200 OK\r\nConte", false),
+    (GET, "HTTP/1.1 100 Continue\r\n\r\n", false),
+    (GET, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", false),
+];
+
 /// A gateway before an origin that the test speaks for.
 async fn start() -> (RawOrigin, Gateway) {
     let origin = RawOrigin::start().await;
@@ -69,13 +91,27 @@ async fn asked(origin: &RawOrigin) -> Raw {
     upstream
 }
 
+/// The same for a request that this client sends.
+async fn asked_by(client: &mut Raw, request: &str, origin: &RawOrigin) -> Raw {
+    client.send(request).await;
+    asked(origin).await
+}
+
+/// A client that was answered, and the connection that is kept.
+async fn answered(gateway: &Gateway, origin: &RawOrigin) -> (Raw, Raw) {
+    let mut client = gateway.raw().await;
+    let mut upstream = asked_by(&mut client, GET, origin).await;
+    upstream.send(OK).await;
+    assert_eq!(client.response().await.text(), "ok");
+    (client, upstream)
+}
+
 #[tokio::test]
 async fn a_malformed_head_becomes_a_502_and_its_connection_is_not_used_again() {
     let (origin, gateway) = start().await;
     let mut client = gateway.raw().await;
     for head in BAD_HEADS {
-        client.send(GET).await;
-        let mut upstream = asked(&origin).await;
+        let mut upstream = asked_by(&mut client, GET, &origin).await;
         upstream.send(head).await;
         let response = client.response().await;
         assert_eq!(response.status(), 502, "{head:?} became {response:?}");
@@ -89,8 +125,7 @@ async fn a_malformed_head_is_seen_wherever_it_is_cut() {
     let mut client = gateway.raw().await;
     for head in BAD_HEADS {
         for at in (1..head.len()).step_by(3) {
-            client.send(GET).await;
-            let mut upstream = asked(&origin).await;
+            let mut upstream = asked_by(&mut client, GET, &origin).await;
             upstream.send(&head[..at]).await;
             tokio::task::yield_now().await;
             let _ = upstream.try_send(&head[at..]).await;
@@ -103,8 +138,7 @@ async fn a_malformed_head_is_seen_wherever_it_is_cut() {
 async fn a_response_arrives_wherever_it_is_cut() {
     let (origin, gateway) = start().await;
     let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
+    let mut upstream = asked_by(&mut client, GET, &origin).await;
     for response in WHOLE {
         for at in 1..response.len() {
             upstream.send(&response[..at]).await;
@@ -123,8 +157,7 @@ async fn a_response_cut_short_is_never_complete_to_http_1() {
     for response in WHOLE {
         for at in 0..response.len() {
             let mut client = gateway.raw().await;
-            client.send(POST).await;
-            let mut upstream = asked(&origin).await;
+            let mut upstream = asked_by(&mut client, POST, &origin).await;
             upstream.send(&response[..at]).await;
             drop(upstream);
             match client.try_response().await {
@@ -163,8 +196,7 @@ async fn a_response_cut_short_is_never_complete_to_http_2() {
 async fn a_reset_in_a_body_without_a_length_is_never_its_end() {
     let (origin, gateway) = start().await;
     let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
+    let mut upstream = asked_by(&mut client, GET, &origin).await;
     upstream.send("HTTP/1.1 200 OK\r\n\r\npart").await;
     assert!(client.until("part").await.contains("chunked"));
     upstream.reset();
@@ -177,8 +209,7 @@ async fn tls_without_a_farewell_does_not_end_a_body_without_a_length() {
     let origin = RawOrigin::start_tls("http/1.1").await;
     let gateway = Gateway::between(Wire::H1, Wire::H1Tls, &origin).await;
     let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
+    let mut upstream = asked_by(&mut client, GET, &origin).await;
     upstream.send("HTTP/1.1 200 OK\r\n\r\npart").await;
     client.until("part").await;
     upstream.cut();
@@ -191,8 +222,7 @@ async fn malformed_chunks_break_the_response() {
     let (origin, gateway) = start().await;
     for chunks in BAD_CHUNKS {
         let mut client = gateway.raw().await;
-        client.send(GET).await;
-        let mut upstream = asked(&origin).await;
+        let mut upstream = asked_by(&mut client, GET, &origin).await;
         upstream.send(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")).await;
         match client.try_response().await {
             Ok(answer) => assert_eq!(answer.status(), 502, "{chunks:?} became {answer:?}"),
@@ -205,15 +235,13 @@ async fn malformed_chunks_break_the_response() {
 }
 
 #[tokio::test]
-async fn bytes_after_a_response_belong_to_nobody() {
+async fn a_connection_is_kept_only_when_nothing_speaks_against_it() {
     let (origin, gateway) = start().await;
     let mut client = gateway.raw().await;
-    for extra in ["x", "\r\n", OK] {
-        client.send(GET).await;
-        let mut upstream = asked(&origin).await;
-        upstream.send(format!("{OK}{extra}")).await;
-        assert_eq!(client.response().await.text(), "ok");
-        // The connection is given up; the next request comes on another.
+    for (what, response) in LAST {
+        let mut upstream = asked_by(&mut client, GET, &origin).await;
+        upstream.send(response).await;
+        assert_eq!(client.response().await.text(), "ok", "{what}");
         upstream.is_over().await;
     }
 }
@@ -221,14 +249,10 @@ async fn bytes_after_a_response_belong_to_nobody() {
 #[tokio::test]
 async fn bytes_that_nobody_asked_for_end_a_waiting_connection() {
     let (origin, gateway) = start().await;
-    let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
+    let (mut client, mut upstream) = answered(&gateway, &origin).await;
     upstream.send(OK).await;
-    assert_eq!(client.response().await.text(), "ok");
-    upstream.send(OK).await;
-    client.send(GET).await;
-    asked(&origin).await.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew").await;
+    let mut upstream = asked_by(&mut client, GET, &origin).await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew").await;
     assert_eq!(client.response().await.text(), "new");
 }
 
@@ -236,8 +260,7 @@ async fn bytes_that_nobody_asked_for_end_a_waiting_connection() {
 async fn a_body_may_be_ended_by_the_connection() {
     let (origin, gateway) = start().await;
     let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
+    let mut upstream = asked_by(&mut client, GET, &origin).await;
     upstream.send("HTTP/1.1 200 OK\r\n\r\nhello").await;
     drop(upstream);
     let response = client.response().await;
@@ -249,8 +272,7 @@ async fn a_body_may_be_ended_by_the_connection() {
 async fn an_endless_row_of_interim_responses_ends() {
     let (origin, gateway) = start().await;
     let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
+    let mut upstream = asked_by(&mut client, GET, &origin).await;
     let flood = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(100);
     // More than the system's buffers hold.
     let mut is_over = async || {
@@ -267,100 +289,36 @@ async fn an_endless_row_of_interim_responses_ends() {
 }
 
 #[tokio::test]
-async fn an_idempotent_request_is_sent_once_more_when_a_kept_connection_was_closed() {
-    let (origin, gateway) = start().await;
-    let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
-    upstream.send(OK).await;
-    client.response().await;
-    client.send(GET).await;
-    upstream.request().await;
-    drop(upstream);
-    asked(&origin).await.send(OK).await;
-    assert_eq!(client.response().await.text(), "ok");
+async fn a_request_is_sent_once_more_only_when_it_was_not_answered_and_may_be_repeated() {
+    for (request, said, is_repeated) in CLOSED {
+        let (origin, gateway) = start().await;
+        let (mut client, mut upstream) = answered(&gateway, &origin).await;
+        client.send(request).await;
+        upstream.request().await;
+        upstream.send(said).await;
+        drop(upstream);
+        if *is_repeated {
+            asked(&origin).await.send(OK).await;
+        }
+        let mut response = client.response().await;
+        if response.status() < 200 {
+            response = client.response().await;
+        }
+        assert_eq!(response.status(), if *is_repeated { 200 } else { 502 }, "{request:?} after {said:?}");
+        origin.is_untouched();
+    }
 }
 
 #[tokio::test]
-async fn an_idempotent_request_is_sent_once_more_only_once() {
+async fn a_request_is_sent_once_more_only_once() {
     let (origin, gateway) = start().await;
-    let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
-    upstream.send(OK).await;
-    client.response().await;
+    let (mut client, mut upstream) = answered(&gateway, &origin).await;
     client.send(GET).await;
     upstream.request().await;
     drop(upstream);
     drop(asked(&origin).await);
     assert_eq!(client.response().await.status(), 502);
     origin.is_untouched();
-}
-
-#[tokio::test]
-async fn a_post_is_never_sent_twice() {
-    let (origin, gateway) = start().await;
-    let mut client = gateway.raw().await;
-    client.send(POST).await;
-    let mut upstream = asked(&origin).await;
-    upstream.send(OK).await;
-    client.response().await;
-    client.send(POST).await;
-    upstream.request().await;
-    drop(upstream);
-    assert_eq!(client.response().await.status(), 502);
-    origin.is_untouched();
-}
-
-#[tokio::test]
-async fn a_response_that_has_begun_is_never_asked_for_again() {
-    let (origin, gateway) = start().await;
-    let mut client = gateway.raw().await;
-    client.send(GET).await;
-    let mut upstream = asked(&origin).await;
-    upstream.send(OK).await;
-    client.response().await;
-    client.send(GET).await;
-    upstream.request().await;
-    upstream.send("HTTP/1.1 200 OK\r\nConte").await;
-    drop(upstream);
-    assert_eq!(client.response().await.status(), 502);
-    origin.is_untouched();
-}
-
-#[tokio::test]
-async fn a_request_that_was_answered_in_the_meantime_is_not_sent_again() {
-    for interim in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"] {
-        let (origin, gateway) = start().await;
-        let mut client = gateway.raw().await;
-        client.send(GET).await;
-        let mut upstream = asked(&origin).await;
-        upstream.send(OK).await;
-        assert_eq!(client.response().await.text(), "ok");
-        client.send(GET).await;
-        upstream.request().await;
-        upstream.send(interim).await;
-        drop(upstream);
-        let mut response = client.response().await;
-        if response.status() < 200 {
-            response = client.response().await;
-        }
-        assert_eq!(response.status(), 502, "after {interim:?}");
-        origin.is_untouched();
-    }
-}
-
-#[tokio::test]
-async fn a_connection_is_kept_only_when_the_origin_lets_it() {
-    let (origin, gateway) = start().await;
-    let mut client = gateway.raw().await;
-    for head in ["HTTP/1.1 200 OK\r\nConnection: close\r\n", "HTTP/1.0 200 OK\r\n"] {
-        client.send(GET).await;
-        let mut upstream = asked(&origin).await;
-        upstream.send(format!("{head}Content-Length: 2\r\n\r\nok")).await;
-        assert_eq!(client.response().await.text(), "ok");
-        upstream.is_over().await;
-    }
 }
 
 #[tokio::test]
@@ -371,8 +329,7 @@ async fn too_large_a_head_becomes_a_502() {
         format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(100_000)),
         "HTTP/1.1 200 OK\r\n".to_owned() + &"X: y\r\n".repeat(200),
     ] {
-        client.send(GET).await;
-        let mut upstream = asked(&origin).await;
+        let mut upstream = asked_by(&mut client, GET, &origin).await;
         let _ = upstream.try_send(&head).await;
         assert_eq!(client.response().await.status(), 502);
     }

@@ -3,10 +3,13 @@
 //! In: the tables of the code and the Markdown files beside it. A table that differs is printed as it should be; a
 //! configuration that is shown must be one that loads.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use crate::config;
+use crate::error;
+use crate::http::Ending;
 use crate::limits;
 use crate::metrics;
 
@@ -57,6 +60,36 @@ fn the_metrics_are_those_of_the_code() {
         writeln!(table, "| `{}` | {kind} | {} | {} |", family.name, labels.join(", "), cell(family.help)).unwrap();
     }
     holds_table("config/README.md", &table);
+}
+
+#[test]
+fn the_reasons_for_closing_are_those_of_the_code() {
+    let mut table = String::from("| reason | when |\n|---|---|\n");
+    for ending in Ending::EVERY {
+        writeln!(table, "| `{}` | {} |", ending.reason(), cell(ending.meaning())).unwrap();
+    }
+    holds_table("config/README.md", &table);
+}
+
+#[test]
+fn the_words_for_errors_are_those_of_the_code() {
+    let text = read("config/README.md");
+    let rows = text.lines().skip_while(|line| *line != "| words | status |").skip(2);
+    let written: BTreeSet<(String, String)> = rows
+        .take_while(|line| line.starts_with('|'))
+        .flat_map(|row| {
+            let status = row.trim_end_matches(" |").rsplit("| ").next().unwrap_or_default();
+            let status = status.split(':').next().unwrap_or_default();
+            row.split('`').skip(1).step_by(2).map(|word| (status.to_owned(), word.to_owned())).collect::<Vec<_>>()
+        })
+        .collect();
+    let outcomes = error::tests::every().map(|error| error.outcome());
+    let spoken: BTreeSet<_> =
+        outcomes.map(|o| (o.status.map_or("none".into(), |s| s.as_str().to_owned()), o.label.to_owned())).collect();
+    let missing: Vec<_> = spoken.difference(&written).collect();
+    let unknown: Vec<_> = written.difference(&spoken).collect();
+    assert!(missing.is_empty(), "config/README.md does not name {missing:?}");
+    assert!(unknown.is_empty(), "config/README.md names {unknown:?}, which the code does not know");
 }
 
 /// A piece of a configuration as a whole one: with what it leaves to the reader.

@@ -48,10 +48,12 @@ pub enum Kind {
     NotFound,
     /// The start line's target is too long.
     UriTooLong,
-    /// The head is larger than allowed, or has too many fields.
-    HeadTooLarge,
+    /// The head goes over this bound.
+    HeadTooLarge(Bound),
     /// The body is larger than allowed.
     BodyTooLarge,
+    /// The line before a chunk is longer than allowed.
+    ChunkHeadTooLarge,
     /// Time is up; the phase says which time.
     Timeout(Phase),
     /// The peer ended the connection in the middle of a message.
@@ -76,6 +78,17 @@ pub enum Kind {
     Internal(&'static str),
 }
 
+/// Which bound a head goes over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bound {
+    /// Bytes.
+    Size,
+    /// The number of fields.
+    Fields,
+    /// Bytes as HTTP/2 counts them.
+    List,
+}
+
 /// Which time is up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
@@ -83,6 +96,10 @@ pub enum Phase {
     Head,
     /// Until more of a body arrives or can be sent.
     BodyIdle,
+    /// Until something moves in a tunnel.
+    TunnelIdle,
+    /// Until as much of a request body has arrived as should have.
+    BodyPace,
     /// Until an upstream connection stands.
     Connect,
     /// Until one of the allowed connections is free.
@@ -109,8 +126,8 @@ pub struct Error {
 /// What the client is told and what becomes of its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// The status, when no response has begun.
-    pub status: StatusCode,
+    /// The status, when no response has begun; `None`: nobody is left to be told, or no time.
+    pub status: Option<StatusCode>,
     /// Whether the client's HTTP/1 connection can carry another request.
     pub keep: bool,
     /// The word for it in logs and metrics.
@@ -150,11 +167,14 @@ impl Error {
 
     /// What the client is told and what becomes of its connection.
     pub fn outcome(&self) -> Outcome {
-        let answer = |status: StatusCode, keep, label| Outcome { status, keep, label };
+        let answer = |status: StatusCode, keep, label| Outcome { status: Some(status), keep, label };
+        let nobody = |label| Outcome { status: None, keep: false, label };
         let upstream = self.side == Side::Upstream;
         match self.kind {
-            Kind::Malformed(_) if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-malformed"),
-            Kind::Malformed(_) => answer(StatusCode::BAD_REQUEST, false, "malformed"),
+            Kind::Malformed(_) | Kind::ChunkHeadTooLarge if upstream => {
+                answer(StatusCode::BAD_GATEWAY, true, "upstream-malformed")
+            }
+            Kind::Malformed(_) | Kind::ChunkHeadTooLarge => answer(StatusCode::BAD_REQUEST, false, "malformed"),
             Kind::Refused(_) => answer(StatusCode::NOT_IMPLEMENTED, false, "refused"),
             Kind::ExpectationFailed => answer(StatusCode::EXPECTATION_FAILED, false, "expectation"),
             Kind::MethodNotAllowed => answer(StatusCode::METHOD_NOT_ALLOWED, true, "method"),
@@ -162,8 +182,8 @@ impl Error {
             Kind::NoRoute => answer(StatusCode::NOT_FOUND, true, "no-route"),
             Kind::NotFound => answer(StatusCode::NOT_FOUND, true, "not-found"),
             Kind::UriTooLong => answer(StatusCode::URI_TOO_LONG, false, "uri-too-long"),
-            Kind::HeadTooLarge if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-head-too-large"),
-            Kind::HeadTooLarge => answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, false, "head-too-large"),
+            Kind::HeadTooLarge(_) if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-head-too-large"),
+            Kind::HeadTooLarge(_) => answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, false, "head-too-large"),
             Kind::BodyTooLarge if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-body-too-large"),
             Kind::BodyTooLarge => answer(StatusCode::PAYLOAD_TOO_LARGE, false, "body-too-large"),
             Kind::Timeout(Phase::Head) => answer(StatusCode::REQUEST_TIMEOUT, false, "head-timeout"),
@@ -171,45 +191,45 @@ impl Error {
                 answer(StatusCode::GATEWAY_TIMEOUT, true, "upstream-idle-timeout")
             }
             Kind::Timeout(Phase::BodyIdle) => answer(StatusCode::REQUEST_TIMEOUT, false, "body-timeout"),
+            Kind::Timeout(Phase::TunnelIdle) => answer(StatusCode::REQUEST_TIMEOUT, false, "tunnel-idle"),
+            Kind::Timeout(Phase::BodyPace) => answer(StatusCode::REQUEST_TIMEOUT, false, "body-too-slow"),
             Kind::Timeout(Phase::Connect) => answer(StatusCode::GATEWAY_TIMEOUT, true, "connect-timeout"),
             Kind::Timeout(Phase::Queue) => answer(StatusCode::SERVICE_UNAVAILABLE, true, "queue-timeout"),
             Kind::Timeout(Phase::FirstByte) => answer(StatusCode::GATEWAY_TIMEOUT, true, "first-byte-timeout"),
             Kind::Timeout(Phase::Request) => answer(StatusCode::GATEWAY_TIMEOUT, true, "request-timeout"),
-            Kind::Timeout(Phase::HalfClosed) => answer(StatusCode::BAD_REQUEST, false, "client-closed"),
+            Kind::Timeout(Phase::HalfClosed) => nobody("client-closed"),
             Kind::Truncated if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-truncated"),
             Kind::Truncated => answer(StatusCode::BAD_REQUEST, false, "client-truncated"),
             Kind::Closed if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-closed"),
-            Kind::Closed => answer(StatusCode::BAD_REQUEST, false, "client-closed"),
+            Kind::Closed => nobody("client-closed"),
             Kind::Reset(_) if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-reset"),
-            Kind::Reset(_) => answer(StatusCode::BAD_REQUEST, false, "client-reset"),
+            Kind::Reset(_) => nobody("client-reset"),
             Kind::Connect => answer(StatusCode::BAD_GATEWAY, true, "connect-failed"),
             Kind::Tls if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-tls"),
             Kind::Tls => answer(StatusCode::BAD_REQUEST, false, "client-tls"),
             Kind::Io if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-io"),
-            Kind::Io => answer(StatusCode::BAD_REQUEST, false, "client-io"),
+            Kind::Io => nobody("client-io"),
             Kind::NoEndpoint => answer(StatusCode::SERVICE_UNAVAILABLE, true, "no-endpoint"),
             Kind::Overloaded => answer(StatusCode::SERVICE_UNAVAILABLE, true, "overloaded"),
-            Kind::Cut => answer(StatusCode::SERVICE_UNAVAILABLE, false, "cut"),
+            Kind::Cut => nobody("cut"),
             Kind::Internal(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, false, "internal"),
         }
-    }
-
-    /// Whether nobody is left to be told.
-    pub fn is_departure(&self) -> bool {
-        let gone = matches!(self.kind, Kind::Closed | Kind::Reset(_) | Kind::Io | Kind::Timeout(Phase::HalfClosed));
-        gone && self.side == Side::Client
     }
 
     /// The bound of [`crate::limits`] that was hit, when it was one.
     pub fn limit(&self) -> Option<&'static str> {
         match self.kind {
-            _ if self.side == Side::Upstream => None,
             Kind::UriTooLong => Some("uri_size"),
-            Kind::HeadTooLarge => Some("header_size"),
+            Kind::HeadTooLarge(Bound::Size) => Some("header_size"),
+            Kind::HeadTooLarge(Bound::Fields) => Some("header_fields"),
+            Kind::HeadTooLarge(Bound::List) => Some("http2_header_list_size"),
             Kind::BodyTooLarge => Some("body_size"),
+            Kind::ChunkHeadTooLarge => Some("chunk_header_size"),
             Kind::Timeout(Phase::Head) => Some("header_time"),
             Kind::Timeout(Phase::BodyIdle) => Some("body_idle_time"),
             Kind::Timeout(Phase::HalfClosed) => Some("half_close_time"),
+            Kind::Timeout(Phase::TunnelIdle) => Some("tunnel_idle_time"),
+            Kind::Timeout(Phase::BodyPace) => Some("body_min_rate"),
             _ => None,
         }
     }
@@ -218,6 +238,7 @@ impl Error {
     pub fn explanation(&self) -> &'static str {
         match self.kind {
             Kind::Malformed(what) if self.side == Side::Client => what,
+            Kind::ChunkHeadTooLarge if self.side == Side::Client => "chunk head is too long",
             Kind::Refused(what) => what,
             _ => "",
         }
@@ -236,3 +257,70 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The kind that follows in a walk over all of them, and over all phases; a new one finds no place to hide.
+    fn after(kind: Kind) -> Option<Kind> {
+        Some(match kind {
+            Kind::Malformed(_) => Kind::Refused(""),
+            Kind::Refused(_) => Kind::ExpectationFailed,
+            Kind::ExpectationFailed => Kind::MethodNotAllowed,
+            Kind::MethodNotAllowed => Kind::Forbidden,
+            Kind::Forbidden => Kind::NoRoute,
+            Kind::NoRoute => Kind::NotFound,
+            Kind::NotFound => Kind::UriTooLong,
+            Kind::UriTooLong => Kind::HeadTooLarge(Bound::Size),
+            Kind::HeadTooLarge(Bound::Size) => Kind::HeadTooLarge(Bound::Fields),
+            Kind::HeadTooLarge(Bound::Fields) => Kind::HeadTooLarge(Bound::List),
+            Kind::HeadTooLarge(Bound::List) => Kind::BodyTooLarge,
+            Kind::BodyTooLarge => Kind::ChunkHeadTooLarge,
+            Kind::ChunkHeadTooLarge => Kind::Timeout(Phase::Head),
+            Kind::Timeout(Phase::Head) => Kind::Timeout(Phase::BodyIdle),
+            Kind::Timeout(Phase::BodyIdle) => Kind::Timeout(Phase::BodyPace),
+            Kind::Timeout(Phase::BodyPace) => Kind::Timeout(Phase::HalfClosed),
+            Kind::Timeout(Phase::HalfClosed) => Kind::Timeout(Phase::TunnelIdle),
+            Kind::Timeout(Phase::TunnelIdle) => Kind::Timeout(Phase::Connect),
+            Kind::Timeout(Phase::Connect) => Kind::Timeout(Phase::Queue),
+            Kind::Timeout(Phase::Queue) => Kind::Timeout(Phase::FirstByte),
+            Kind::Timeout(Phase::FirstByte) => Kind::Timeout(Phase::Request),
+            Kind::Timeout(Phase::Request) => Kind::Truncated,
+            Kind::Truncated => Kind::Closed,
+            Kind::Closed => Kind::Reset(0),
+            Kind::Reset(_) => Kind::Connect,
+            Kind::Connect => Kind::Tls,
+            Kind::Tls => Kind::Io,
+            Kind::Io => Kind::NoEndpoint,
+            Kind::NoEndpoint => Kind::Overloaded,
+            Kind::Overloaded => Kind::Cut,
+            Kind::Cut => Kind::Internal(""),
+            Kind::Internal(_) => return None,
+        })
+    }
+
+    /// Every error that there can be.
+    pub(crate) fn every() -> impl Iterator<Item = Error> {
+        std::iter::successors(Some(Kind::Malformed("")), |kind| after(*kind)).flat_map(|kind| {
+            [Side::Client, Side::Upstream, Side::Gateway].map(|side| Error { kind, side, retry: Retry::Never })
+        })
+    }
+
+    #[test]
+    fn a_bound_that_an_error_names_is_one() {
+        for name in every().filter_map(|error| error.limit()) {
+            assert!(crate::limits::TABLE.iter().any(|row| row.name == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_word_has_one_status() {
+        let mut words = std::collections::BTreeMap::new();
+        for outcome in every().map(|error| error.outcome()) {
+            let status = *words.entry(outcome.label).or_insert(outcome.status);
+            assert_eq!(status, outcome.status, "{}", outcome.label);
+        }
+        assert!(words.len() > 30, "{words:?}");
+    }
+}

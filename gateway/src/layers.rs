@@ -13,7 +13,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("worker", &["access_log", "files", "http::Control", "limits", "listener", "metrics", "snapshot", "upstream"]),
     (
         "listener",
-        &["clock", "config::model", "error", "http", "limits", "metrics", "proxy", "proxy_protocol", "tls", "worker"],
+        &[
+            "clock",
+            "config::model",
+            "error",
+            "http",
+            "limits",
+            "metrics",
+            "notice",
+            "proxy",
+            "proxy_protocol",
+            "tls",
+            "worker",
+        ],
     ),
     ("tls", &["config::model", "http::Tcp"]),
     // The codecs know no route, pool or file. `clock` is for deadlines and the date.
@@ -28,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "http",
             "listener::Listener",
             "metrics",
+            "notice",
             "policy",
             "respond",
             "route",
@@ -43,10 +56,25 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
     ("plugin", &["balance"]),
-    ("upstream", &["balance", "clock", "config::model", "error", "http", "limits", "proxy_protocol", "tls"]),
+    (
+        "upstream",
+        &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "notice", "proxy_protocol", "tls"],
+    ),
     (
         "respond",
-        &["access_log", "clock", "config::model", "error", "escape", "http", "metrics", "policy", "proxy", "route"],
+        &[
+            "access_log",
+            "clock",
+            "config::model",
+            "error",
+            "escape",
+            "http",
+            "metrics",
+            "policy",
+            "proxy",
+            "route",
+            "upstream",
+        ],
     ),
     // The control path.
     ("cli", &["config", "metrics", "reload", "run", "snapshot", "tls"]),
@@ -69,6 +97,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("escape", &[]),
     ("limits", &[]),
     ("metrics", &["http"]),
+    ("notice", &[]),
     ("proxy_protocol", &["config::model"]),
 ];
 

@@ -47,6 +47,7 @@ pub mod error;
 pub mod escape;
 pub mod limits;
 pub mod metrics;
+pub mod notice;
 pub mod proxy_protocol;
 
 pub use run::{Running, StartError, start, start_file};

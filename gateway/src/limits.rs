@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 /// A bound as text: name, default, meaning.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Row {
@@ -77,6 +79,25 @@ macro_rules! limits {
     (@unit time) => { Unit::Time };
 }
 
+/// Bounds that were met, by name, where they cannot be counted at once.
+#[derive(Default, Debug)]
+pub struct Hits(SmallVec<[(&'static str, u64); 1]>);
+
+impl Hits {
+    /// One more.
+    pub fn add(&mut self, name: &'static str) {
+        match self.0.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((name, 1)),
+        }
+    }
+
+    /// The names, and how often each bound was met.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().copied()
+    }
+}
+
 /// What kind of value a bound takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
@@ -99,6 +120,7 @@ limits! {
     body_size: size = 1073741824, "\"1GiB\"", "A request body; 413 beyond it. A route may set its own.";
     body_idle_time: time = 60000, "\"60s\"", "Without any progress of a body, in either direction; the exchange ends beyond it.";
     half_close_time: time = 5000, "\"5s\"", "Without progress of a response to a client that has shut down its sending side; it is taken to be gone beyond it.";
+    body_min_rate: size = 240, "\"240B\"", "Bytes a second of a request body while its client is waited for, over a patience of `body_idle_time`; 408 beyond it. 0: any pace.";
     discard_size: size = 262144, "\"256KiB\"", "Of a request body that nobody wants, read so that the connection can be kept.";
     chunk_header_size: size = 256, "\"256B\"", "A chunk-size line with its extensions; 400 beyond it.";
     idle_time: time = 75000, "\"75s\"", "A client connection without a request; it is closed beyond it.";
@@ -110,6 +132,7 @@ limits! {
     http2_continuation_frames: count = 8, "8", "CONTINUATION frames of one head; the connection ends beyond it.";
     http2_control_frames_per_second: count = 1000, "1000", "SETTINGS, PING, PRIORITY, WINDOW_UPDATE on idle streams and other frames that carry nothing, in a second; the connection ends beyond it.";
     http2_empty_frames_per_second: count = 200, "200", "Empty DATA, HEADERS or CONTINUATION frames in a second; the connection ends beyond it.";
+    http2_small_frames_per_second: count = 20000, "20000", "DATA frames with fewer than 16 bytes from a client, the last of a body aside, in a second; the connection ends beyond it.";
     http2_stream_window: size = 262144, "\"256KiB\"", "What a peer may send on one HTTP/2 stream before it is read.";
     http2_connection_window: size = 1048576, "\"1MiB\"", "What a peer may send on one HTTP/2 connection before it is read.";
     http2_header_table_size: size = 4096, "\"4KiB\"", "The HPACK table of each direction of a connection.";

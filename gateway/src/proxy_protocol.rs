@@ -205,18 +205,6 @@ pub fn encode(version: ProxyVersion, source: SocketAddr, destination: SocketAddr
     out
 }
 
-/// The header of a connection that we open for ourselves, as a health check does.
-pub fn encode_local(version: ProxyVersion) -> Header {
-    match version {
-        ProxyVersion::V1 => Header::from_slice(b"PROXY UNKNOWN\r\n"),
-        ProxyVersion::V2 => {
-            let mut out = Header::from_slice(SIGNATURE);
-            out.extend_from_slice(&[0x20, 0, 0, 0]);
-            out
-        }
-    }
-}
-
 fn wide(address: IpAddr) -> Ipv6Addr {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),
@@ -235,6 +223,18 @@ mod tests {
         out.extend_from_slice(&(rest.len() as u16).to_be_bytes());
         out.extend_from_slice(rest);
         out
+    }
+
+    /// The header of a connection that a proxy opens for itself, as a health check does.
+    fn encode_local(version: ProxyVersion) -> Header {
+        match version {
+            ProxyVersion::V1 => Header::from_slice(b"PROXY UNKNOWN\r\n"),
+            ProxyVersion::V2 => {
+                let mut out = Header::from_slice(SIGNATURE);
+                out.extend_from_slice(&[0x20, 0, 0, 0]);
+                out
+            }
+        }
     }
 
     fn addresses(parsed: Result<Parsed, Malformed>) -> Option<(String, String)> {

@@ -115,6 +115,11 @@ impl RawOrigin {
         RawOrigin { listener: TcpListener::bind("127.0.0.1:0").await.expect("a port"), tls: None }
     }
 
+    /// At an IPv6 address; none where there is no IPv6.
+    pub(crate) async fn start_v6() -> Option<RawOrigin> {
+        Some(RawOrigin { listener: TcpListener::bind("[::1]:0").await.ok()?, tls: None })
+    }
+
     /// Over TLS, with this protocol by ALPN.
     pub(crate) async fn start_tls(alpn: &str) -> RawOrigin {
         RawOrigin { tls: Some(TlsAcceptor::from(tls::server(&[alpn]))), ..RawOrigin::start().await }

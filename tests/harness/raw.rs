@@ -293,6 +293,11 @@ impl Message {
         status.unwrap_or_else(|| panic!("no response: {:?}", self.start))
     }
 
+    /// The response has this status.
+    pub(crate) fn is(&self, status: u16) {
+        assert_eq!(self.status(), status, "{self:?}");
+    }
+
     /// The value of a field; several are joined.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
         let values: Vec<_> = self.fields.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect();

@@ -124,6 +124,7 @@ impl Writer {
         let lines = std::mem::take(&mut self.lines);
         if !sink.hand_over(batch, lines) {
             self.metrics.log_lines_dropped(u64::from(lines));
+            self.metrics.limit_hit("access_log_queue_size");
         }
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Phase, Side};
 use crate::http::h1::io::Io;
-use crate::http::h1::server::{Connection, Responder};
+use crate::http::h1::server::{Connection, Next, Refused, Responder};
 use crate::http::pump::Pump;
 use crate::http::{Body, Control, Method, RequestHead, ResponseHead, Scheme, StatusCode, Stream, name};
 use crate::limits::Limits;
@@ -87,21 +87,22 @@ impl Desk {
         let io = Io::new(Stream::cleartext(tcp), BytesMut::new());
         let mut connection = Connection::new(io, Scheme::Http, self.limits.clone());
         let (control, mut watchdog) = (Control::default(), Watchdog::default());
-        while let Some(request) = connection.next(&control, &mut watchdog).await {
-            let (answer, head_only, mut responder) = match request {
-                Ok(received) => {
+        loop {
+            let (answer, head_only, mut responder) = match connection.next(&control, &mut watchdog).await {
+                Next::Request(received) => {
                     let answer = self.answer(&received.head).await;
                     (answer, received.head.method == Method::HEAD, received.responder)
                 }
-                Err((error, responder)) => {
-                    let status = error.outcome().status;
+                Next::Refused(Refused { error, .. }, responder) => {
+                    let Some(status) = error.outcome().status else { return };
                     (Answer::text(status, format!("{error}\n")), false, responder)
                 }
+                Next::Over(_) => return,
             };
             let deadline = Deadline::after(WRITE_TIME, Phase::BodyIdle, Side::Client);
             let sent = watchdog.within(deadline, send(&mut responder, answer, head_only)).await;
             drop(responder);
-            if sent.is_err() || !connection.finish(&mut watchdog).await {
+            if sent.is_err() || connection.finish(&mut watchdog).await.is_some() {
                 return;
             }
         }

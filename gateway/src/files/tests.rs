@@ -65,7 +65,7 @@ impl Site {
                     Answered { status: head.status.as_u16(), fields: head.fields, body: all(body).await }
                 }
                 Err(error) => Answered {
-                    status: error.outcome().status.as_u16(),
+                    status: error.outcome().status.unwrap().as_u16(),
                     fields: Fields::new(),
                     body: Err(error.label()),
                 },

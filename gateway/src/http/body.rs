@@ -32,6 +32,9 @@ pub trait Source {
     fn is_end(&self) -> bool {
         false
     }
+
+    /// Nobody has room for more just now: from here on, the sender is not who is waited for.
+    fn held_back(&mut self) {}
 }
 
 /// A message body.
@@ -68,6 +71,13 @@ impl Body {
                 Poll::Ready(Some(Ok(Frame::Data(bytes))))
             }
             Body::Source(source) => source.poll_frame(cx),
+        }
+    }
+
+    /// Says that nobody has room for more just now.
+    pub fn held_back(&mut self) {
+        if let Body::Source(source) = self {
+            source.held_back();
         }
     }
 

@@ -10,6 +10,7 @@ pub mod h2;
 // What they share.
 pub mod body;
 pub mod control;
+pub mod ending;
 pub mod fields;
 pub mod head;
 pub mod hygiene;
@@ -22,6 +23,7 @@ pub mod upgrade;
 
 pub use body::{Body, Frame, Source};
 pub use control::Control;
+pub use ending::Ending;
 pub use fields::{FieldName, Fields, Known, Name, name};
 pub use head::{Method, RequestHead, ResponseHead, Scheme, StatusCode, Version};
 pub use responder::{Duplex, Responder};

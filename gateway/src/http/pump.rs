@@ -4,7 +4,7 @@
 //! frame is held between the two; what is ready at once is gathered into one write; nothing is asked of the
 //! source before the outlet has room, so a slow reader holds back a fast writer.
 
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
@@ -65,7 +65,11 @@ impl Pump {
     pub fn poll(&mut self, body: &mut Body, outlet: &mut impl Outlet, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         while !self.ended {
             self.waiting_for = WaitingFor::Outlet;
-            let room = ready!(outlet.poll_ready(cx))?;
+            let Poll::Ready(room) = outlet.poll_ready(cx) else {
+                body.held_back();
+                return Poll::Pending;
+            };
+            let room = room?;
             if !self.held.is_empty() {
                 self.hand_over(room, outlet)?;
                 continue;
@@ -113,6 +117,9 @@ impl Pump {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Source;
+    use std::cell::Cell;
+    use std::rc::Rc;
     use std::task::Waker;
 
     #[derive(Default)]
@@ -159,6 +166,30 @@ mod tests {
             polls += 1;
         }
         assert_eq!((&outlet.taken[..], outlet.ends, outlet.flushed, polls), (&b"hello world"[..], 1, 11, 3));
+    }
+
+    #[test]
+    fn a_sender_is_told_when_it_is_not_waited_for() {
+        struct Told(Rc<Cell<u32>>);
+        impl Source for Told {
+            fn poll_frame(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
+                Poll::Pending
+            }
+            fn length(&self) -> Option<u64> {
+                None
+            }
+            fn held_back(&mut self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut pump, mut outlet, told) = (Pump::default(), Slow { room: 1, ..Slow::default() }, Rc::default());
+        let mut body = Body::source(Told(Rc::clone(&told)));
+        assert!(pump.poll(&mut body, &mut outlet, &mut cx).is_pending());
+        assert_eq!((pump.waiting_for, told.get()), (WaitingFor::Source, 0));
+        outlet.room = 0;
+        assert!(pump.poll(&mut body, &mut outlet, &mut cx).is_pending());
+        assert_eq!((pump.waiting_for, told.get()), (WaitingFor::Outlet, 1));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub async fn run(
             // Who failed cannot be told from here; for both sides the tunnel is over.
             Ok(Err(_)) => return failed(Kind::Io),
             Err(_) if before == (upwards.get(), downwards.get()) => {
-                return failed(Kind::Timeout(Phase::BodyIdle));
+                return failed(Kind::Timeout(Phase::TunnelIdle));
             }
             Err(_) => {}
         }

@@ -3,6 +3,7 @@
 //! In: an accepted socket. Out: requests for [`crate::proxy`]. The task of a connection that waits is kept small: whatever needs
 //! much room is boxed while it runs.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -14,14 +15,16 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::{Listener, Settings};
+use super::{Listener, Settings, canonical};
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::Protocols;
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::h1::io::Io;
-use crate::http::{Control, Scheme, Stream};
+use crate::http::h1::parse;
+use crate::http::{Control, Ending, Scheme, Stream};
 use crate::limits::Limits;
 use crate::metrics::Handshake;
+use crate::notice;
 use crate::proxy::forwarded::Peer;
 use crate::proxy::{self, Client};
 use crate::proxy_protocol::{self, Parsed};
@@ -42,23 +45,25 @@ pub(super) async fn serve(
     let limits = worker.view().snapshot.limits.clone();
     let registered = worker.register();
     let opened = Box::pin(open(&worker, &listener, tcp, peer, &limits, &registered.control, &mut admitted)).await;
-    let reason = match opened {
+    let ending = match opened {
         Ok(opened) => {
             if opened.h2 {
                 proxy::serve_h2(&worker, opened.io, opened.client, &registered.control).await
             } else {
-                proxy::serve_h1(&worker, opened.io, opened.client, &registered.control).await
+                proxy::serve_h1(&worker, opened.io, opened.client, &registered.control, opened.refuse).await
             }
         }
-        Err(reason) => reason,
+        Err(ending) => ending,
     };
-    worker.metrics.connection_closed(listener.id, reason);
+    worker.metrics.connection_closed(listener.id, ending);
 }
 
 struct Opened {
     io: Io,
     client: Rc<Client>,
     h2: bool,
+    /// Why no request of it is served.
+    refuse: Option<&'static str>,
 }
 
 /// Everything before the first request; an error is the reason why there will be none.
@@ -70,42 +75,57 @@ async fn open(
     limits: &Arc<Limits>,
     control: &Control,
     admitted: &mut Admitted,
-) -> Result<Opened, &'static str> {
+) -> Result<Opened, Ending> {
     let settings = listener.settings.load_full();
     let mut watchdog = Watchdog::default();
     let deadline = Deadline::after(limits.tls_handshake_time, Phase::Head, Side::Client);
     // Refused only when the client is gone.
     let _ = tcp.set_nodelay(true);
-    let local = tcp.local_addr().unwrap_or(listener.address);
+    let local = canonical(tcp.local_addr().unwrap_or(listener.address));
     let (source, destination) = match watchdog.within(deadline, told_ends(&settings, &mut tcp, peer)).await {
-        Ok(ends) => ends.unwrap_or((peer, local)),
-        Err(error) => return Err(proxy_header_failure(worker, error)),
+        Ok(ends) => ends.map_or((peer, local), |(source, destination)| (canonical(source), canonical(destination))),
+        Err(error) => return Err(proxy_header_failure(worker, listener, peer, error)),
     };
     if let Err(limit) = admitted.count_address(source.ip(), limits) {
-        worker.metrics.limit_hit(limit);
-        return Err("limit");
+        return Err(Ending::Limit(limit));
     }
+    let mut refuse = None;
     let (stream, tls, alpn_h2) = match &settings.tls {
         None => (Stream::cleartext(tcp), None, None),
         Some(server) => {
-            let handshake = async { Ok(tls::accept(tcp, server).await) };
+            let handshake = async {
+                match speaks_http(&tcp).await {
+                    true => Ok(Err(tcp)),
+                    false => Ok(Ok(tls::accept(tcp, server).await)),
+                }
+            };
             match watchdog.within(deadline, handshake).await {
-                Ok(Ok(accepted)) => {
+                Ok(Err(tcp)) => {
+                    worker.metrics.handshake(Handshake::Failed(HandshakeFailure::NotTls.label()));
+                    refuse = Some(parse::CLEARTEXT);
+                    (Stream::cleartext(tcp), None, Some(false))
+                }
+                Ok(Ok(Ok(accepted))) => {
                     let resumed = accepted.facts.resumed;
                     worker.metrics.handshake(if resumed { Handshake::Resumed } else { Handshake::Full });
                     let h2 = accepted.facts.alpn_h2;
                     (Stream::TlsServer(accepted.stream), Some(accepted.facts), Some(h2))
                 }
-                Ok(Err(error)) => {
+                Ok(Ok(Err(error))) => {
                     let failure = HandshakeFailure::of(&error);
-                    tracing::debug!(client = %source, %error, "TLS handshake failed");
+                    // Whoever looks whether the port is open goes like this, again and again.
+                    if failure != HandshakeFailure::Closed {
+                        warn(listener, source, "TLS handshake failed", failure.words(), &error);
+                    }
                     worker.metrics.handshake(Handshake::Failed(failure.label()));
-                    return Err("tls-handshake");
+                    return Err(Ending::Handshake);
                 }
-                Err(_) => {
+                Err(error) => {
+                    let reason = "it took longer than `limits.tls_handshake_time`";
+                    warn(listener, source, "TLS handshake failed", reason, &error);
                     worker.metrics.handshake(Handshake::Failed("handshake-timeout"));
                     worker.metrics.limit_hit("tls_handshake_time");
-                    return Err("tls-handshake");
+                    return Err(Ending::Handshake);
                 }
             }
         }
@@ -118,14 +138,28 @@ async fn open(
     };
     let forwarded = Peer::new(&worker.view().snapshot.config.forwarded, source.ip());
     let client = Client { peer, source, forwarded, destination, scheme, tls, listener: listener.clone() };
-    Ok(Opened { io, client: Rc::new(client), h2 })
+    Ok(Opened { io, client: Rc::new(client), h2, refuse })
 }
 
-fn proxy_header_failure(worker: &Worker, error: Error) -> &'static str {
-    if let Kind::Timeout(_) = error.kind {
-        worker.metrics.limit_hit("tls_handshake_time");
+fn proxy_header_failure(worker: &Worker, listener: &Listener, peer: SocketAddr, error: Error) -> Ending {
+    let reason = match error.kind {
+        Kind::Timeout(_) => {
+            worker.metrics.limit_hit("tls_handshake_time");
+            "it took longer than `limits.tls_handshake_time`"
+        }
+        Kind::Malformed(what) => what,
+        // Whoever looks whether the port is open goes like this, again and again.
+        _ => return Ending::ProxyHeader,
+    };
+    warn(listener, peer, "no PROXY header", reason, &error);
+    Ending::ProxyHeader
+}
+
+/// Says in the log what became of a client, now and then.
+fn warn(listener: &Listener, client: SocketAddr, what: &'static str, reason: &'static str, error: &dyn Display) {
+    if let Some(suppressed) = notice::due((listener.address, what, reason)) {
+        tracing::warn!(listener = %listener.address, %client, reason, %error, suppressed, "{what}");
     }
-    "proxy-protocol"
 }
 
 /// The ends of the connection that a trusted proxy tells; `None`: our own.
@@ -134,7 +168,7 @@ async fn told_ends(
     tcp: &mut TcpStream,
     peer: SocketAddr,
 ) -> Result<Option<(SocketAddr, SocketAddr)>, Error> {
-    let ip = peer.ip().to_canonical();
+    let ip = peer.ip();
     if !settings.model.proxy_protocol.iter().any(|network| network.contains(&ip)) {
         return Ok(None);
     }
@@ -152,11 +186,18 @@ async fn told_ends(
                 tcp.read_exact(seen.get_mut(known..consumed).unwrap_or_default()).await.map_err(failed)?;
                 return Ok(source.zip(destination));
             }
-            Err(_) => return Err(Error::client(Kind::Malformed("PROXY header"))),
+            Err(problem) => return Err(Error::client(Kind::Malformed(problem.0))),
         };
         tcp.read_exact(seen.get_mut(known..take).unwrap_or_default()).await.map_err(failed)?;
         known = take;
     }
+}
+
+/// Whether the client, where TLS is to be spoken, speaks HTTP: a method begins with a letter, a TLS record with a small number.
+async fn speaks_http(tcp: &TcpStream) -> bool {
+    let mut first = [0];
+    // When nothing comes, the handshake finds out.
+    tcp.peek(&mut first).await.is_ok_and(|count| count == 1) && first[0].is_ascii_uppercase()
 }
 
 /// Decides between HTTP/1 and HTTP/2 by prior knowledge from the first bytes.
@@ -166,7 +207,7 @@ async fn sniff(
     watchdog: &mut Watchdog,
     limits: &Limits,
     control: &Control,
-) -> Result<bool, &'static str> {
+) -> Result<bool, Ending> {
     if !protocols.h2 {
         return Ok(false);
     }
@@ -189,13 +230,18 @@ async fn sniff(
                 Poll::Ready(Ok(1..)) => {
                     deadline = Deadline::after(limits.header_time, Phase::Head, Side::Client);
                 }
-                Poll::Ready(_) => return Poll::Ready(Err("client-closed")),
+                Poll::Ready(_) => return Poll::Ready(Err(Ending::Client)),
                 Poll::Pending => {
-                    return watchdog.poll_passed(deadline.at, cx).map(|()| Err("idle"));
+                    let ending = match (seen, leaving) {
+                        (1.., _) => Ending::Limit("header_time"),
+                        (0, true) => Ending::Drained,
+                        (0, false) => Ending::Limit("idle_time"),
+                    };
+                    return watchdog.poll_passed(deadline.at, cx).map(|()| Err(ending));
                 }
             }
         }
     })
     .await?;
-    if !first && !protocols.h1 { Err("protocol") } else { Ok(first) }
+    if !first && !protocols.h1 { Err(Ending::Protocol) } else { Ok(first) }
 }

@@ -8,7 +8,7 @@ mod connection;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +158,17 @@ async fn accept(worker: Rc<Worker>, listener: Arc<Listener>, socket: Rc<tokio::n
     }
 }
 
+/// An address as everybody else writes it: what a socket on `[::]` shows of an IPv4 client is an IPv6 address that holds the
+/// client's.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
 fn welcome(worker: &Rc<Worker>, listener: &Arc<Listener>, tcp: TcpStream, peer: SocketAddr) {
+    let peer = canonical(peer);
     // Dropping the stream closes it: whoever is over the limit costs nothing more.
     match worker.shared.admission.admit(&worker.view().snapshot.limits) {
         Ok(admitted) => {

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::http::{StatusCode, Version};
+use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
 pub use families::{Family, TABLE, Type};
 pub use render::CONTENT_TYPE;
@@ -290,10 +290,13 @@ impl Worker {
         self.shard.listeners.cell(listener.0).opened.add(1);
     }
 
-    /// A client connection ended; `reason` is a word from the code.
-    pub fn connection_closed(&self, listener: ListenerId, reason: &'static str) {
+    /// A client connection ended for this reason, which may be a bound.
+    pub fn connection_closed(&self, listener: ListenerId, ending: Ending) {
         self.shard.listeners.cell(listener.0).closed.add(1);
-        self.shard.closed.add(reason);
+        self.shard.closed.add(ending.reason());
+        if let Some(limit) = ending.limit() {
+            self.limit_hit(limit);
+        }
     }
 
     /// A TLS handshake with a client ended.
@@ -344,6 +347,11 @@ impl Worker {
     /// A bound was met; the name is that of the bound in [`crate::limits`].
     pub fn limit_hit(&self, name: &'static str) {
         self.shard.limits.add(name);
+    }
+
+    /// A bound was met so often.
+    pub fn limit_hits(&self, name: &'static str, count: u64) {
+        (0..count).for_each(|_| self.shard.limits.add(name));
     }
 
     /// So many access-log lines were lost.

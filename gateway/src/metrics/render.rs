@@ -381,7 +381,7 @@ mod tests {
         worker.request_begun();
         worker.request_finished(&finished(RouteId::UNMATCHED));
         worker.connection_opened(listener);
-        worker.connection_closed(listener, "idle");
+        worker.connection_closed(listener, Ending::Client);
         worker.handshake(Handshake::Failed("bad"));
         worker.upstream_connection(pool, Connection::Opened);
         worker.upstream_error(pool, "connect-failed");

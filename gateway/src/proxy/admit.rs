@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::exchange::Exchange;
-use crate::error::{Error, Kind};
+use crate::error::{Bound, Error, Kind};
 use crate::http::{Method, RequestHead, hygiene, name};
 use crate::route::{self, PathProblem};
 
@@ -17,6 +17,8 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     let peer = &x.client.forwarded;
     x.facts.request_id = peer.request_id(forwarded, &x.request.fields);
     if let Some(error) = x.refused {
+        // For the log alone: who it was that a trusted proxy passed on.
+        x.facts.client = peer.seen(forwarded, &x.request).client();
         return Err(error);
     }
     // A proxy that opens tunnels to wherever a client says is an open relay (RFC 9110 section 9.3.6).
@@ -41,11 +43,10 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
         x.facts.original_target = Some(std::mem::replace(&mut x.request.target, target));
     }
     let seen = peer.seen(forwarded, &x.request);
-    let (client, scheme) = (seen.client, seen.scheme);
-    peer.announce(forwarded, &mut x.request, &x.facts.request_id)?;
-    x.facts.client = client;
-    x.facts.scheme = scheme;
-    x.request.scheme = scheme;
+    peer.announce(forwarded, &seen, &mut x.request, &x.facts.request_id)?;
+    x.facts.client = seen.client();
+    x.facts.scheme = seen.scheme;
+    x.request.scheme = seen.scheme;
     identify(x)
 }
 
@@ -64,7 +65,7 @@ fn count_down_forwards(request: &mut RequestHead) -> Result<(), Error> {
         Some(Some(left)) => request
             .fields
             .set(name::MAX_FORWARDS, itoa::Buffer::new().format(left).as_bytes())
-            .map_err(|_| Error::client(Kind::HeadTooLarge)),
+            .map_err(|_| Error::client(Kind::HeadTooLarge(Bound::Size))),
     }
 }
 
@@ -104,7 +105,10 @@ fn identify(x: &mut Exchange<'_>) -> Result<(), Error> {
     ];
     for (field, value) in told {
         if let (Some(field), Some(value)) = (field, value) {
-            x.request.fields.set(field, value.as_bytes()).map_err(|_| Error::client(Kind::HeadTooLarge))?;
+            x.request
+                .fields
+                .set(field, value.as_bytes())
+                .map_err(|_| Error::client(Kind::HeadTooLarge(Bound::Size)))?;
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::forwarded::{Peer, RequestId};
+use super::incoming::Received;
 use crate::balance::{Active, Endpoint};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
@@ -65,6 +66,8 @@ pub struct Exchange<'a> {
 pub struct Facts {
     /// When its head was there.
     pub began: Instant,
+    /// The head could be read, at least its method.
+    pub known: bool,
     /// The scheme that the client used, as trusted proxies tell.
     pub scheme: Scheme,
     /// The client, as trusted proxies tell.
@@ -76,7 +79,7 @@ pub struct Facts {
     /// The authority as the client sent it, when it was replaced.
     pub original_authority: Option<String>,
     /// Bytes of its body that came.
-    pub bytes_in: Option<Rc<Cell<u64>>>,
+    pub bytes_in: Option<Rc<Received>>,
     /// The index of its route.
     pub route: Option<usize>,
     /// The index of its pool.
@@ -118,6 +121,7 @@ impl Facts {
     pub fn new(client: &Client) -> Facts {
         Facts {
             began: Instant::now(),
+            known: true,
             scheme: client.scheme,
             client: client.source.ip(),
             request_id: RequestId::none(),

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::{Body, Method, Scheme, upgrade};
 use crate::metrics::{self, Connection, PoolId};
 use crate::snapshot::CompiledRoute;
-use crate::upstream::{Attempt, ClientEnds, Failure, Reply};
+use crate::upstream::{self, Attempt, ClientEnds, Failure, Reply};
 use crate::worker::View;
 
 /// Endpoints that one request is sent to at the most.
@@ -31,6 +31,9 @@ pub(super) async fn forward(
     let metrics = &x.worker.metrics;
     // What a client sends after an upgrade is for the tunnel.
     let mut body = if x.request.upgrade.is_some() { Body::Empty } else { std::mem::take(&mut x.body) };
+    if let Some(received) = &x.facts.bytes_in {
+        received.demand_pace(&x.request, view.snapshot.limits.body_min_rate, route.times.idle_body);
+    }
     // What HTTP/2 names is the connection that the request goes out on.
     x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
@@ -76,8 +79,9 @@ pub(super) async fn forward(
                 if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
                     metrics.upstream_connection(compiled.id, Connection::Failed);
                 }
-                tracing::debug!(endpoint = site.endpoint.address, error = %failure.error, "no response");
+                let tell = |error| upstream::tell(&pool.state, &site.endpoint.address, &error);
                 if x.facts.retries + 1 >= MOST_ATTEMPTS {
+                    tell(failure.error);
                     return Err(failure.error);
                 }
                 // A stale connection says nothing against its endpoint; a connection that was refused does.
@@ -86,7 +90,13 @@ pub(super) async fn forward(
                 } else {
                     reuse = false;
                 }
-                body = may_go_again(&x.request.method, failure)?;
+                let (error, stale) = (failure.error, failure.is_stale());
+                let again = may_go_again(&x.request.method, failure);
+                // That a kept connection is found closed and another one does is nothing to speak of.
+                if again.is_err() || !stale {
+                    tell(error);
+                }
+                body = again?;
                 x.facts.retries += 1;
                 metrics.upstream_retry(compiled.id);
             }
@@ -121,7 +131,7 @@ fn replace_authority(x: &mut Exchange<'_>, authority: &str) {
 /// The body of a request that may be sent again. That is one that no upstream can have seen; and, of those that an upstream
 /// may have seen, an idempotent one (RFC 9110 section 9.2.2) whose kept connection was found closed.
 fn may_go_again(method: &Method, failure: Failure) -> Result<Body, Error> {
-    let stale = failure.reused && failure.error.kind == Kind::Closed;
+    let stale = failure.is_stale();
     let again = match failure.error.retry {
         Retry::Safe => true,
         Retry::Idempotent => stale && is_idempotent(method),
@@ -136,6 +146,9 @@ fn is_idempotent(method: &Method) -> bool {
 }
 
 fn respond(x: &Exchange<'_>, reply: Reply, active: Active) -> Response {
+    if let Some(received) = &x.facts.bytes_in {
+        received.leave_pace();
+    }
     let mut response = Response::new(reply.head, reply.body);
     if reply.tunnel.is_some() {
         response.head = upgrade::accepted(&x.request, response.head);

@@ -1,28 +1,81 @@
-//! A request's body on its way through: counted, and without trailers that claim what only we may say.
+//! A request's body on its way through: counted, held to a pace, and without trailers that claim what only we may say.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::forwarded::is_forwarding;
-use crate::error::Error;
-use crate::http::{Body, Fields, Frame, Source, hygiene};
+use super::pace::Pace;
+use crate::clock;
+use crate::error::{Error, Kind, Phase};
+use crate::http::{Body, Fields, Frame, RequestHead, Source, hygiene, name};
 use crate::worker::View;
+
+/// What came of a request's body, and how fast it has to come.
+#[derive(Default)]
+pub struct Received {
+    bytes: Cell<u64>,
+    pace: Cell<Pace>,
+}
+
+impl Received {
+    /// Bytes so far.
+    pub fn get(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    /// Where those are counted that are no body.
+    pub fn count(&self) -> &Cell<u64> {
+        &self.bytes
+    }
+
+    /// Demands so many bytes a second from now on, with a patience of that time. Messages of gRPC come when there is
+    /// something to say, and what follows an upgrade is no body.
+    pub(super) fn demand_pace(&self, request: &RequestHead, bytes_per_second: u64, patience: Duration) {
+        if request.upgrade.is_none() && !is_grpc(&request.fields) {
+            self.pace.set(Pace::new(bytes_per_second, patience));
+        }
+    }
+
+    /// Takes the rest at the client's leisure: it may be talking with the upstream.
+    pub(super) fn leave_pace(&self) {
+        self.pace.set(Pace::default());
+    }
+
+    /// Does something to the pace; true when that is kept.
+    fn pace(&self, change: impl FnOnce(&mut Pace) -> bool) -> bool {
+        let mut pace = self.pace.get();
+        if !pace.is_demanded() {
+            return true;
+        }
+        let kept = change(&mut pace);
+        self.pace.set(pace);
+        kept
+    }
+}
+
+/// The protocol's specification demands this type of every request.
+fn is_grpc(fields: &Fields) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
+    let value = fields.value(name::CONTENT_TYPE).and_then(|value| value.get(..GRPC.len()));
+    value.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
+}
 
 /// A body whose bytes are counted and whose trailers are looked through.
 struct Incoming {
     body: Body,
-    count: Rc<Cell<u64>>,
+    received: Rc<Received>,
     view: Rc<View>,
 }
 
 /// The body as upstreams may have it.
-pub(super) fn watched(body: Body, counter: &mut Option<Rc<Cell<u64>>>, view: &Rc<View>) -> Body {
+pub(super) fn watched(body: Body, counter: &mut Option<Rc<Received>>, view: &Rc<View>) -> Body {
     match body {
         Body::Empty => Body::Empty,
         body => {
-            let count = counter.get_or_insert_default().clone();
-            Body::source(Incoming { body, count, view: view.clone() })
+            let received = counter.get_or_insert_default().clone();
+            Body::source(Incoming { body, received, view: view.clone() })
         }
     }
 }
@@ -31,8 +84,17 @@ impl Source for Incoming {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame, Error>>> {
         let mut frame = self.body.poll_frame(cx);
         match &mut frame {
-            Poll::Ready(Some(Ok(Frame::Data(data)))) => self.count.set(self.count.get() + data.len() as u64),
+            Poll::Ready(Some(Ok(Frame::Data(data)))) => {
+                let size = data.len() as u64;
+                self.received.bytes.set(self.received.bytes.get() + size);
+                if !self.received.pace(|pace| pace.came(size, clock::coarse())) {
+                    return Poll::Ready(Some(Err(Error::client(Kind::Timeout(Phase::BodyPace)))));
+                }
+            }
             Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => strip(trailers, &self.view),
+            Poll::Pending => {
+                self.received.pace(|pace| pace.waits(clock::coarse()));
+            }
             _ => {}
         }
         frame
@@ -44,6 +106,10 @@ impl Source for Incoming {
 
     fn is_end(&self) -> bool {
         self.body.is_end()
+    }
+
+    fn held_back(&mut self) {
+        self.received.pace(|pace| pace.rests(clock::coarse()));
     }
 }
 

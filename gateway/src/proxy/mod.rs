@@ -8,6 +8,7 @@ mod exchange;
 mod forward;
 pub mod forwarded;
 mod incoming;
+mod pace;
 mod serve;
 
 pub use exchange::{Client, Exchange, Facts, Response};

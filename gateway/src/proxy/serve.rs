@@ -9,25 +9,42 @@ use super::exchange;
 use super::exchange::{Client, Exchange, Facts};
 use super::incoming;
 use crate::clock::{self, Deadline, Watchdog};
-use crate::error::{Phase, Side};
+use crate::error::{Kind, Phase, Side};
 use crate::http::h1::io::Io;
-use crate::http::{Body, Control, Fields, Method, RequestHead, Responder, Version, h1, h2};
+use crate::http::h1::parse;
+use crate::http::h1::server::{Next, Refused};
+use crate::http::{Body, Control, Ending, Fields, Method, RequestHead, Responder, Version, h1, h2};
+use crate::notice;
 use crate::worker::Worker;
 
-/// Serves HTTP/1 until the connection ends; says why it did.
-pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: &Rc<Control>) -> &'static str {
+/// Serves HTTP/1 until the connection ends; says why it did. With a reason to refuse it, every request is refused for that.
+pub async fn serve_h1(
+    worker: &Rc<Worker>,
+    io: Io,
+    client: Rc<Client>,
+    control: &Rc<Control>,
+    refuse: Option<&'static str>,
+) -> Ending {
     let limits = worker.view().snapshot.limits.clone();
     let mut connection = h1::server::Connection::new(io, client.scheme, limits);
+    if let Some(what) = refuse {
+        connection.refuse(what);
+    }
     let mut watchdog = Watchdog::default();
     loop {
+        let mut known = true;
         let (request, body, responder, refused) = match connection.next(control, &mut watchdog).await {
-            None => return "idle",
-            Some(Ok(received)) => (received.head, received.body, Responder::H1(received.responder), None),
-            Some(Err((error, responder))) => {
-                (unknown_request(&client), Body::Empty, Responder::H1(responder), Some(error))
+            Next::Over(ending) => return ending,
+            Next::Request(received) => (received.head, received.body, Responder::H1(received.responder), None),
+            Next::Refused(Refused { error, head }, responder) => {
+                known = head.is_some();
+                hint(&client, error.kind);
+                let head = head.map_or_else(|| unknown_request(&client), |head| *head);
+                (head, Body::Empty, Responder::H1(responder), Some(error))
             }
         };
         let (mut facts, view) = (Facts::new(&client), worker.view());
+        facts.known = known;
         let x = Exchange {
             worker,
             body: incoming::watched(body, &mut facts.bytes_in, &view),
@@ -43,9 +60,24 @@ pub async fn serve_h1(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
         };
         // In place: a connection between requests keeps the room of one, some 3 KiB, and no request pays for moving it.
         exchange(x).await;
-        if !connection.finish(&mut watchdog).await {
-            return if refused.is_some() { "refused" } else { "closed" };
-        }
+        let Some(ending) = connection.finish(&mut watchdog).await else { continue };
+        return match (ending, refused.map(|error| error.kind)) {
+            (Ending::Limit(_), _) => ending,
+            (_, Some(Kind::Truncated | Kind::Io | Kind::Tls)) => Ending::Client,
+            (_, Some(_)) => Ending::Refused,
+            (Ending::Closed, None) if control.is_draining() => Ending::Drained,
+            (_, None) => ending,
+        };
+    }
+}
+
+/// A client that speaks TLS to the wrong port, or none, is mostly a mistake that somebody can mend.
+fn hint(client: &Client, kind: Kind) {
+    if let Kind::Malformed(reason @ (parse::TLS | parse::CLEARTEXT)) = kind
+        && let Some(suppressed) = notice::due((client.listener.address, reason))
+    {
+        let (listener, client) = (client.listener.address, client.source);
+        tracing::warn!(%listener, %client, reason, suppressed, "wrong protocol");
     }
 }
 
@@ -63,13 +95,13 @@ fn unknown_request(client: &Client) -> RequestHead {
 }
 
 /// Serves HTTP/2 until the connection ends; says why it did.
-pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: &Rc<Control>) -> &'static str {
+pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: &Rc<Control>) -> Ending {
     let limits = worker.view().snapshot.limits.clone();
     let (stream, read) = io.into_parts();
     let mut connection = h2::server::Connection::new(stream, read, client.scheme, &limits);
     let mut watchdog = Watchdog::default();
     let mut requests = 0u32;
-    let mut left: Option<Instant> = None;
+    let mut left: Option<(Instant, Ending)> = None;
     let ended = poll_fn(|cx| {
         loop {
             match connection.poll_accept(cx) {
@@ -86,31 +118,36 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
                 Poll::Pending => break,
             }
         }
-        if left.is_none() && (control.poll_draining(cx) || requests >= limits.keepalive_requests) {
-            left = Some(clock::coarse());
-            connection.graceful_shutdown();
+        count_hits(worker, &connection);
+        if left.is_none() {
+            let why = match (control.poll_draining(cx), requests >= limits.keepalive_requests) {
+                (true, _) => Some(Ending::Drained),
+                (false, true) => Some(Ending::Limit("keepalive_requests")),
+                (false, false) => None,
+            };
+            if let Some(why) = why {
+                left = Some((clock::coarse(), why));
+                connection.graceful_shutdown();
+            }
         }
         // A client that was told to go and has nothing under way has a moment to say that it heard.
         let farewell = left.filter(|_| connection.is_idle());
         let times = [
-            (connection.incomplete_since(), limits.header_time, Some("header_time")),
-            (connection.stalled_since(), limits.body_idle_time, Some("body_idle_time")),
-            (connection.idle_since(), limits.idle_time, None),
-            (farewell, FAREWELL_TIME, None),
+            (connection.incomplete_since(), limits.header_time, Ending::Limit("header_time")),
+            (connection.stalled_since(), limits.body_idle_time, Ending::Limit("body_idle_time")),
+            (connection.idle_since(), limits.idle_time, Ending::Limit("idle_time")),
+            (farewell.map(|(since, _)| since), FAREWELL_TIME, farewell.map_or(Ending::Closed, |(_, why)| why)),
         ];
-        let due = times.into_iter().filter_map(|(since, time, limit)| Some((since? + time, limit)));
+        let due = times.into_iter().filter_map(|(since, time, ending)| Some((since? + time, ending)));
         // Otherwise requests run, which have their own times.
-        let Some((deadline, limit)) = due.min_by_key(|(deadline, _)| *deadline) else { return Poll::Pending };
-        watchdog.poll_passed(deadline, cx).map(|()| Some(limit))
+        let Some((deadline, ending)) = due.min_by_key(|(deadline, _)| *deadline) else { return Poll::Pending };
+        watchdog.poll_passed(deadline, cx).map(|()| Some(ending))
     })
     .await;
-    if let Some(limit) = ended {
-        match limit {
-            Some(limit) => {
-                worker.metrics.limit_hit(limit);
-                connection.abort(h2::Code::ENHANCE_YOUR_CALM);
-            }
-            None => connection.graceful_shutdown(),
+    if let Some(ending) = ended {
+        match ending {
+            Ending::Limit("header_time" | "body_idle_time") => connection.abort(h2::Code::ENHANCE_YOUR_CALM),
+            _ => connection.graceful_shutdown(),
         }
         let deadline = Deadline::after(FAREWELL_TIME, Phase::Head, Side::Client);
         let farewell = async {
@@ -118,27 +155,22 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
             Ok(())
         };
         let _ = watchdog.within(deadline, farewell).await;
-        return limit.unwrap_or("idle");
+        count_hits(worker, &connection);
+        return ending;
     }
-    if let Some(violation) = connection.violation() {
-        tracing::debug!(client = %client.source, violation, "HTTP/2 connection ended");
-        if let Some(limit) = limit_of(violation) {
-            worker.metrics.limit_hit(limit);
+    count_hits(worker, &connection);
+    match connection.error().map(|error| error.kind) {
+        Some(Kind::Malformed(violation)) => {
+            tracing::debug!(client = %client.source, violation, "HTTP/2 connection ended");
+            Ending::Violation
         }
-        return "violation";
+        _ => left.map_or(Ending::Client, |(_, why)| why),
     }
-    "closed"
 }
 
-/// The bound that a client went over, when that is what it did wrong.
-fn limit_of(violation: &str) -> Option<&'static str> {
-    match violation {
-        "reset-flood" => Some("http2_resets_per_second"),
-        "control-flood" => Some("http2_control_frames_per_second"),
-        "empty-flood" => Some("http2_empty_frames_per_second"),
-        "continuation-flood" => Some("http2_continuation_frames"),
-        "head-too-large" => Some("http2_header_list_size"),
-        _ => None,
+fn count_hits(worker: &Worker, connection: &h2::server::Connection) {
+    for (limit, count) in connection.take_hits().iter() {
+        worker.metrics.limit_hits(limit, count);
     }
 }
 
@@ -156,7 +188,7 @@ async fn stream_exchange(worker: Rc<Worker>, client: Rc<Client>, control: Rc<Con
         client: &client,
         control: &control,
         request: received.head,
-        refused: None,
+        refused: received.refused,
         responder,
         watchdog: &mut watchdog,
         deadline: None,

@@ -41,9 +41,7 @@ pub async fn finish(x: &mut Exchange<'_>, outcome: Result<Response, Error>) {
         Ok(response) => send::send(x, response).await,
         Err(error) => {
             note(x, error);
-            // A page would reach nobody.
-            if !error.is_departure() {
-                let page = error_page(x, error);
+            if let Some(page) = error_page(x, error) {
                 send::send(x, page).await;
             }
         }
@@ -68,15 +66,16 @@ fn note(x: &mut Exchange<'_>, error: Error) {
     }
 }
 
-/// The page that tells of an error.
-fn error_page(x: &Exchange<'_>, error: Error) -> Response {
+/// The page that tells of an error, when there is somebody to read it.
+fn error_page(x: &Exchange<'_>, error: Error) -> Option<Response> {
     let outcome = error.outcome();
-    let request = (!x.request.target.is_empty()).then_some(&x.request);
-    let (mut head, body) = page::page(request, outcome.status, error.explanation(), x.facts.request_id.text());
-    if outcome.status == StatusCode::SERVICE_UNAVAILABLE {
+    let status = outcome.status?;
+    let request = x.refused.is_none().then_some(&x.request);
+    let (mut head, body) = page::page(request, status, error.explanation(), x.facts.request_id.text());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
         let _ = head.fields.set(name::RETRY_AFTER, b"1");
     }
-    Response { keep: outcome.keep, ..Response::new(head, body) }
+    Some(Response { keep: outcome.keep, ..Response::new(head, body) })
 }
 
 fn tell(x: &mut Exchange<'_>) {
@@ -97,12 +96,11 @@ fn tell(x: &mut Exchange<'_>) {
     if !log.is_on() {
         return;
     }
-    let known = !x.request.target.is_empty();
     let pool = x.facts.pool.and_then(|pool| snapshot.pools.get(pool));
     log.write(&Record {
         time: SystemTime::now().checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
         client: x.facts.client,
-        method: known.then_some(&x.request.method),
+        method: x.facts.known.then_some(&x.request.method),
         scheme: x.facts.scheme,
         authority: x.facts.original_authority.as_deref().unwrap_or(&x.request.authority),
         target: x.facts.original_target.as_deref().unwrap_or(&x.request.target),

@@ -11,6 +11,7 @@ use crate::error::{Error, Phase, Side};
 use crate::http::pump::{Outlet, Pump, WaitingFor};
 use crate::http::{Body, Duplex, ResponseHead, StatusCode, name, tunnel};
 use crate::proxy::{Exchange, Response};
+use crate::upstream;
 
 /// Sends a response to its end. What became of it is noted in the exchange's facts.
 pub(super) async fn send(x: &mut Exchange<'_>, response: Response) {
@@ -24,6 +25,9 @@ pub(super) async fn send(x: &mut Exchange<'_>, response: Response) {
     if let (Side::Upstream, Some(pool)) = (error.side, x.facts.pool)
         && let Some(pool) = x.view.snapshot.pools.get(pool)
     {
+        if let Some(endpoint) = &x.facts.endpoint {
+            upstream::tell(&pool.state, &endpoint.address, &error);
+        }
         x.worker.metrics.upstream_error(pool.id, error.label());
     }
     super::note(x, error);
@@ -103,7 +107,7 @@ async fn run_tunnel(x: &mut Exchange<'_>, head: &ResponseHead, upstream: Box<dyn
     x.worker.metrics.tunnel_opened();
     let upwards = x.facts.bytes_in.get_or_insert_default().clone();
     let idle = x.view.snapshot.limits.tunnel_idle_time;
-    let result = tunnel::run(client, upstream, idle, &upwards, &x.facts.bytes_out).await;
+    let result = tunnel::run(client, upstream, idle, upwards.count(), &x.facts.bytes_out).await;
     x.worker.metrics.tunnel_closed();
     result
 }

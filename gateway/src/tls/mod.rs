@@ -44,7 +44,7 @@ pub use dev::{DevCertificate, dev_certificate};
 pub use identity::ClientIdentity;
 pub use problem::TlsProblem;
 pub use server::{Accepted, HandshakeFailure, ServerTls, TlsFacts, accept};
-pub use upstream::UpstreamTls;
+pub use upstream::{UpstreamTls, failure as upstream_failure};
 pub use watch::{Stamps, contents, files};
 
 /// The largest certificate, key or CA file that is read. A bundle of every public CA has about 250 KiB.

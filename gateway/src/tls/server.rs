@@ -214,6 +214,23 @@ impl HandshakeFailure {
     }
 }
 
+impl HandshakeFailure {
+    /// What happened, in plain words.
+    pub fn words(self) -> &'static str {
+        match self {
+            HandshakeFailure::NoSharedProtocol => "the client speaks neither of the protocols that are offered",
+            HandshakeFailure::NoSharedParameters => "the client speaks no TLS version or cipher suite of ours",
+            HandshakeFailure::BadClientCertificate => {
+                "the client's certificate is missing, not trusted, expired or unreadable"
+            }
+            HandshakeFailure::RefusedByClient => "the client does not accept our certificate, or gave up",
+            HandshakeFailure::NotTls => "what the client sent is not TLS",
+            HandshakeFailure::Closed => "the client went away",
+            HandshakeFailure::Other => "the handshake failed",
+        }
+    }
+}
+
 impl fmt::Display for Unacceptable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.what)

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -87,6 +87,56 @@ impl fmt::Debug for UpstreamTls {
             .field("name", &self.name)
             .field("protocol", &self.protocol)
             .finish_non_exhaustive()
+    }
+}
+
+/// Why a handshake of [`UpstreamTls::connect`] failed, in plain words.
+pub fn failure(error: &io::Error) -> &'static str {
+    let inner = error.get_ref();
+    if inner.is_some_and(|inner| inner.is::<TlsProblem>()) {
+        return "its host is no name that a certificate can be for";
+    }
+    match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(problem)) => certificate_failure(problem),
+        Some(rustls::Error::NoCertificatesPresented) => "it has no certificate",
+        Some(rustls::Error::NoApplicationProtocol) => "it speaks neither of the protocols that are offered",
+        Some(rustls::Error::PeerIncompatible(_)) => "it speaks no TLS version or cipher suite of ours",
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            "it speaks neither of the protocols that are offered"
+        }
+        Some(rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied,
+        )) => "it wants another client certificate, or any",
+        Some(rustls::Error::AlertReceived(AlertDescription::UnrecognisedName)) => {
+            "it does not know the name it is asked for"
+        }
+        Some(rustls::Error::AlertReceived(_)) => "it refused the TLS handshake",
+        Some(rustls::Error::InvalidMessage(_)) => "what it answers is not TLS",
+        Some(_) => "the TLS handshake failed",
+        None if error.kind() == io::ErrorKind::InvalidData => "it did not agree on HTTP/2",
+        None => "it closed the connection in the TLS handshake",
+    }
+}
+
+fn certificate_failure(problem: &CertificateError) -> &'static str {
+    match problem {
+        CertificateError::UnknownIssuer => "its certificate is signed by nobody that is trusted",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet"
+        }
+        CertificateError::Revoked => "its certificate is revoked",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "its certificate is not for servers"
+        }
+        _ => "its certificate cannot be verified",
     }
 }
 

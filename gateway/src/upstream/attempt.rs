@@ -70,6 +70,13 @@ pub struct Failure {
     pub reused: bool,
 }
 
+impl Failure {
+    /// A connection that had been kept was found closed.
+    pub fn is_stale(&self) -> bool {
+        self.reused && self.error.kind == Kind::Closed
+    }
+}
+
 enum Leased {
     H1(Box<Connection>),
     H2(h2::client::Handle),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::failure::{self, Step};
 use super::pool::PoolState;
 use crate::balance::Endpoint;
 use crate::config::model::UpstreamProtocol;
@@ -32,14 +33,19 @@ pub struct ClientEnds {
 
 /// Connects. The caller bounds the time.
 pub(super) async fn connect(endpoint: &Endpoint, pool: &PoolState, client: ClientEnds) -> Result<Connected, Error> {
-    let failed = |error: io::Error| {
-        tracing::debug!(endpoint = endpoint.address, %error, "connecting failed");
-        Error::upstream(Kind::Connect, Retry::Safe)
+    let failing = |step, error: io::Error| {
+        failure::no_connection(pool, &endpoint.address, step, &error);
+        Error::upstream(if step == Step::Tls { Kind::Tls } else { Kind::Connect }, Retry::Safe)
     };
+    let failed = |error| failing(Step::Connect, error);
     let mut tcp = match endpoint.socket {
         Some(address) => TcpStream::connect(address).await,
         // Looked up on the blocking pool, each time: the system's resolver knows how long an answer holds.
-        None => TcpStream::connect(&*endpoint.address).await,
+        None => {
+            let addresses = tokio::net::lookup_host(&*endpoint.address).await;
+            let addresses: Vec<_> = addresses.map_err(|error| failing(Step::Resolve, error))?.collect();
+            TcpStream::connect(&*addresses).await
+        }
     }
     .map_err(failed)?;
     tcp.set_nodelay(true).map_err(failed)?;
@@ -50,9 +56,6 @@ pub(super) async fn connect(endpoint: &Endpoint, pool: &PoolState, client: Clien
     let Some(tls) = &pool.tls else {
         return Ok(Connected { stream: Stream::cleartext(tcp), h2: pool.model.protocol == UpstreamProtocol::H2 });
     };
-    let (stream, h2) = tls.connect(tcp, endpoint.host()).await.map_err(|error| {
-        tracing::debug!(endpoint = endpoint.address, %error, "TLS with the endpoint failed");
-        Error::upstream(Kind::Tls, Retry::Safe)
-    })?;
+    let (stream, h2) = tls.connect(tcp, endpoint.host()).await.map_err(|error| failing(Step::Tls, error))?;
     Ok(Connected { stream: Stream::TlsClient(stream), h2 })
 }

@@ -5,10 +5,12 @@
 
 mod attempt;
 mod connect;
+mod failure;
 mod pool;
 mod times;
 
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
+pub use failure::tell;
 pub use pool::{Pool, PoolState};
 pub use times::Times;

@@ -21,6 +21,7 @@ use crate::error::{Error, Kind};
 use crate::http::h1::client::{Connection, Park};
 use crate::http::h2;
 use crate::limits::Limits;
+use crate::metrics;
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
@@ -50,6 +51,7 @@ pub struct Site {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     pool: Arc<PoolState>,
+    metrics: Rc<metrics::Worker>,
     idle: RefCell<Vec<Idle>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
     multiplexed: RefCell<Vec<Multiplexed>>,
@@ -106,11 +108,11 @@ impl PoolState {
 
 impl Pool {
     /// With the connections of the pool that it takes the place of, where they still fit.
-    pub fn new(state: Arc<PoolState>, before: Option<&Pool>) -> Rc<Pool> {
+    pub fn new(state: Arc<PoolState>, before: Option<&Pool>, metrics: &Rc<metrics::Worker>) -> Rc<Pool> {
         let balancer = RefCell::new(Balancer::new(state.model.balance, &state.candidates));
         let before = before.filter(|before| state.connects_like(&before.state));
         let site = |candidate: &Candidate| {
-            let site = Site::new(candidate.endpoint.clone(), state.clone());
+            let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
             let old = before.and_then(|b| b.sites.iter().find(|old| Arc::ptr_eq(&old.endpoint, &candidate.endpoint)));
             if let Some(old) = old {
                 site.take_over(old);
@@ -158,10 +160,11 @@ async fn trim_when_wanted(pool: Weak<Pool>) {
 }
 
 impl Site {
-    fn new(endpoint: Arc<Endpoint>, pool: Arc<PoolState>) -> Site {
+    fn new(endpoint: Arc<Endpoint>, pool: Arc<PoolState>, metrics: Rc<metrics::Worker>) -> Site {
         Site {
             endpoint,
             pool,
+            metrics,
             idle: RefCell::default(),
             waiting: RefCell::default(),
             multiplexed: RefCell::default(),
@@ -191,7 +194,7 @@ impl Site {
     /// A connection that takes one more request beside others.
     pub fn share(&self, client: Option<SocketAddr>) -> Option<h2::client::Handle> {
         let mut multiplexed = self.multiplexed.borrow_mut();
-        multiplexed.retain(|one| one.handle.is_usable());
+        multiplexed.retain(|one| self.is_usable(one));
         let usable = |one: &&Multiplexed| one.client == client && one.handle.can_open();
         multiplexed.iter().find(usable).map(|one| one.handle.clone())
     }
@@ -220,12 +223,26 @@ impl Site {
         }
     }
 
+    /// Whether it takes requests; what bounds its server met is counted.
+    fn is_usable(&self, one: &Multiplexed) -> bool {
+        for (limit, count) in one.handle.take_hits().iter() {
+            self.metrics.limit_hits(limit, count);
+        }
+        one.handle.is_usable()
+    }
+
     fn sweep(&self, now: Instant) {
         let idle_time = self.pool.limits.upstream_idle_time;
+        let old = |is_old: bool| {
+            if is_old {
+                self.metrics.limit_hit("upstream_idle_time");
+            }
+            is_old
+        };
         self.idle
             .borrow_mut()
-            .retain_mut(|idle| now.duration_since(idle.since) < idle_time && idle.connection.is_alive());
-        self.multiplexed.borrow_mut().retain(|one| one.handle.is_usable() && !one.is_stale(now, idle_time));
+            .retain_mut(|idle| idle.connection.is_alive() && !old(now.duration_since(idle.since) >= idle_time));
+        self.multiplexed.borrow_mut().retain(|one| self.is_usable(one) && !old(one.is_stale(now, idle_time)));
         self.waiting.borrow_mut().retain(|sender| !sender.is_closed());
     }
 }
@@ -285,6 +302,8 @@ impl Park for Site {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.pool.limits.upstream_idle_connections as usize {
             idle.push(Idle { connection, since: clock::coarse() });
+        } else {
+            self.metrics.limit_hit("upstream_idle_connections");
         }
     }
 }

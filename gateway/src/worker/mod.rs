@@ -119,10 +119,10 @@ impl Shared {
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, before: Option<&View>) -> View {
+    fn new(snapshot: Arc<Snapshot>, before: Option<&View>, metrics: &Rc<metrics::Worker>) -> View {
         let pools = snapshot.pools.iter().map(|pool| {
             let same = before.and_then(|view| view.pools.iter().find(|p| p.state.model.name == pool.state.model.name));
-            Pool::new(pool.state.clone(), same.map(|pool| &**pool))
+            Pool::new(pool.state.clone(), same.map(|pool| &**pool), metrics)
         });
         View { pools: pools.collect(), snapshot }
     }
@@ -135,7 +135,7 @@ impl Worker {
         let writer = access_log::Writer::new(snapshot.access_log.clone(), metrics.clone());
         Worker {
             files: Files::new(&snapshot.limits),
-            view: RefCell::new(Rc::new(View::new(snapshot, None))),
+            view: RefCell::new(Rc::new(View::new(snapshot, None, &metrics))),
             access_log: RefCell::new(writer),
             connections: RefCell::default(),
             draining: Cell::new(false),
@@ -157,7 +157,7 @@ impl Worker {
 
     fn refresh(&self) -> Rc<View> {
         let before = self.view.borrow().clone();
-        let view = Rc::new(View::new(self.shared.snapshot(), Some(&before)));
+        let view = Rc::new(View::new(self.shared.snapshot(), Some(&before), &self.metrics));
         self.access_log.borrow_mut().use_sink(view.snapshot.access_log.as_ref());
         *self.view.borrow_mut() = view.clone();
         view

@@ -6,6 +6,7 @@ use crate::limits::{KINDS, Limits, TABLE, Unit, Value};
 
 /// Bounds that may be 0, which then means none of it: no waiting, no reuse, no body.
 const MAY_BE_ZERO: &[&str] = &[
+    "body_min_rate",
     "body_size",
     "discard_size",
     "drain_time",

@@ -83,7 +83,7 @@ impl Decoder {
                     }
                     return Ok(Decoded::Data(data));
                 }
-                State::ChunkHead => match chunk_head(bytes, limits).map_err(|what| self.malformed(what))? {
+                State::ChunkHead => match chunk_head(bytes, limits).map_err(|kind| self.error(kind))? {
                     None => return Ok(Decoded::More),
                     Some(0) => self.state = State::Trailers(Scan::default()),
                     Some(size) => self.state = State::ChunkData(size),
@@ -129,7 +129,11 @@ impl Decoder {
     }
 
     fn malformed(&self, what: &'static str) -> Error {
-        Error { kind: Kind::Malformed(what), side: self.side, retry: Retry::Never }
+        self.error(Kind::Malformed(what))
+    }
+
+    fn error(&self, kind: Kind) -> Error {
+        Error { kind, side: self.side, retry: Retry::Never }
     }
 }
 
@@ -139,16 +143,19 @@ fn take(bytes: &mut BytesMut, most: u64) -> Option<Bytes> {
 }
 
 /// The size of the next chunk; `None`: its line is not complete.
-fn chunk_head(bytes: &mut BytesMut, limits: &Limits) -> Result<Option<u64>, &'static str> {
+fn chunk_head(bytes: &mut BytesMut, limits: &Limits) -> Result<Option<u64>, Kind> {
     let most = usize::try_from(limits.chunk_header_size).unwrap_or(usize::MAX);
     let window = bytes.get(..most.min(bytes.len())).unwrap_or_default();
     let Some(feed) = memchr::memchr(b'\n', window) else {
-        return if bytes.len() >= most { Err("chunk head is too long") } else { check_start(window).map(|()| None) };
+        return match bytes.len() >= most {
+            true => Err(Kind::ChunkHeadTooLarge),
+            false => check_start(window).map(|()| None).map_err(Kind::Malformed),
+        };
     };
     let Some(line) = window.get(..feed).and_then(|line| line.strip_suffix(b"\r")) else {
-        return Err("chunk head ends with a bare LF");
+        return Err(Kind::Malformed("chunk head ends with a bare LF"));
     };
-    let size = chunk_size(line)?;
+    let size = chunk_size(line).map_err(Kind::Malformed)?;
     bytes.advance(feed + 1);
     Ok(Some(size))
 }

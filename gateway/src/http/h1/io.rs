@@ -124,6 +124,11 @@ impl Io {
         }
     }
 
+    /// Whether writing has failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Whether all that was taken is written.
     pub fn is_flushed(&self) -> bool {
         self.small.is_empty() && self.large.is_empty() && self.after.is_empty()

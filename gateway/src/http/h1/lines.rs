@@ -4,7 +4,7 @@
 //! slowly it arrives. Lines end with CRLF and nothing else (RFC 9112 section 2.2 lets a recipient take a bare LF;
 //! implementations that differ in this are how requests are smuggled, so it is refused).
 
-use crate::error::{Error, Kind, Side};
+use crate::error::{Bound, Error, Kind, Side};
 use crate::http::Fields;
 use crate::http::fields::token_length;
 use crate::limits::Limits;
@@ -44,6 +44,11 @@ impl Scan {
         self.find(bytes, false, limits, side)
     }
 
+    /// Whether the start line is complete.
+    pub fn has_start_line(&self) -> bool {
+        self.lines > 0
+    }
+
     fn find(&mut self, bytes: &[u8], start_line: bool, limits: &Limits, side: Side) -> Result<Option<End>, Error> {
         let mut start = if start_line && bytes.starts_with(b"\r\n") { 2 } else { 0 };
         while let Some(offset) = memchr::memchr(b'\n', bytes.get(self.scanned..).unwrap_or_default()) {
@@ -67,7 +72,8 @@ impl Scan {
             }
             self.lines += 1;
             if self.lines > limits.header_fields as usize + usize::from(start_line) {
-                return Err(Error { kind: Kind::HeadTooLarge, side, retry: crate::error::Retry::Never });
+                let kind = Kind::HeadTooLarge(Bound::Fields);
+                return Err(Error { kind, side, retry: crate::error::Retry::Never });
             }
             if feed as u64 > limits.header_size {
                 break;
@@ -75,8 +81,9 @@ impl Scan {
         }
         self.scanned = self.scanned.max(bytes.len());
         if bytes.len() as u64 > limits.header_size {
-            let first_line = start_line && self.lines == 0;
-            let kind = if first_line && side == Side::Client { Kind::UriTooLong } else { Kind::HeadTooLarge };
+            // What is too long for a head is too long for a target, unless that may be longer than its head.
+            let target = start_line && self.lines == 0 && side == Side::Client && limits.uri_size < limits.header_size;
+            let kind = if target { Kind::UriTooLong } else { Kind::HeadTooLarge(Bound::Size) };
             return Err(Error { kind, side, retry: crate::error::Retry::Never });
         }
         Ok(None)
@@ -112,7 +119,9 @@ pub fn parse_fields(mut lines: &[u8], side: Side) -> Result<Fields, Error> {
         fields.append_token(name, value).map_err(|problem| match problem {
             crate::http::fields::InvalidField::Name => malformed("a field name is not a token", side),
             crate::http::fields::InvalidField::Value => malformed("a field value holds a control character", side),
-            crate::http::fields::InvalidField::Length => Error { kind: Kind::HeadTooLarge, ..malformed("", side) },
+            crate::http::fields::InvalidField::Length => {
+                Error { kind: Kind::HeadTooLarge(Bound::Size), ..malformed("", side) }
+            }
         })?;
     }
     Ok(fields)
@@ -164,13 +173,16 @@ mod tests {
 
     #[test]
     fn bounds_hold_before_the_end_is_there() {
-        let limits = Limits { header_size: 64, header_fields: 2, ..Limits::default() };
+        let limits = Limits { header_size: 64, uri_size: 32, header_fields: 2, ..Limits::default() };
         let mut long = b"GET /".to_vec();
         long.resize(100, b'a');
         let error = Scan::default().head(&long, &limits, Side::Client).unwrap_err();
         assert_eq!(error.kind, Kind::UriTooLong);
         let many = b"GET / HTTP/1.1\r\na:1\r\nb:2\r\nc:3\r\n";
-        assert_eq!(Scan::default().head(many, &limits, Side::Client).unwrap_err().kind, Kind::HeadTooLarge);
+        assert_eq!(
+            Scan::default().head(many, &limits, Side::Client).unwrap_err().kind,
+            Kind::HeadTooLarge(Bound::Fields)
+        );
     }
 
     #[test]

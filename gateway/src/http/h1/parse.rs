@@ -6,6 +6,7 @@
 use super::framing::{self, Framing};
 use super::lines::{parse_fields, split_start_line};
 use crate::error::{Error, Kind, Retry, Side};
+use crate::http::fields::token_length;
 use crate::http::hygiene::{self, Target};
 use crate::http::{Fields, Method, RequestHead, ResponseHead, Scheme, StatusCode, Version, name};
 use crate::limits::Limits;
@@ -70,6 +71,67 @@ pub fn request(bytes: &[u8], scheme: Scheme, limits: &Limits) -> Result<ParsedRe
     hygiene::strip_hop_by_hop(&mut fields, true).map_err(malformed)?;
     let head = RequestHead { method, version, scheme, authority, target, upgrade, fields };
     Ok(ParsedRequest { head, framing, keep, expects_continue })
+}
+
+/// What is wrong with a client that speaks TLS where none is spoken, …
+pub const TLS: &str = "TLS on a cleartext port";
+/// … and with one that speaks none where it is.
+pub const CLEARTEXT: &str = "a plain HTTP request was sent to an HTTPS port";
+
+/// So many bytes are looked at for a method; a longer one is not judged.
+const METHOD: usize = 32;
+
+/// Whether the first bytes of a head that is not complete can become one, so that nobody waits for the rest of what never
+/// will. `line_is_complete`: the start line is here. True: there is nothing more to find out.
+pub fn opening(bytes: &[u8], line_is_complete: bool) -> Result<bool, &'static str> {
+    let bytes = match bytes {
+        [b'\r', b'\n', rest @ ..] => rest,
+        [b'\r'] => return Ok(false),
+        // A handshake record; its version is 3.something (RFC 8446 section 5.1).
+        [0x16] | [0x16, 3, ..] => return Err(TLS),
+        other => other,
+    };
+    if line_is_complete {
+        return request_line(split_start_line(bytes).0).map(|_| true);
+    }
+    let window = bytes.get(..METHOD).unwrap_or(bytes);
+    match (token_length(window), window.get(token_length(window))) {
+        // A line that ends without a space is judged when it is complete.
+        (_, None) | (1.., Some(b' ' | b'\r' | b'\n')) => Ok(false),
+        (_, Some(_)) => Err("request line does not begin with a method"),
+    }
+}
+
+/// The longest method and target that are told of a head that is refused.
+const SKETCHED: usize = 16 * 1024;
+
+/// What can be told of a request whose head is refused, for the log. Nothing may be decided by it: the head is malformed,
+/// or only a part of it is here. `None`: not even a method.
+pub fn sketch(bytes: &[u8], scheme: Scheme, limits: &Limits) -> Option<RequestHead> {
+    let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
+    let mut lines = bytes.split(|&b| b == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let start = lines.next()?;
+    let (method, rest) = start.split_at(memchr::memchr(b' ', start.get(..SKETCHED).unwrap_or(start))?);
+    let method = Method::from_bytes(method).ok()?;
+    let rest = rest.get(1..)?;
+    let (target, version) = match memchr::memrchr(b' ', rest).and_then(|at| rest.split_at_checked(at)) {
+        Some((target, b" HTTP/1.0")) => (target, Version::Http10),
+        Some((target, last)) if last.starts_with(b" HTTP/") => (target, Version::Http11),
+        _ => (rest, Version::Http11),
+    };
+    let target = String::from_utf8_lossy(target.get(..SKETCHED).unwrap_or(target)).into_owned();
+    let mut fields = Fields::new();
+    for line in lines.take(limits.header_fields as usize) {
+        let (name, value) = line.split_at(token_length(line));
+        if let Some(value) = value.strip_prefix(b":").filter(|_| !name.is_empty()) {
+            // What is no value is not told.
+            let _ = fields.append_token(name, value);
+        }
+    }
+    let host = fields.text(name::HOST).filter(|host| hygiene::check_authority(host).is_ok());
+    let authority = host.unwrap_or_default().to_owned();
+    fields.remove(name::HOST);
+    Some(RequestHead { method, version, scheme, authority, target, upgrade: None, fields })
 }
 
 /// Takes a response head apart; `method` is that of the request.
@@ -205,5 +267,51 @@ impl Options {
     /// RFC 9112 section 9.3.
     fn keep(&self, version: Version) -> bool {
         !self.close && (version != Version::Http10 || self.keep_alive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_become_a_request_is_waited_for() {
+        for head in ["GET / HTTP/1.1\r\nhost: a\r\n", "\r\nM-SEARCH * HTTP/1.1\r\n", "GET http://a/ HTTP/1.0\r\n"] {
+            for end in 1..=head.len() {
+                let bytes = &head.as_bytes()[..end];
+                let line_is_complete = head[..end].trim_start().contains('\n');
+                assert_eq!(opening(bytes, line_is_complete), Ok(line_is_complete), "{:?}", &head[..end]);
+            }
+        }
+        let method = "X".repeat(1000);
+        assert_eq!(opening(method.as_bytes(), false), Ok(false));
+    }
+
+    #[test]
+    fn what_never_will_is_not() {
+        for bytes in [&[0x16][..], &[0x16, 3], &[0x16, 3, 1, 2, 0]] {
+            assert_eq!(opening(bytes, false), Err(TLS));
+        }
+        for bytes in
+            [&b"\0"[..], b"\x16\x04", b"\x80\x2e\x01", b" GET", b"\rG", b"G\0", b"<xml", b"\xff\xfe", b"\r\n\0"]
+        {
+            assert!(opening(bytes, false).is_err(), "{}", bytes.escape_ascii());
+        }
+        for line in ["SSH-2.0-OpenSSH\r\n", "GET / HTTP/2.0\r\n", "GET /\r\n", "EHLO example\r\n"] {
+            assert!(opening(line.as_bytes(), true).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_broken_head_is_what_stands_there() {
+        let told = |bytes: &[u8]| sketch(bytes, Scheme::Http, &Limits::default());
+        let head = told(b"\r\nPUT /a?b HTTP/1.0\r\nhost : x\r\nhost: a\r\nuser-agent: me\r\nx: \0\r\nrefe").unwrap();
+        assert_eq!((head.method.as_str(), &*head.target, &*head.authority), ("PUT", "/a?b", "a"));
+        assert_eq!((head.version, head.fields.len()), (Version::Http10, 1));
+        assert_eq!(told(b"GET /unfini").unwrap().target, "/unfini");
+        assert_eq!(told(b"GET /\xff x HTTP/1.1\r\n").unwrap().target, "/\u{fffd} x");
+        for unknown in [&b""[..], b"GET", b"\0 / HTTP/1.1\r\n", b" / HTTP/1.1"] {
+            assert!(told(unknown).is_none(), "{}", unknown.escape_ascii());
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::pump::Outlet;
 use crate::http::{
-    Body, Control, Fields, Frame, Method, RequestHead, ResponseHead, Scheme, Source, StatusCode, Version,
+    Body, Control, Ending, Fields, Frame, Method, RequestHead, ResponseHead, Scheme, Source, StatusCode, Version,
 };
 use crate::limits::Limits;
 
@@ -34,6 +34,8 @@ pub struct Connection {
     shared: Rc<RefCell<State>>,
     scheme: Scheme,
     requests: u32,
+    /// Why no request is served at all.
+    refuses: Option<&'static str>,
 }
 
 /// A request that came in.
@@ -44,6 +46,24 @@ pub struct Received {
     pub body: Body,
     /// How to answer.
     pub responder: Responder,
+}
+
+/// What comes next on a connection.
+pub enum Next {
+    /// A request.
+    Request(Received),
+    /// One that must not be served, to be answered with the error.
+    Refused(Refused, Responder),
+    /// Nothing.
+    Over(Ending),
+}
+
+/// A request that must not be served.
+pub struct Refused {
+    /// Why.
+    pub error: Error,
+    /// What can be told of it; nothing may be decided by that.
+    pub head: Option<Box<RequestHead>>,
 }
 
 /// The way to answer one request.
@@ -62,6 +82,8 @@ struct State {
     response: Response,
     /// The connection may carry another request.
     keep: bool,
+    /// It could, were this not as many as there may be.
+    last: bool,
     version: Version,
     is_head: bool,
     /// The client has not been told yet to send its body.
@@ -91,36 +113,40 @@ impl Connection {
             request: Decoder::new(Framing::None, Side::Client),
             response: Response::Awaited,
             keep: true,
+            last: false,
             version: Version::Http11,
             is_head: false,
             expects_continue: false,
             half_closed: None,
             limits,
         };
-        Connection { shared: Rc::new(RefCell::new(state)), scheme, requests: 0 }
+        Connection { shared: Rc::new(RefCell::new(state)), scheme, requests: 0, refuses: None }
     }
 
-    /// The next request; `None` when there will be none. An error is to be answered through the responder.
-    pub async fn next(
-        &mut self,
-        control: &Control,
-        watchdog: &mut Watchdog,
-    ) -> Option<Result<Received, (Error, Responder)>> {
+    /// Refuses whatever is asked, for this reason.
+    pub fn refuse(&mut self, what: &'static str) {
+        self.refuses = Some(what);
+    }
+
+    /// The next request, or why there is none.
+    pub async fn next(&mut self, control: &Control, watchdog: &mut Watchdog) -> Next {
         self.requests += 1;
         let parsed = match self.head(control, watchdog).await {
-            Ok(parsed) => parsed?,
-            Err(error) => {
+            Ok(Ok(parsed)) => parsed,
+            Ok(Err(ending)) => return Next::Over(ending),
+            Err(refused) => {
                 let mut state = self.shared.borrow_mut();
                 state.response = Response::Awaited;
                 state.keep = false;
-                state.is_head = false;
-                return Some(Err((error, Responder { shared: self.shared.clone() })));
+                state.is_head = refused.head.as_ref().is_some_and(|head| head.method == Method::HEAD);
+                return Next::Refused(refused, Responder { shared: self.shared.clone() });
             }
         };
         let mut state = self.shared.borrow_mut();
         state.request = Decoder::new(parsed.framing, Side::Client);
         state.response = Response::Awaited;
-        state.keep = parsed.keep && self.requests < state.limits.keepalive_requests;
+        state.last = self.requests >= state.limits.keepalive_requests && parsed.keep;
+        state.keep = parsed.keep && !state.last;
         state.version = parsed.head.version;
         state.is_head = parsed.head.method == Method::HEAD;
         state.expects_continue = parsed.expects_continue;
@@ -128,14 +154,19 @@ impl Connection {
             true => Body::Empty,
             false => Body::source(RequestBody { shared: self.shared.clone() }),
         };
-        Some(Ok(Received { head: parsed.head, body, responder: Responder { shared: self.shared.clone() } }))
+        Next::Request(Received { head: parsed.head, body, responder: Responder { shared: self.shared.clone() } })
     }
 
-    async fn head(&mut self, control: &Control, watchdog: &mut Watchdog) -> Result<Option<ParsedRequest>, Error> {
+    async fn head(
+        &mut self,
+        control: &Control,
+        watchdog: &mut Watchdog,
+    ) -> Result<Result<ParsedRequest, Ending>, Refused> {
         let limits = self.shared.borrow().limits.clone();
         let mut scan = Scan::default();
         let mut deadline = Deadline::after(limits.idle_time, Phase::Head, Side::Client);
         let mut begun = false;
+        let mut judged = false;
         // A client that has just connected is about to send its first request: it has a moment for it even when we go.
         let mut leaving = false;
         let first = self.requests == 1;
@@ -146,14 +177,38 @@ impl Connection {
                     begun = true;
                     deadline = Deadline::after(limits.header_time, Phase::Head, Side::Client);
                 }
-                if let Some(end) = scan.head(&state.io.read, &limits, Side::Client)? {
-                    let parsed = parse::request(&state.io.read[end.start..end.end], self.scheme, &limits);
-                    state.io.read.advance(end.end);
-                    return Poll::Ready(parsed.map(Some));
+                let refused = |error, bytes: &[u8]| {
+                    let head = parse::sketch(bytes, self.scheme, &limits).map(Box::new);
+                    Poll::Ready(Err(Refused { error, head }))
+                };
+                match scan.head(&state.io.read, &limits, Side::Client) {
+                    Ok(None) if begun && !judged => match parse::opening(&state.io.read, scan.has_start_line()) {
+                        Ok(sound) => judged = sound,
+                        Err(what) => return refused(Error::client(Kind::Malformed(what)), &state.io.read),
+                    },
+                    Ok(None) => {}
+                    Ok(Some(end)) => {
+                        let bytes = state.io.read.get(end.start..end.end).unwrap_or_default();
+                        let result = match parse::request(bytes, self.scheme, &limits) {
+                            Ok(parsed) => match self.refuses {
+                                None => Poll::Ready(Ok(Ok(parsed))),
+                                Some(what) => refused(Error::client(Kind::Malformed(what)), bytes),
+                            },
+                            Err(error) => refused(error, bytes),
+                        };
+                        state.io.read.advance(end.end);
+                        return result;
+                    }
+                    Err(error) => {
+                        // What is no HTTP from its first byte on is not to be blamed for its lines.
+                        let first = parse::opening(&state.io.read, false).err();
+                        let error = first.map_or(error, |what| Error::client(Kind::Malformed(what)));
+                        return refused(error, &state.io.read);
+                    }
                 }
                 if !begun && control.poll_draining(cx) {
                     if !first {
-                        return Poll::Ready(Ok(None));
+                        return Poll::Ready(Ok(Err(Ending::Drained)));
                     }
                     if !leaving {
                         leaving = true;
@@ -161,14 +216,17 @@ impl Connection {
                     }
                 }
                 match state.io.poll_fill(cx) {
-                    Poll::Ready(Ok(0)) if !begun => return Poll::Ready(Ok(None)),
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Error::client(Kind::Truncated))),
+                    Poll::Ready(Ok(0) | Err(_)) if !begun => return Poll::Ready(Ok(Err(Ending::Client))),
+                    Poll::Ready(Ok(0)) => return refused(Error::client(Kind::Truncated), &state.io.read),
                     Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) if !begun => return Poll::Ready(Ok(None)),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::io(&error, Side::Client))),
+                    Poll::Ready(Err(error)) => return refused(Error::io(&error, Side::Client), &state.io.read),
                     Poll::Pending => {
                         ready!(watchdog.poll_passed(deadline.at, cx));
-                        return Poll::Ready(if begun { Err(deadline.error()) } else { Ok(None) });
+                        return match (begun, leaving) {
+                            (true, _) => refused(deadline.error(), &state.io.read),
+                            (false, true) => Poll::Ready(Ok(Err(Ending::Drained))),
+                            (false, false) => Poll::Ready(Ok(Err(Ending::Limit("idle_time")))),
+                        };
                     }
                 }
             }
@@ -176,20 +234,26 @@ impl Connection {
         .await
     }
 
-    /// Ends one exchange. Whether the connection is ready for another; if not, it is over.
-    pub async fn finish(&mut self, watchdog: &mut Watchdog) -> bool {
+    /// Ends one exchange. `None`: the connection is ready for another; else it is over.
+    pub async fn finish(&mut self, watchdog: &mut Watchdog) -> Option<Ending> {
         let (keep, limits) = {
             let state = self.shared.borrow();
             (state.keep && state.response == Response::Done, state.limits.clone())
         };
         let deadline = Deadline::after(limits.body_idle_time.min(LINGER_TIME), Phase::BodyIdle, Side::Client);
-        if keep && watchdog.within(deadline, self.discard_body(&limits)).await.is_ok() {
-            return true;
+        let mut ending = self.shared.borrow().ending();
+        if keep {
+            match watchdog.within(deadline, self.discard_body(&limits)).await {
+                Ok(()) => return None,
+                Err(error) => ending = unwanted(error).unwrap_or(Ending::Client),
+            }
         }
-        if matches!(self.shared.borrow().response, Response::Done | Response::Body(_)) {
-            self.close(watchdog, deadline).await;
+        if matches!(self.shared.borrow().response, Response::Done | Response::Body(_))
+            && let Err(error) = self.close(watchdog, deadline).await
+        {
+            ending = unwanted(error).unwrap_or(ending);
         }
-        false
+        Some(ending)
     }
 
     /// Reads what is left of the request's body, when that is little.
@@ -206,7 +270,7 @@ impl Connection {
 
     /// Closes so that the client can read what was sent: with input unread, the system would reset the connection and the
     /// client might lose our last bytes (RFC 9112 section 9.6).
-    async fn close(&mut self, watchdog: &mut Watchdog, deadline: Deadline) {
+    async fn close(&mut self, watchdog: &mut Watchdog, deadline: Deadline) -> Result<(), Error> {
         let mut left = self.shared.borrow().limits.discard_size;
         let linger = poll_fn(|cx| {
             let state = &mut *self.shared.borrow_mut();
@@ -218,16 +282,36 @@ impl Connection {
             let failed = |error: io::Error| Error::io(&error, Side::Client);
             ready!(state.io.poll_shutdown(cx)).map_err(failed)?;
             loop {
+                let count = state.io.read.len() as u64;
                 state.io.read.clear();
-                let count = ready!(state.io.poll_fill(cx)).map_err(failed)? as u64;
-                left = left.saturating_sub(count);
-                if count == 0 || left == 0 {
+                left = left.checked_sub(count).ok_or(Error::client(Kind::BodyTooLarge))?;
+                if ready!(state.io.poll_fill(cx)).map_err(failed)? == 0 {
                     return Poll::Ready(Ok(()));
                 }
             }
         });
-        // However it ends, the connection is over.
-        let _ = watchdog.within(deadline, linger).await;
+        watchdog.within(deadline, linger).await
+    }
+}
+
+/// Why a connection ends whose client sends what nobody wants; `None` when it has just sent too little in time.
+fn unwanted(error: Error) -> Option<Ending> {
+    match error.kind {
+        Kind::BodyTooLarge => Some(Ending::Limit("discard_size")),
+        Kind::Timeout(_) | Kind::Truncated | Kind::Io => None,
+        _ => Some(error.limit().map_or(Ending::Refused, Ending::Limit)),
+    }
+}
+
+impl State {
+    /// Why the connection is over after this exchange, if it is.
+    fn ending(&self) -> Ending {
+        match self.response {
+            _ if self.io.has_failed() => Ending::Client,
+            Response::Done if self.last => Ending::Limit("keepalive_requests"),
+            Response::Done | Response::Upgraded => Ending::Closed,
+            Response::Awaited | Response::Body(_) => Ending::Broken,
+        }
     }
 }
 

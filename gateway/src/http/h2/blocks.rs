@@ -4,16 +4,15 @@
 //! the fault. Invariant: each block is decoded, wanted or not, since the table must follow the peer's. Bounds: one
 //! block at a time, `http2_continuation_frames` and a size; open streams by `http2_streams`.
 
-use super::core::{Block, Core, Ended, Phase};
+use super::core::{Arrived, Block, Core, Ended, Phase};
 use super::fault::Fault;
 use super::flood::Event;
 use super::frame::{self, Code, FrameHeader, MAX_PAYLOAD, flag};
-use super::head::{Collector, Refusal, Section, encode_response};
+use super::head::{Collector, Refusal, Section};
 use super::settings::{INITIAL_WINDOW, Role, stream_window};
 use super::stream::{Receiving, Sending, Stream, wake};
 use crate::error::{Kind, Retry};
-use crate::http::fields::name;
-use crate::http::head::{Method, RequestHead, ResponseHead, StatusCode};
+use crate::http::head::{Method, StatusCode};
 
 /// Interim responses that wait to be taken from one stream.
 const INTERIM: usize = 16;
@@ -47,8 +46,11 @@ impl Core {
         block.continuations += 1;
         // What may be sent at all: twice the decoded bound, so that a head of some excess is still answered with 431.
         let most = self.limits.http2_header_list_size as usize * 2 + MAX_PAYLOAD;
-        if block.continuations > self.limits.http2_continuation_frames || block.bytes.len() + payload.len() > most {
+        if block.continuations > self.limits.http2_continuation_frames {
             return Err(Fault::connection(Code::ENHANCE_YOUR_CALM, "continuation-flood"));
+        }
+        if block.bytes.len() + payload.len() > most {
+            return Err(Fault::connection(Code::ENHANCE_YOUR_CALM, "header block too large"));
         }
         if payload.is_empty() {
             self.count(Event::Empty);
@@ -102,6 +104,7 @@ impl Core {
             self.collect(Section::Unwanted, &block)?;
             self.remember(id, Ended::ByUs);
             if full {
+                self.hits.add("http2_streams");
                 self.write_reset(id, Code::REFUSED_STREAM);
                 // Before the client knows the limit it is not to blame.
                 if self.acknowledged {
@@ -110,33 +113,39 @@ impl Core {
             }
             return Ok(());
         }
-        let collector = self.collect(Section::Request, &block)?;
+        let mut collector = self.collect(Section::Request, &block)?;
         self.processed_id = id;
         // RFC 7540 section 5.3.1.
         if block.parent == Some(id) {
             return Err(Fault::stream(id, Code::PROTOCOL_ERROR, "stream depends on itself"));
         }
         let length = collector.length;
-        let head = match collector.request(self.scheme) {
+        let (result, refused) = match collector.check() {
+            Ok(()) => (collector.request(self.scheme), None),
+            Err(Refusal::TooLarge(bound)) => {
+                // Work was begun for nothing; the answer is 431 (RFC 6585 section 5).
+                self.count(Event::Reset);
+                (Ok(collector.known(self.scheme)), Some(self.peer_error(Kind::HeadTooLarge(bound), Retry::Never)))
+            }
+            Err(malformed) => (Err(malformed), None),
+        };
+        let head = match result {
             Ok(head) => head,
             Err(Refusal::Malformed(what)) => return Err(Fault::stream(id, Code::PROTOCOL_ERROR, what)),
-            Err(Refusal::TooLarge) => {
-                self.refuse_large(id, block.end_stream);
-                return Ok(());
-            }
+            Err(Refusal::TooLarge(_)) => return Ok(()),
         };
         let tunnel = head.method == Method::CONNECT;
-        if block.end_stream && !tunnel && length.is_some_and(|length| length > 0) {
+        if block.end_stream && !tunnel && refused.is_none() && length.is_some_and(|length| length > 0) {
             return Err(Fault::stream(id, Code::PROTOCOL_ERROR, "Content-Length not kept"));
         }
         let mut stream = Stream::new(id, self.enforced_window(), self.peer.initial_window_size);
         stream.tunnel = tunnel;
-        stream.length_left = length.filter(|_| !tunnel);
+        stream.length_left = length.filter(|_| !tunnel && refused.is_none());
         if block.end_stream {
             stream.receiving = Receiving::Ended;
         }
         let key = self.insert(stream);
-        self.incoming = Some((key, head));
+        self.incoming = Some(Arrived { key, head, refused });
         Ok(())
     }
 
@@ -144,19 +153,6 @@ impl Core {
     pub(super) fn enforced_window(&self) -> u32 {
         let ours = stream_window(&self.limits);
         if self.acknowledged { ours } else { ours.max(INITIAL_WINDOW) }
-    }
-
-    /// RFC 6585 section 5, without troubling anybody else.
-    fn refuse_large(&mut self, id: u32, end_stream: bool) {
-        self.violation = Some("head-too-large");
-        let mut head = ResponseHead::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        let _ = head.fields.append(name::CONTENT_LENGTH, b"0");
-        self.write_block(id, true, |encoder, out| encode_response(&head, encoder, out));
-        if !end_stream {
-            self.write_reset(id, Code::NO_ERROR);
-        }
-        self.remember(id, if end_stream { Ended::Complete } else { Ended::ByUs });
-        self.count(Event::Reset);
     }
 
     /// A block on a stream that is open: a response or trailers.
@@ -178,8 +174,8 @@ impl Core {
         let trailers = match collector.trailers() {
             Ok(trailers) => trailers,
             Err(Refusal::Malformed(what)) => return Err(Fault::stream(id, Code::PROTOCOL_ERROR, what)),
-            Err(Refusal::TooLarge) => {
-                self.reset(key, Code::CANCEL, self.peer_error(Kind::HeadTooLarge, Retry::Never));
+            Err(Refusal::TooLarge(bound)) => {
+                self.reset(key, Code::CANCEL, self.peer_error(Kind::HeadTooLarge(bound), Retry::Never));
                 return Ok(());
             }
         };
@@ -204,8 +200,8 @@ impl Core {
         let head = match collector.response() {
             Ok(head) => head,
             Err(Refusal::Malformed(what)) => return Err(Fault::stream(id, Code::PROTOCOL_ERROR, what)),
-            Err(Refusal::TooLarge) => {
-                self.reset(key, Code::CANCEL, self.peer_error(Kind::HeadTooLarge, Retry::Never));
+            Err(Refusal::TooLarge(bound)) => {
+                self.reset(key, Code::CANCEL, self.peer_error(Kind::HeadTooLarge(bound), Retry::Never));
                 return Ok(());
             }
         };
@@ -243,12 +239,12 @@ impl Core {
     }
 
     /// Takes a request that arrived; the stream gets a handle for each half that is open.
-    pub(super) fn take_incoming(&mut self) -> Option<(usize, RequestHead, bool)> {
-        let (key, head) = self.incoming.take()?;
-        let stream = self.streams.get_mut(key)?;
+    pub(super) fn take_incoming(&mut self) -> Option<(Arrived, bool)> {
+        let arrived = self.incoming.take()?;
+        let stream = self.streams.get_mut(arrived.key)?;
         let body = stream.receiving == Receiving::Open;
         stream.handles = 1 + u8::from(body);
         debug_assert!(stream.sending == Sending::Head);
-        Some((key, head, body))
+        Some((arrived, body))
     }
 }

@@ -16,10 +16,10 @@ use super::head::encode_request;
 use super::io::{Io, Turn};
 use super::settings::{MAX_WINDOW, Role};
 use super::stream::Stream as Exchange;
-use crate::error::{Error, Kind, Retry};
+use crate::error::{Bound, Error, Kind, Retry};
 use crate::http::head::{Method, RequestHead, Scheme};
 use crate::http::stream::Stream;
-use crate::limits::Limits;
+use crate::limits::{Hits, Limits};
 
 /// Begins a connection to a server that speaks HTTP/2. The driver must be spawned on the same thread.
 pub fn start(stream: Stream, read_so_far: BytesMut, limits: &Limits) -> (Handle, Driver) {
@@ -171,7 +171,7 @@ impl Handle {
         // RFC 9113 section 10.5.1: the server would refuse it.
         let size = head.fields.list_size() + head.target.len() + head.authority.len() + 4 * 42;
         if size > core.peer.max_header_list_size as usize {
-            return Err(Error::client(Kind::HeadTooLarge));
+            return Err(Error::client(Kind::HeadTooLarge(Bound::Size)));
         }
         let id = core.next_id;
         core.next_id += 2;
@@ -198,6 +198,11 @@ impl Handle {
         let mut core = self.core.borrow_mut();
         let error = core.peer_error(Kind::Closed, Retry::Idempotent);
         core.fail(code, error);
+    }
+
+    /// The bounds that the server has met since this was asked last, as far as no request's error tells of them.
+    pub fn take_hits(&self) -> Hits {
+        std::mem::take(&mut self.core.borrow_mut().hits)
     }
 
     /// What the server last did wrong, as a label.

@@ -22,7 +22,7 @@ use super::settings::{self, INITIAL_WINDOW, Role, Settings};
 use super::stream::{Receiving, Sending, Stream, wake};
 use crate::error::{Error, Kind, Retry, Side};
 use crate::http::head::{RequestHead, Scheme};
-use crate::limits::Limits;
+use crate::limits::{Hits, Limits};
 
 /// What may wait to be written beside data before nothing more is read.
 pub(super) const CONTROL_ROOM: usize = 32 * 1024;
@@ -59,6 +59,14 @@ pub(super) enum Ended {
     Complete,
     /// Long ago, or it was skipped.
     Forgotten,
+}
+
+/// A request that waits to be handed on.
+pub(super) struct Arrived {
+    pub(super) key: usize,
+    pub(super) head: RequestHead,
+    /// Why it is not to be served, when its head went over a bound.
+    pub(super) refused: Option<Error>,
 }
 
 /// A header block whose frames are not all here.
@@ -100,7 +108,7 @@ pub(super) struct Core {
     /// Client: how many handles there are; without one nothing new will come.
     pub(super) handles: usize,
     /// Server: a request that was not handed on.
-    pub(super) incoming: Option<(usize, RequestHead)>,
+    pub(super) incoming: Option<Arrived>,
 
     pub(super) send_window: SendWindow,
     pub(super) receive_window: ReceiveWindow,
@@ -119,6 +127,8 @@ pub(super) struct Core {
     /// Since when a preface or a header block is incomplete.
     pub(super) incomplete_since: Option<Instant>,
     pub(super) violation: Option<&'static str>,
+    /// Bounds that the peer met and that no error of a stream tells of.
+    pub(super) hits: Hits,
     pub(super) error: Option<Error>,
     task: Option<Waker>,
     pub(super) notified: bool,
@@ -157,6 +167,7 @@ impl Core {
             last_activity: now,
             incomplete_since: Some(now),
             violation: None,
+            hits: Hits::default(),
             error: None,
             task: None,
             notified: false,

@@ -10,8 +10,15 @@ use crate::error::{Error, Kind, Retry};
 impl Core {
     /// Acts on a breach of the protocol.
     pub(super) fn fault(&mut self, fault: Fault) {
+        // One frame may break more than one rule: what ended the connection is what it ended by.
+        if matches!(self.phase, Phase::Closing | Phase::Over) {
+            return;
+        }
         tracing::debug!(what = fault.what, code = fault.code.0, scope = ?fault.scope, "HTTP/2 violation");
         self.violation = Some(fault.what);
+        if let Some(limit) = fault.limit() {
+            self.hits.add(limit);
+        }
         match fault.scope {
             Scope::Connection => self.fail(fault.code, self.peer_error(Kind::Malformed(fault.what), Retry::Idempotent)),
             Scope::Stream(id) => {

@@ -16,7 +16,13 @@ pub(super) enum Event {
     Control,
     /// An empty DATA, HEADERS or CONTINUATION frame.
     Empty,
+    /// A DATA frame with less than [`SMALL`] bytes.
+    Small,
 }
+
+/// A frame of fewer bytes costs more than its data is worth. Typing, and messages of a few bytes, come in such frames too, so
+/// there may be many of them.
+pub(super) const SMALL: usize = 16;
 
 /// The counters of one connection.
 pub(super) struct Flood {
@@ -24,6 +30,7 @@ pub(super) struct Flood {
     resets: Count,
     control: Count,
     empty: Count,
+    small: Count,
     /// How many WINDOW_UPDATE frames the data that was sent explains.
     updates: u32,
 }
@@ -44,6 +51,7 @@ impl Flood {
             resets: count(limits.http2_resets_per_second),
             control: count(limits.http2_control_frames_per_second),
             empty: count(limits.http2_empty_frames_per_second),
+            small: count(limits.http2_small_frames_per_second),
             updates: 16,
         }
     }
@@ -52,7 +60,7 @@ impl Flood {
     pub(super) fn count(&mut self, event: Event, now: Instant) -> Option<&'static str> {
         if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
             self.since = now;
-            for count in [&mut self.resets, &mut self.control, &mut self.empty] {
+            for count in [&mut self.resets, &mut self.control, &mut self.empty, &mut self.small] {
                 count.count = 0;
             }
         }
@@ -60,6 +68,7 @@ impl Flood {
             Event::Reset => (&mut self.resets, "reset-flood"),
             Event::Control => (&mut self.control, "control-flood"),
             Event::Empty => (&mut self.empty, "empty-flood"),
+            Event::Small => (&mut self.small, "small-frame-flood"),
         };
         count.count += 1;
         (count.count > count.limit).then_some(label)

@@ -6,6 +6,7 @@
 //! decoder must follow the peer.
 
 use super::hpack::{Encoder, Label, Pseudo, Sink, list_size};
+use crate::error::Bound;
 use crate::http::fields::{Fields, Name, is_value, name};
 use crate::http::head::{Method, RequestHead, ResponseHead, Scheme, StatusCode, Version};
 use crate::http::hygiene::{check_authority, same_authority, strip_trailers};
@@ -26,8 +27,8 @@ pub(super) enum Section {
 pub(super) enum Refusal {
     /// Malformed (RFC 9113 section 8.1.1); the text says how.
     Malformed(&'static str),
-    /// Well-formed as far as was looked at, but over a bound.
-    TooLarge,
+    /// Well-formed as far as was looked at, but over this bound.
+    TooLarge(Bound),
 }
 
 /// Collects the fields of one section.
@@ -35,7 +36,7 @@ pub(super) struct Collector {
     section: Section,
     size_left: usize,
     fields_left: u32,
-    over: bool,
+    over: Option<Bound>,
     flaw: Option<&'static str>,
     fields: Fields,
     /// A regular field came: no pseudo-header field may follow.
@@ -62,7 +63,7 @@ impl Collector {
             section,
             size_left: limits.http2_header_list_size.min(limits.header_size) as usize,
             fields_left: limits.header_fields,
-            over: false,
+            over: None,
             flaw: None,
             fields,
             regular: false,
@@ -78,9 +79,8 @@ impl Collector {
         }
     }
 
-    /// The request, whose scheme is the connection's.
-    pub(super) fn request(mut self, scheme: Scheme) -> Result<RequestHead, Refusal> {
-        self.check()?;
+    /// The request, whose scheme is the connection's; [`Collector::check`] found nothing.
+    pub(super) fn request(self, scheme: Scheme) -> Result<RequestHead, Refusal> {
         let malformed = Refusal::Malformed;
         let method = self.method.ok_or(malformed(":method missing"))?;
         let connect = method == Method::CONNECT;
@@ -119,6 +119,19 @@ impl Collector {
         Ok(RequestHead { method, version, scheme, authority, target, upgrade: self.protocol, fields: self.fields })
     }
 
+    /// What is known of a request that went over a bound, for those who tell of it.
+    pub(super) fn known(self, scheme: Scheme) -> RequestHead {
+        RequestHead {
+            method: self.method.unwrap_or(Method::GET),
+            version: Version::Http2,
+            scheme,
+            authority: self.authority.or(self.host).unwrap_or_default(),
+            target: self.path.unwrap_or_default(),
+            upgrade: None,
+            fields: Fields::new(),
+        }
+    }
+
     /// The response.
     pub(super) fn response(mut self) -> Result<ResponseHead, Refusal> {
         self.check()?;
@@ -137,11 +150,12 @@ impl Collector {
         Ok(self.fields)
     }
 
-    fn check(&mut self) -> Result<(), Refusal> {
-        match self.flaw {
-            Some(flaw) => return Err(Refusal::Malformed(flaw)),
-            None if self.over => return Err(Refusal::TooLarge),
-            None => {}
+    /// Whether what came can be a section at all.
+    pub(super) fn check(&mut self) -> Result<(), Refusal> {
+        match (self.flaw, self.over) {
+            (Some(flaw), _) => return Err(Refusal::Malformed(flaw)),
+            (None, Some(bound)) => return Err(Refusal::TooLarge(bound)),
+            (None, None) => {}
         }
         if !self.cookies.is_empty() && self.fields.append(name::COOKIE, &self.cookies).is_err() {
             return Err(Refusal::Malformed("invalid cookie"));
@@ -236,7 +250,7 @@ impl Collector {
 
 impl Sink for Collector {
     fn field(&mut self, label: Label<'_>, value: &[u8]) {
-        if self.section == Section::Unwanted || self.over || self.flaw.is_some() {
+        if self.section == Section::Unwanted || self.over.is_some() || self.flaw.is_some() {
             return;
         }
         let name_bytes = match label {
@@ -246,8 +260,8 @@ impl Sink for Collector {
         };
         match (self.size_left.checked_sub(list_size(name_bytes, value)), self.fields_left.checked_sub(1)) {
             (Some(size), Some(fields)) => (self.size_left, self.fields_left) = (size, fields),
-            _ => {
-                self.over = true;
+            (size, _) => {
+                self.over = Some(if size.is_none() { Bound::List } else { Bound::Fields });
                 self.fields.clear();
                 return;
             }
@@ -342,7 +356,9 @@ mod tests {
     use crate::http::h2::hpack::Decoder;
 
     fn request(fields: &[(&str, &str)]) -> Result<RequestHead, Refusal> {
-        collect(Section::Request, fields).request(Scheme::Https)
+        let mut collector = collect(Section::Request, fields);
+        collector.check()?;
+        collector.request(Scheme::Https)
     }
 
     fn collect(section: Section, fields: &[(&str, &str)]) -> Collector {
@@ -450,7 +466,7 @@ mod tests {
     #[test]
     fn what_is_too_large_is_told_apart_from_what_is_malformed() {
         let many: Vec<_> = (0..130).map(|_| ("x", "y")).collect();
-        assert!(matches!(with(&many), Err(Refusal::TooLarge)));
+        assert!(matches!(with(&many), Err(Refusal::TooLarge(Bound::Fields))));
     }
 
     #[test]
@@ -475,6 +491,7 @@ mod tests {
         encode_request(&head, &mut Encoder::new(4096), &mut block);
         let mut collector = Collector::new(Section::Request, &Limits::default());
         Decoder::new().decode(&block, &mut collector).unwrap();
+        collector.check().unwrap();
         let back = collector.request(Scheme::Https).unwrap();
         assert_eq!((back.target, back.authority, back.fields.len()), (head.target, head.authority, 2));
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::core::{Block, Core, Ended, GRACE, Phase};
 use super::fault::Fault;
-use super::flood::Event;
+use super::flood::{Event, SMALL};
 use super::frame::{self, Code, FrameHeader, MAX_PAYLOAD, flag, kind};
 use super::settings::Role;
 use super::stream::{Receiving, wake};
@@ -75,12 +75,17 @@ impl Core {
     fn stream_data(&mut self, header: FrameHeader, payload: &[u8], shared: Option<&Bytes>) -> Result<usize, Fault> {
         let id = header.stream;
         let (start, end) = frame::unpadded(header, payload)?;
-        let Some(key) = self.find(id) else { return self.data_after_end(id).map(|()| 0) };
         let data = payload.get(start..end).unwrap_or_default();
         let last = header.has(flag::END_STREAM);
-        if data.is_empty() && !last {
-            self.count(Event::Empty);
+        // Whatever becomes of the stream: what comes for one that ended costs too.
+        match data.len() {
+            _ if last => {}
+            0 => self.count(Event::Empty),
+            // Upstreams are trusted with more: what they stream to many clients comes over one connection, word by word.
+            1..SMALL if self.role == Role::Server => self.count(Event::Small),
+            _ => {}
         }
+        let Some(key) = self.find(id) else { return self.data_after_end(id).map(|()| 0) };
         let Some(stream) = self.streams.get_mut(key) else { return Ok(0) };
         if stream.receiving != Receiving::Open {
             return Err(Fault::stream(id, Code::STREAM_CLOSED, "DATA after END_STREAM"));
@@ -150,7 +155,7 @@ impl Core {
             self.count(Event::Control);
             return Ok(());
         };
-        if self.incoming.as_ref().is_some_and(|&(incoming, _)| incoming == key) {
+        if self.incoming.as_ref().is_some_and(|incoming| incoming.key == key) {
             self.incoming = None;
         }
         self.reset_by_peer(key, Code(code));

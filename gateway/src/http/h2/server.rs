@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::core::{Core, Phase};
+use super::core::{Arrived, Core, Phase};
 use super::frame::Code;
 use super::handle::{Part, Receiver, Responder};
 use super::io::{Io, Turn};
@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Retry};
 use crate::http::body::Body;
 use crate::http::head::{RequestHead, Scheme};
 use crate::http::stream::Stream;
-use crate::limits::Limits;
+use crate::limits::{Hits, Limits};
 
 /// A connection of a client.
 ///
@@ -36,6 +36,8 @@ pub struct Incoming {
     pub body: Body,
     /// Where the answer goes.
     pub responder: Responder,
+    /// Why it is not to be served, when its head went over a bound.
+    pub refused: Option<Error>,
 }
 
 impl Connection {
@@ -52,10 +54,11 @@ impl Connection {
                 Turn::Over => return Poll::Ready(None),
                 Turn::Incoming => {}
             }
-            let Some((key, head, has_body)) = self.core.borrow_mut().take_incoming() else { continue };
+            let Some((arrived, has_body)) = self.core.borrow_mut().take_incoming() else { continue };
+            let Arrived { key, head, refused } = arrived;
             let part = || Part { core: Rc::clone(&self.core), key };
             let body = if has_body { Body::source(Receiver::new(part())) } else { Body::Empty };
-            return Poll::Ready(Some(Incoming { head, body, responder: Responder::new(part()) }));
+            return Poll::Ready(Some(Incoming { head, body, responder: Responder::new(part()), refused }));
         }
     }
 
@@ -112,6 +115,11 @@ impl Connection {
     /// What the client last did wrong, as a label.
     pub fn violation(&self) -> Option<&'static str> {
         self.core.borrow().violation
+    }
+
+    /// The bounds that the client has met since this was asked last, as far as no request's error tells of them.
+    pub fn take_hits(&self) -> Hits {
+        std::mem::take(&mut self.core.borrow_mut().hits)
     }
 
     /// Why the connection ended; [`Kind::Closed`] when in order.

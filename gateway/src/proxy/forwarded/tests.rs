@@ -1,7 +1,9 @@
 //! Chains of proxies, honest and not.
 
+use super::seen::MAX_HOPS;
 use super::*;
-use crate::http::Method;
+use crate::http::hygiene::check_authority;
+use crate::http::{Method, Scheme};
 use proptest::prelude::*;
 
 fn config() -> Forwarded {
@@ -28,14 +30,15 @@ fn request(lines: &[(&str, &str)]) -> RequestHead {
 fn seen(peer: &str, lines: &[(&str, &str)]) -> (String, Scheme, String) {
     let (config, request) = (config(), request(lines));
     let seen = Peer::new(&config, peer.parse().unwrap()).seen(&config, &request);
-    (seen.client.to_string(), seen.scheme, seen.host.to_string())
+    (seen.client().to_string(), seen.scheme, seen.host(&request.authority).to_string())
 }
 
 fn announced(peer: &str, lines: &[(&str, &str)]) -> Vec<String> {
     let (config, mut request) = (config(), request(lines));
     let peer = Peer::new(&config, peer.parse().unwrap());
     let id = RequestId(SmallVec::from_slice(b"r-1"));
-    peer.announce(&config, &mut request, &id).unwrap();
+    let seen = peer.seen(&config, &request);
+    peer.announce(&config, &seen, &mut request, &id).unwrap();
     let fields = &request.fields;
     fields.iter().map(|(name, value)| format!("{}: {}", name.text(), String::from_utf8_lossy(value))).collect()
 }
@@ -136,25 +139,125 @@ fn what_an_untrusted_peer_says_is_replaced() {
 #[test]
 fn what_a_trusted_peer_says_is_carried_on() {
     let lines = [
-        ("x-forwarded-for", "198.51.100.1"),
+        ("x-forwarded-for", "198.51.100.1:4711"),
         ("x-forwarded-for", "10.0.0.2"),
         ("x-forwarded-proto", "https"),
         ("x-forwarded-host", "a.example"),
+        ("x-forwarded-prefix", "/shop"),
         ("x-real-ip", "198.51.100.1"),
-        ("forwarded", "for=198.51.100.1"),
         ("via", "2.0 edge"),
     ];
     let wanted = [
-        "x-forwarded-proto: https",
-        "x-forwarded-host: a.example",
+        "x-forwarded-prefix: /shop",
         "x-real-ip: 198.51.100.1",
         "via: 2.0 edge",
         "x-forwarded-for: 198.51.100.1, 10.0.0.2, fd00::1",
-        "forwarded: for=198.51.100.1, for=\"[fd00::1]\";proto=http;host=\"shop.example:8080\"",
+        "x-forwarded-proto: https",
+        "x-forwarded-host: a.example",
+        "forwarded: for=198.51.100.1;proto=https;host=\"a.example\", for=10.0.0.2, for=\"[fd00::1]\"",
         "x-request-id: r-1",
         "via: 1.1 gatewright",
     ];
     assert_eq!(announced("fd00::1", &lines), wanted);
+}
+
+/// The two families as they go upstream from the trusted peer.
+fn families(lines: &[(&str, &str)]) -> [String; 2] {
+    let all = announced("10.0.0.1", lines);
+    let start = |start: &str| all.iter().filter(|line| line.starts_with(start)).cloned().collect::<Vec<_>>().join("\n");
+    [start("x-forwarded-").replace("x-forwarded-", ""), start("forwarded: ").replace("forwarded: ", "")]
+}
+
+#[test]
+fn both_families_are_made_from_one_of_them() {
+    let plain =
+        ["for: 10.0.0.1\nproto: http\nhost: shop.example:8080", "for=10.0.0.1;proto=http;host=\"shop.example:8080\""];
+    let both =
+        ["for: 198.51.100.1, 10.0.0.1\nproto: https\nhost: a", "for=198.51.100.1;proto=https;host=\"a\", for=10.0.0.1"];
+    let forwarded = ("forwarded", "for=198.51.100.1;proto=https;host=a");
+    let x = ("x-forwarded-for", "198.51.100.1");
+    let (https, a) = (("x-forwarded-proto", "https"), ("x-forwarded-host", "a"));
+    for (lines, wanted) in [
+        (&[forwarded][..], both),
+        (&[x, https, a], both),
+        (&[x, https, a, ("forwarded", "for=203.0.113.9;proto=http;host=b")], both),
+        // A part of the one family is not completed from the other.
+        (&[("x-forwarded-proto", "http"), forwarded], plain),
+        (&[("x-forwarded-for", "unknown"), forwarded], plain),
+        (&[("forwarded", "for=unknown, for=\"_x:80\"")], plain),
+        (&[], plain),
+    ] {
+        assert_eq!(families(lines), wanted, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_chain_begins_with_the_client_and_keeps_its_order() {
+    let ours = "10.0.0.1\nproto: http\nhost: shop.example:8080";
+    for (value, wanted) in [
+        ("203.0.113.9, 198.51.100.1, 10.0.0.3, 10.0.0.2", "198.51.100.1, 10.0.0.3, 10.0.0.2, "),
+        ("198.51.100.1, 192.0.2.9, 10.0.0.2", "192.0.2.9, 10.0.0.2, "),
+        ("198.51.100.1, unknown, 10.0.0.2", "10.0.0.2, "),
+        (" ,, 198.51.100.1 ,,10.0.0.2:80,", "198.51.100.1, 10.0.0.2, "),
+        ("\"198.51.100.1, 10.0.0.2", "10.0.0.2, "),
+        ("\"[2001:db8::1]:80\", [fd00::2], ::ffff:10.0.0.4", "2001:db8::1, fd00::2, 10.0.0.4, "),
+        ("_hidden, _SEVKISEK", ""),
+        ("1.2.3.4.5", ""),
+    ] {
+        assert_eq!(families(&[("x-forwarded-for", value)])[0], format!("for: {wanted}{ours}"), "{value}");
+    }
+    let [x, forwarded] = families(&[("x-forwarded-for", &vec!["10.0.0.2"; 500].join(","))]);
+    assert_eq!(x.matches("10.0.0.").count(), 1 + MAX_HOPS);
+    assert_eq!(forwarded.matches("for=10.0.0.").count(), 1 + MAX_HOPS);
+}
+
+#[test]
+fn quotes_of_a_client_do_not_move_what_proxies_added() {
+    let lines = |proto| [("x-forwarded-for", "198.51.100.1, 10.0.0.2"), ("x-forwarded-proto", proto)];
+    assert_eq!(seen("10.0.0.1", &lines("https, \", http, http")).1, Scheme::Http);
+    assert_eq!(seen("10.0.0.1", &lines("https, \"a, http, http\"")).1, Scheme::Http);
+    for value in [
+        "for=\", for=198.51.100.1;host=\"evil\"",
+        "for=\"\\\", for=198.51.100.1",
+        "agent=\"x;for=6.6.6.6;y\";proto=http",
+        "for=198.51.100.1;for=6.6.6.6",
+        "for=198.51.100.1;agent=\"a\"b\";proto=https",
+        "for=198.51.100.1;proto",
+        "for=\"198.51.100.1\\\"\"",
+        "for=\"198.51.100.1\"x",
+    ] {
+        let [x, _] = families(&[("forwarded", value)]);
+        assert_eq!(x, "for: 10.0.0.1\nproto: http\nhost: shop.example:8080", "{value}");
+    }
+    let [x, _] = families(&[("forwarded", ";For = 198.51.100.1 ;; by=_b;secret=\"a;for=6.6.6.6,\"; Proto=HTTPS")]);
+    assert_eq!(x, "for: 198.51.100.1, 10.0.0.1\nproto: https\nhost: shop.example:8080");
+    // Lines are told apart: what one leaves open does not swallow the next.
+    let [x, _] = families(&[("forwarded", "for=\"6.6.6.6"), ("forwarded", "for=198.51.100.1")]);
+    assert_eq!(x, "for: 198.51.100.1, 10.0.0.1\nproto: http\nhost: shop.example:8080");
+}
+
+#[test]
+fn what_is_switched_off_is_not_passed_on_either() {
+    let lines =
+        [("x-forwarded-for", "198.51.100.1"), ("x-forwarded-proto", "https"), ("forwarded", "for=198.51.100.1")];
+    for (x_forwarded, forwarded) in [(false, false), (false, true), (true, false)] {
+        let config = Forwarded { x_forwarded, forwarded, ..config() };
+        let (peer, mut request) = (Peer::new(&config, IpAddr::from([10, 0, 0, 1])), request(&lines));
+        let seen = peer.seen(&config, &request);
+        peer.announce(&config, &seen, &mut request, &RequestId::random()).unwrap();
+        assert_eq!(request.fields.contains(name::X_FORWARDED_FOR), x_forwarded);
+        assert_eq!(request.fields.contains(name::X_FORWARDED_PROTO), x_forwarded);
+        assert_eq!(request.fields.contains(name::FORWARDED), forwarded);
+    }
+}
+
+#[test]
+fn a_host_that_looks_like_more_is_not_told() {
+    let plain = ["for: 198.51.100.1, 10.0.0.1\nproto: http", "for=198.51.100.1;proto=http, for=10.0.0.1"];
+    for host in ["a,b", "a;proto=https", "a=b"] {
+        let value = format!("for=198.51.100.1;host=\"{host}\"");
+        assert_eq!(families(&[("forwarded", &value)]), plain, "{host}");
+    }
 }
 
 #[test]
@@ -178,7 +281,8 @@ fn a_loop_is_refused() {
     let (config, members) = (config(), vec!["1.1 x"; 33].join(","));
     let peer = Peer::new(&config, IpAddr::from([192, 0, 2, 1]));
     let mut looping = request(&[("via", &members)]);
-    let error = peer.announce(&config, &mut looping, &RequestId::random());
+    let seen = peer.seen(&config, &looping);
+    let error = peer.announce(&config, &seen, &mut looping, &RequestId::random());
     assert!(matches!(error, Err(Error { kind: Kind::Refused(_), .. })));
     let mut fields = Fields::new();
     via(&mut fields, Version::Http2, "x").unwrap();
@@ -200,4 +304,76 @@ proptest! {
             prop_assert!(check_authority(&host).is_ok());
         }
     }
+
+    #[test]
+    fn the_two_families_never_contradict_each_other(
+        lines in prop::collection::vec((0..4usize, member(), member(), member()), 0..6),
+        trusted in any::<bool>(),
+    ) {
+        let names = ["x-forwarded-for", "forwarded", "x-forwarded-proto", "x-forwarded-host"];
+        let lines: Vec<_> = lines.iter().map(|(at, a, b, c)| (names[*at], format!("{a}{b}{c}"))).collect();
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let peer = if trusted { "10.0.0.1" } else { "192.0.2.1" };
+        let before = seen(peer, &lines);
+        let all = announced(peer, &lines);
+        let told: Vec<_> = all.iter().filter_map(|line| line.split_once(": ")).collect();
+        let family = |start: &str| told.iter().filter(|(name, _)| name.starts_with(start)).copied().collect::<Vec<_>>();
+        let (x, forwarded) = (family("x-forwarded-"), family("forwarded"));
+        prop_assert!(x.len() <= 3 && forwarded.len() == 1);
+        // Whoever reads either of them from the left learns what we decided.
+        let (client, scheme, host) = &before;
+        let elements: Vec<_> = forwarded[0].1.split(", ").collect();
+        let addresses: Vec<_> = elements.iter().map(|element| {
+            element.split(';').next().unwrap().trim_start_matches("for=").trim_matches(['"', '[', ']'])
+        }).collect();
+        prop_assert_eq!(addresses.join(", "), x[0].1);
+        prop_assert_eq!((addresses[0], x[1].1), (client.as_str(), scheme.text()));
+        prop_assert_eq!(*addresses.last().unwrap(), peer);
+        prop_assert_eq!(forwarded[0].1.matches("proto=").count(), 1);
+        let proto = format!(";proto={}", scheme.text());
+        prop_assert!(elements[0].contains(&proto));
+        let told_host = x.get(2).map(|(_, value)| *value);
+        prop_assert_eq!(told_host, Some(host.as_str()).filter(|host| !host.contains([',', ';', '='])));
+        prop_assert_eq!(told_host.is_some(), forwarded[0].1.contains("host="));
+        // And so does a gateway behind us, which trusts us, from either alone.
+        if trusted {
+            prop_assert_eq!(seen("10.9.9.9", &x), seen("10.9.9.9", &forwarded));
+            prop_assert_eq!((&seen("10.9.9.9", &x).0, &seen("10.9.9.9", &x).1), (client, scheme));
+        }
+    }
+}
+
+/// Something that may stand in a forwarding field, or a part of it.
+fn member() -> impl Strategy<Value = String> {
+    let address = prop::sample::select(vec![
+        "198.51.100.1",
+        "10.0.0.2",
+        "10.0.0.3:80",
+        "[fd00::2]:_p",
+        "\"[2001:db8::1]\"",
+        "::ffff:10.0.0.7",
+        "unknown",
+        "_hidden",
+    ]);
+    let pair = prop::sample::select(vec![
+        ";proto=https",
+        ";proto=http",
+        ";host=\"a.example:1\"",
+        ";host=b",
+        ";host=\"c,d\"",
+        ";host=\"e;proto=https\"",
+        ";by=_x",
+        ";for=6.6.6.6",
+        "",
+        "",
+        "",
+    ]);
+    let separator = prop::sample::select(vec![", ", ",", ",,", " , ", ""]);
+    let element = (prop::sample::select(vec!["", "for=", "For="]), address, pair, separator);
+    let word = prop::sample::select(vec!["https", "http", "gopher", "a.example", "b,", "\"", "\\", ",", ", http"]);
+    prop_oneof![
+        4 => element.prop_map(|(a, b, c, d)| format!("{a}{b}{c}{d}")),
+        2 => word.prop_map(str::to_owned),
+        1 => "[0-9a-f:.,;=\"\\\\\\[\\] forhstp]{0,20}",
+    ]
 }

@@ -121,3 +121,31 @@ fn a_bad_name_is_found_at_load() {
     let problem = UpstreamTls::load(&config, UpstreamProtocol::Auto).unwrap_err();
     assert_eq!(problem.to_string(), "\"two words\" is neither a DNS name nor an IP address");
 }
+
+#[tokio::test]
+async fn why_an_upstream_is_not_believed_is_said_in_plain_words() {
+    let (folder, ca, other) = (Folder::new(), authority(), authority());
+    let mut past = certs::server(&["a.example"]);
+    (past.not_before, past.not_after) = (rcgen::date_time_ymd(2019, 1, 1), rcgen::date_time_ymd(2020, 1, 1));
+    let mut future = certs::server(&["a.example"]);
+    (future.not_before, future.not_after) = (rcgen::date_time_ymd(2100, 1, 1), rcgen::date_time_ymd(2101, 1, 1));
+    let sign = |params| ca.sign(params, &rcgen::PKCS_ECDSA_P256_SHA256);
+    for (number, (pair, authority, host, words)) in [
+        (issue(&ca, &["a.example"]), &other, "a.example", "signed by nobody that is trusted"),
+        (issue(&ca, &["a.example"]), &ca, "b.example", "for another name"),
+        (issue(&ca, &["a.example"]), &ca, "not a name", "no name that a certificate can be for"),
+        (issue_client(&ca, "a", &[]), &ca, "a.example", "its certificate"),
+        (sign(&past), &ca, "a.example", "has expired"),
+        (sign(&future), &ca, "a.example", "not valid yet"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let server = ServerTls::load(&tls(vec![folder.pair(&format!("{number}"), &pair)]), &BOTH).unwrap();
+        let ca = Some(folder.write(&format!("ca-{number}.pem"), &authority.pem()));
+        let config = model::UpstreamTls { ca, ..model::UpstreamTls::default() };
+        let upstream = UpstreamTls::load(&config, UpstreamProtocol::Auto).unwrap();
+        let error = reach(&upstream, &server, host).await.0.unwrap_err();
+        assert!(upstream_failure(&error).contains(words), "{words}: {} ({error})", upstream_failure(&error));
+    }
+}

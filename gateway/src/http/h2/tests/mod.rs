@@ -69,7 +69,11 @@ fn get(target: &str) -> RequestHead {
 
 /// What the test server does, by path.
 async fn answer(incoming: Incoming) {
-    let Incoming { head, mut body, mut responder } = incoming;
+    let Incoming { head, mut body, mut responder, refused } = incoming;
+    if let Some(error) = refused {
+        responder.send_head(&ResponseHead::new(error.outcome().status.unwrap()), true);
+        return;
+    }
     let mut response = ResponseHead::new(StatusCode::OK);
     response.fields.append(name::SERVER, b"test").unwrap();
     if let Some(size) = head.target.strip_prefix("/size/") {

@@ -1,0 +1,91 @@
+//! Why an upstream failed, in plain words for the log.
+//!
+//! In: what went wrong with an endpoint. Out: a warning, unless the same was said of it a moment ago ([`crate::notice`]).
+
+use std::io;
+
+use super::PoolState;
+use crate::error::{Error, Kind, Phase, Side};
+use crate::notice;
+use crate::tls;
+
+/// Which step towards a connection failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step {
+    Resolve,
+    Connect,
+    Tls,
+}
+
+/// Warns that no connection came about.
+pub(super) fn no_connection(pool: &PoolState, endpoint: &str, step: Step, error: &io::Error) {
+    let reason = match step {
+        Step::Resolve => "its name cannot be resolved",
+        Step::Connect => refusal(error),
+        Step::Tls => tls::upstream_failure(error),
+    };
+    let pool = &*pool.model.name;
+    if let Some(suppressed) = notice::due((pool, endpoint, reason)) {
+        tracing::warn!(pool, endpoint, reason, %error, suppressed, "no connection to the upstream");
+    }
+}
+
+/// Warns that an endpoint failed a request. That there was no connection was said where the cause is known.
+pub fn tell(pool: &PoolState, endpoint: &str, error: &Error) {
+    let Some(reason) = reason(error) else { return };
+    let pool = &*pool.model.name;
+    if let Some(suppressed) = notice::due((pool, endpoint, reason)) {
+        tracing::warn!(pool, endpoint, reason, error = error.label(), suppressed, "the upstream failed");
+    }
+}
+
+fn refusal(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused: nobody listens there",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "there is no way to its address",
+        io::ErrorKind::TimedOut => "no answer from its address",
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "it closed the connection at once",
+        io::ErrorKind::AddrNotAvailable => "no local port is free",
+        _ => "connecting failed",
+    }
+}
+
+fn reason(error: &Error) -> Option<&'static str> {
+    match error.kind {
+        Kind::Overloaded => return Some("as many requests wait for a connection as `max_waiting` allows"),
+        Kind::Timeout(Phase::Queue) => return Some("none of its connections became free in time"),
+        _ if error.side != Side::Upstream => return None,
+        _ => {}
+    }
+    Some(match error.kind {
+        Kind::Malformed(what) => what,
+        Kind::HeadTooLarge(_) => "the head of its response is over a limit",
+        Kind::ChunkHeadTooLarge => "a chunk head of its response is over a limit",
+        Kind::Timeout(Phase::Connect) => "no connection in time",
+        Kind::Timeout(Phase::FirstByte) => "no response in time",
+        Kind::Timeout(Phase::Request) => "the whole request took too long",
+        Kind::Timeout(_) => "it stopped in the middle of a body",
+        Kind::Truncated => "it closed the connection in the middle of a response",
+        Kind::Closed => "it closed the connection without a response",
+        Kind::Reset(_) => "it reset the stream",
+        Kind::Io => "reading or writing failed",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Retry;
+
+    #[test]
+    fn clients_are_no_reason_to_warn_of_an_upstream() {
+        for kind in [Kind::Io, Kind::Truncated, Kind::Malformed("x"), Kind::Timeout(Phase::BodyIdle)] {
+            assert_eq!(reason(&Error::client(kind)), None);
+            assert!(reason(&Error::upstream(kind, Retry::Never)).is_some());
+        }
+        assert!(reason(&Error::gateway(Kind::Overloaded)).is_some());
+        assert_eq!(reason(&Error::gateway(Kind::NoEndpoint)), None);
+        assert_eq!(reason(&Error::upstream(Kind::Connect, Retry::Safe)), None);
+    }
+}
