@@ -439,6 +439,27 @@ pub mod bound {
     pub const TEXT_BYTES: usize = 4096;
 }
 
+/// The hash that gateway and plugins share: MurmurHash2 with 64 bits (64A). It never changes within a version of the boundary,
+/// so that rings made of it stay where they are.
+pub fn hash64(bytes: &[u8], seed: u64) -> u64 {
+    const M: u64 = 0xc6a4_a793_5bd1_e995;
+    let mix = |k: u64| {
+        let k = k.wrapping_mul(M);
+        (k ^ (k >> 47)).wrapping_mul(M)
+    };
+    let mut hash = seed ^ (bytes.len() as u64).wrapping_mul(M);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        hash = (hash ^ mix(u64::from_le_bytes(*word))).wrapping_mul(M);
+    }
+    if !rest.is_empty() {
+        let last = rest.iter().rev().fold(0u64, |last, byte| (last << 8) | u64::from(*byte));
+        hash = (hash ^ last).wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 47)).wrapping_mul(M);
+    hash ^ (hash >> 47)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
