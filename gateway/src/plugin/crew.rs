@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::Decision;
 use super::engine::Engine;
 use super::fault::{Fault, LoadError};
-use super::instance::{Instance, Mould, Outcome};
+use super::instance::{Mould, Outcome};
 use super::request::{Edits, Head};
+use super::runner::Runner;
 use super::version::Version;
-use super::{Decision, Interface};
 use crate::balance::Candidate;
 
 /// The instances of one version for one task.
@@ -25,7 +26,7 @@ pub struct Crew {
     kinds: u32,
     endpoints: Vec<Candidate>,
     engine: Arc<Engine>,
-    spare: Mutex<Vec<Instance>>,
+    spare: Mutex<Vec<Runner>>,
     ready: AtomicUsize,
     made: AtomicU64,
     requests: Requests,
@@ -45,7 +46,7 @@ pub enum Want {
 /// One worker's instance of a crew.
 pub struct Seat {
     crew: Arc<Crew>,
-    instance: Option<Instance>,
+    instance: Option<Runner>,
     tick: Option<Instant>,
 }
 
@@ -88,19 +89,14 @@ impl Crew {
             endpoints: &self.endpoints,
             seed: fastrand::u64(..) ^ self.made.fetch_add(1, Ordering::Relaxed),
         };
-        let instance = Instance::new(&self.version.compiled, &self.engine, &mould)?;
+        let instance = Runner::new(&self.version.code, &self.engine, &mould)?;
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         spare.push(instance);
         self.ready.store(spare.len(), Ordering::Release);
         Ok(())
     }
 
-    /// State of one of the instances, for the version that follows.
-    pub fn interface(&self) -> &Interface {
-        &self.version.compiled.interface
-    }
-
-    fn take(&self) -> Option<Instance> {
+    fn take(&self) -> Option<Runner> {
         if self.ready.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -132,28 +128,28 @@ impl Seat {
         tried: &[usize],
         attempt: u32,
     ) -> Result<Decision, Fault> {
-        self.call(|instance| instance.pick(head, candidates, tried, attempt))
+        self.call(|instance, _| instance.pick(head, candidates, tried, attempt))
     }
 
     /// Picks a route or a pool.
     pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        self.call(|instance| instance.route(head))
+        self.call(|instance, _| instance.route(head))
     }
 
     /// Looks at a request.
     pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        self.call(|instance| instance.on_request(head))
+        self.call(|instance, _| instance.on_request(head))
     }
 
     /// Looks at a response.
     pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        self.call(|instance| instance.on_response(head))
+        self.call(|instance, _| instance.on_response(head))
     }
 
     /// Tells what became of a request. A fault shows in the counts and in nothing else.
     #[inline]
     pub fn outcome(&mut self, outcome: &Outcome) {
-        let _ = self.call(|instance| instance.outcome(outcome));
+        let _ = self.call(|instance, crew| instance.outcome(outcome, &crew.endpoints));
     }
 
     /// Lets time pass.
@@ -161,7 +157,7 @@ impl Seat {
         if self.tick.is_none_or(|at| now < at) {
             return;
         }
-        let next = self.call(Instance::tick);
+        let next = self.call(|instance, crew| instance.tick(&crew.endpoints));
         self.tick = match next {
             Ok(next) => next.and_then(|next| now.checked_add(next.max(SHORTEST_TICK))),
             Err(_) => now.checked_add(FIRST_TICK),
@@ -169,8 +165,8 @@ impl Seat {
     }
 
     /// What the last call wants changed.
-    pub fn edits(&self) -> Option<&Edits> {
-        self.instance.as_ref().map(Instance::edits)
+    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> Option<T> {
+        self.instance.as_ref().map(|instance| instance.with_edits(read))
     }
 
     /// A fault that only the caller can see, such as a name that is not there.
@@ -179,13 +175,13 @@ impl Seat {
     }
 
     #[inline]
-    fn call<T>(&mut self, call: impl FnOnce(&mut Instance) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn call<T>(&mut self, call: impl FnOnce(&mut Runner, &Crew) -> Result<T, Fault>) -> Result<T, Fault> {
         let result = match &mut self.instance {
-            Some(instance) if !self.crew.version.is_quarantined() => call(instance),
+            Some(instance) if !self.crew.version.is_quarantined() => call(instance, &self.crew),
             Some(_) => return Err(Fault::Absent),
             None => match self.crew.take() {
                 None => Err(Fault::Absent),
-                Some(fresh) => call(self.instance.insert(fresh)),
+                Some(fresh) => call(self.instance.insert(fresh), &self.crew),
             },
         };
         if let Err(fault) = &result {
@@ -200,13 +196,13 @@ impl Seat {
         if version.note(fault, Instant::now()) {
             tracing::error!(
                 plugin = version.plugin.name(),
-                version = version.digest().short(),
+                version = version.name(),
                 fault = fault.label(),
                 "the plugin failed too often and is not called any more"
             );
             let _ = self.crew.requests.send(Want::Quarantined(version.clone()));
         }
-        if self.instance.as_ref().is_some_and(Instance::is_faulted) {
+        if self.instance.as_ref().is_some_and(Runner::is_faulted) {
             tracing::debug!(plugin = version.plugin.name(), %fault, "an instance is replaced");
             self.instance = None;
             // Without anybody who makes them, the fallback stays.

@@ -223,24 +223,20 @@ fn services(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 }
 
 fn shared(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
     linker.func_wrap(IMPORT_MODULE, import::SLOT_LOAD, |caller: Caller<'_, Guest>, number: u32| -> i64 {
-        caller.data().services.slot(number).map_or(0, |slot| slot.load(Acquire))
+        caller.data().services.slot_load(number)
     })?;
     linker.func_wrap(IMPORT_MODULE, import::SLOT_STORE, |caller: Caller<'_, Guest>, number: u32, value: i64| {
-        if let Some(slot) = caller.data().services.slot(number) {
-            slot.store(value, Release);
-        }
+        caller.data().services.slot_store(number, value);
     })?;
     linker.func_wrap(IMPORT_MODULE, import::SLOT_ADD, |caller: Caller<'_, Guest>, number: u32, by: i64| -> i64 {
-        caller.data().services.slot(number).map_or(0, |slot| slot.fetch_add(by, AcqRel))
+        caller.data().services.slot_add(number, by)
     })?;
     linker.func_wrap(
         IMPORT_MODULE,
         import::SLOT_SWAP,
-        |caller: Caller<'_, Guest>, number: u32, old: i64, new: i64| -> i64 {
-            let slot = caller.data().services.slot(number);
-            slot.map_or(0, |slot| slot.compare_exchange(old, new, AcqRel, Acquire).unwrap_or_else(|found| found))
+        |caller: Caller<'_, Guest>, number: u32, expected: i64, value: i64| -> i64 {
+            caller.data().services.slot_swap(number, expected, value)
         },
     )?;
     linker.func_wrap(
@@ -371,7 +367,8 @@ fn side(number: u32) -> Option<Side> {
     }
 }
 
-fn micros() -> u64 {
+/// Microseconds since the first call.
+pub(super) fn micros() -> u64 {
     static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
 }

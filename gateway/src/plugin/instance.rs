@@ -219,8 +219,8 @@ impl Instance {
     }
 
     /// The changes that the last call wants. Nothing is left of them after a fault.
-    pub fn edits(&self) -> &Edits {
-        &self.store.data().edits
+    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> T {
+        read(&self.store.data().edits)
     }
 
     /// Lets time pass; when it wants to be called again.

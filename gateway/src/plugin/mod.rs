@@ -17,7 +17,9 @@ mod fault;
 mod guest;
 mod imports;
 mod instance;
+mod native;
 pub mod request;
+mod runner;
 mod services;
 mod table;
 #[cfg(test)]
@@ -31,5 +33,6 @@ pub use decision::{Answer, Decision, Field};
 pub use engine::Engine;
 pub use fault::{Fault, LoadError};
 pub use instance::{Budget, Instance, Mould, Outcome};
+pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
-pub use version::{Plugin, Version};
+pub use version::{Code, Plugin, Version};

@@ -132,8 +132,30 @@ impl Services {
         self.series.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The slot of this number.
-    pub fn slot(&self, number: u32) -> Option<&AtomicI64> {
+    /// The value of a slot; of one that is not there 0.
+    pub fn slot_load(&self, number: u32) -> i64 {
+        self.slot(number).map_or(0, |slot| slot.load(Ordering::Acquire))
+    }
+
+    /// Gives a slot a value.
+    pub fn slot_store(&self, number: u32, value: i64) {
+        if let Some(slot) = self.slot(number) {
+            slot.store(value, Ordering::Release);
+        }
+    }
+
+    /// Adds to a slot; the value before.
+    pub fn slot_add(&self, number: u32, by: i64) -> i64 {
+        self.slot(number).map_or(0, |slot| slot.fetch_add(by, Ordering::AcqRel))
+    }
+
+    /// Gives a slot a value if it has the one that is expected; the value before.
+    pub fn slot_swap(&self, number: u32, expected: i64, value: i64) -> i64 {
+        let swap = |slot: &AtomicI64| slot.compare_exchange(expected, value, Ordering::AcqRel, Ordering::Acquire);
+        self.slot(number).map_or(0, |slot| swap(slot).unwrap_or_else(|found| found))
+    }
+
+    fn slot(&self, number: u32) -> Option<&AtomicI64> {
         self.slots.get(usize::try_from(number).ok()?)
     }
 

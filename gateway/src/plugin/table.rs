@@ -135,6 +135,11 @@ impl Table {
     }
 }
 
+/// The word of a live column.
+pub(super) fn live_word(column: Column, candidate: &Candidate) -> u32 {
+    number(column, candidate) as u32
+}
+
 fn number(column: Column, candidate: &Candidate) -> u64 {
     let stats = &candidate.endpoint.stats;
     match column {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::compile::{Compiled, Digest};
+use gatewright_sdk::native;
+
+use super::compile::Compiled;
 use super::fault::Fault;
 use super::instance::Budget;
 use super::services::Services;
@@ -21,7 +23,7 @@ pub struct Version {
     /// Whose it is.
     pub plugin: Arc<Plugin>,
     /// Its code.
-    pub compiled: Arc<Compiled>,
+    pub code: Code,
     /// Its configuration, JSON.
     pub config: String,
     /// Its times and sizes.
@@ -30,6 +32,33 @@ pub struct Version {
     pub since: Instant,
     faults: Window,
     quarantined: AtomicBool,
+}
+
+/// What a version runs.
+#[derive(Clone)]
+pub enum Code {
+    /// A compiled module.
+    Wasm(Arc<Compiled>),
+    /// A plugin that is linked in, by its name.
+    BuiltIn(&'static str, native::Plugin),
+}
+
+impl Code {
+    /// Bits of [`gatewright_abi::kind`].
+    pub fn kinds(&self) -> u32 {
+        match self {
+            Code::Wasm(compiled) => compiled.interface.kinds,
+            Code::BuiltIn(_, plugin) => plugin.kinds(),
+        }
+    }
+
+    /// The begin of a module's hash, or `builtin:NAME`.
+    pub fn name(&self) -> String {
+        match self {
+            Code::Wasm(compiled) => compiled.digest.short(),
+            Code::BuiltIn(name, _) => format!("builtin:{name}"),
+        }
+    }
 }
 
 /// So many faults within [`WINDOW`], from all workers, and a version is not called any more.
@@ -63,10 +92,10 @@ impl Plugin {
 
 impl Version {
     /// A version that was just compiled.
-    pub fn new(plugin: Arc<Plugin>, compiled: Arc<Compiled>, config: String, budget: Budget) -> Version {
+    pub fn new(plugin: Arc<Plugin>, code: Code, config: String, budget: Budget) -> Version {
         Version {
             plugin,
-            compiled,
+            code,
             config,
             budget,
             since: Instant::now(),
@@ -75,9 +104,9 @@ impl Version {
         }
     }
 
-    /// The hash of its module.
-    pub fn digest(&self) -> Digest {
-        self.compiled.digest
+    /// What it is called in logs and metrics: the begin of its module's hash, or `builtin:NAME`.
+    pub fn name(&self) -> String {
+        self.code.name()
     }
 
     /// Whether it was found unfit.

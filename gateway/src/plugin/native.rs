@@ -1,0 +1,428 @@
+//! One instance of a plugin that is linked in: the same source, the same calls, the same checks, without the boundary.
+//!
+//! It is trusted with time and memory, since it is part of the gateway; a panic of it is a fault like a trap.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use gatewright_abi::{Column, answer, bound, edit, flag, hash, kind, text};
+use gatewright_sdk::native::{self, Host, Table};
+use gatewright_sdk::{Pick, Route, Verdict};
+
+use super::Outcome;
+use super::decision::{Answer, Decision};
+use super::fault::{Fault, LoadError};
+use super::instance::Mould;
+use super::request::{Edit, Edits, Head, Side, What};
+use super::services::{Series, Services};
+use super::table::live_word;
+use crate::balance::Candidate;
+
+/// One instance.
+pub struct Native {
+    instance: Box<dyn native::Instance>,
+    table: Table,
+    state: RefCell<State>,
+    services: Arc<Services>,
+    faulted: bool,
+}
+
+struct State {
+    edits: Edits,
+    series: Vec<Arc<Series>>,
+    random: fastrand::Rng,
+}
+
+/// What the plugin may use during one call.
+struct Desk<'a> {
+    services: &'a Arc<Services>,
+    state: &'a RefCell<State>,
+    head: Option<&'a dyn Head>,
+    endpoints: &'a [Candidate],
+}
+
+impl Native {
+    /// Configures one. Off the request path.
+    pub fn new(plugin: &native::Plugin, mould: &Mould<'_>) -> Result<Native, LoadError> {
+        let mut table = Table::new();
+        if mould.kinds & kind::BALANCER != 0 {
+            fill(&mut table, mould.endpoints);
+        }
+        let random = fastrand::Rng::with_seed(mould.seed);
+        let state = RefCell::new(State { edits: Edits::default(), series: Vec::new(), random });
+        let desk = Desk { services: mould.services, state: &state, head: None, endpoints: mould.endpoints };
+        let configured = catch_unwind(AssertUnwindSafe(|| plugin.configure(mould.kinds, mould.config, &desk, &table)));
+        let instance = match configured {
+            Ok(Ok(instance)) => instance,
+            Ok(Err(error)) => return Err(LoadError::Config(error.to_string())),
+            Err(_) => return Err(LoadError::Fault { stage: "configure", fault: Fault::Trap }),
+        };
+        Ok(Native { instance, table, state, services: mould.services.clone(), faulted: false })
+    }
+
+    /// Whether it must not be called again.
+    pub fn is_faulted(&self) -> bool {
+        self.faulted
+    }
+
+    /// What the last call wants changed.
+    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> T {
+        read(&self.state.borrow().edits)
+    }
+
+    /// Picks endpoints for a request.
+    #[inline]
+    pub fn pick(
+        &mut self,
+        head: &dyn Head,
+        endpoints: &[Candidate],
+        tried: &[usize],
+        attempt: u32,
+    ) -> Result<Decision, Fault> {
+        if endpoints.len() != self.table.count() as usize {
+            return Err(Fault::Absent);
+        }
+        refresh(&self.table, endpoints, tried);
+        let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt))?;
+        let index = |number: u32| Some(number as usize).filter(|index| *index < endpoints.len()).ok_or(Fault::Index);
+        Ok(match pick {
+            Pick::Endpoint(number) => Decision::Endpoint(index(number)?),
+            Pick::Fallback => Decision::Fallback,
+            Pick::Refuse(status) => refusal(status)?,
+            Pick::List(list) => Decision::List(list.iter().map(index).collect::<Result<_, _>>()?),
+            Pick::Hedge { first, second, after } => Decision::Hedge(index(first)?, index(second)?, after.into()),
+        })
+    }
+
+    /// Tells it what became of a request.
+    pub fn outcome(&mut self, outcome: &Outcome, endpoints: &[Candidate]) -> Result<(), Fault> {
+        let outcome = gatewright_sdk::Outcome {
+            endpoint: outcome.endpoint as usize,
+            status: Some(outcome.status).filter(|status| *status > 0),
+            attempt: outcome.attempt,
+            latency: outcome.latency.into(),
+            bytes: outcome.bytes,
+        };
+        self.call(None, endpoints, |instance, desk, table| instance.outcome(desk, table, &outcome))
+    }
+
+    /// Picks a route or a pool, or answers.
+    pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        match self.call(Some(head), &[], |instance, desk, _| instance.route(desk))? {
+            Route::CarryOn => Ok(Decision::Continue),
+            Route::Named(name) => Ok(Decision::Route(name.into_owned())),
+            Route::Pool(name) => Ok(Decision::Pool(name.into_owned())),
+            Route::Redirect(redirect) => redirection(&redirect),
+            Route::Answer(answer) => answered(&answer),
+            Route::Refuse(status) => refusal(status),
+        }
+    }
+
+    /// Looks at a request's head.
+    pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        verdict(self.call(Some(head), &[], |instance, desk, _| instance.on_request(desk))?)
+    }
+
+    /// Looks at a response's head.
+    pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        verdict(self.call(Some(head), &[], |instance, desk, _| instance.on_response(desk))?)
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, endpoints: &[Candidate]) -> Result<Option<Duration>, Fault> {
+        self.call(None, endpoints, |instance, desk, table| instance.tick(desk, table))
+    }
+
+    /// State for the next version.
+    pub fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        self.call(None, &[], |instance, desk, _| instance.snapshot(desk))
+    }
+
+    /// State of the version before. Whether it was taken.
+    pub fn restore(&mut self, state: &[u8], endpoints: &[Candidate]) -> Result<bool, Fault> {
+        self.call(None, endpoints, |instance, desk, table| instance.restore(desk, table, state).is_ok())
+    }
+
+    #[inline]
+    fn call<T>(
+        &mut self,
+        head: Option<&dyn Head>,
+        endpoints: &[Candidate],
+        call: impl FnOnce(&mut dyn native::Instance, &dyn Host, &Table) -> T,
+    ) -> Result<T, Fault> {
+        if self.faulted {
+            return Err(Fault::Absent);
+        }
+        self.state.get_mut().edits.clear();
+        let desk = Desk { services: &self.services, state: &self.state, head, endpoints };
+        let (instance, table) = (&mut *self.instance, &self.table);
+        // After a panic the instance is not called again, so nobody sees it half-changed.
+        catch_unwind(AssertUnwindSafe(|| call(instance, &desk, table))).map_err(|_| {
+            self.faulted = true;
+            Fault::Trap
+        })
+    }
+}
+
+/// Fills the columns that only change with the endpoints.
+fn fill(table: &mut Table, endpoints: &[Candidate]) {
+    table.reset(u32::try_from(endpoints.len()).unwrap_or(u32::MAX));
+    for (number, one) in (0..).zip(endpoints) {
+        table.set_id(number, one.endpoint.id);
+        table.set_text(Column::Address, number, one.endpoint.address.as_bytes());
+        table.set_text(Column::Zone, number, one.zone.as_bytes());
+        table.set_metadata(number, one.metadata.iter().map(|(name, value)| (&**name, &**value)));
+    }
+    for (column, word) in
+        [(Column::Weight, (|one| one.weight.into()) as fn(&Candidate) -> u32), (Column::Priority, |one| one.priority)]
+    {
+        table.words(column).iter().zip(endpoints).for_each(|(cell, one)| cell.set(word(one)));
+    }
+    refresh(table, endpoints, &[]);
+}
+
+/// Writes the live columns that the plugin reads.
+#[inline]
+fn refresh(table: &Table, endpoints: &[Candidate], tried: &[usize]) {
+    for column in table.wanted() {
+        write(table, column, endpoints);
+        if column == Column::Flags {
+            for cell in tried.iter().filter_map(|index| table.words(column).get(*index)) {
+                cell.set(cell.get() | flag::TRIED);
+            }
+        }
+    }
+}
+
+#[inline]
+fn write(table: &Table, column: Column, endpoints: &[Candidate]) {
+    let cells = table.words(column).iter().zip(endpoints);
+    match column {
+        Column::Active => cells.for_each(|(cell, one)| cell.set(one.endpoint.active())),
+        Column::Flags => cells.for_each(|(cell, one)| cell.set(one.endpoint.stats.flags())),
+        other => cells.for_each(|(cell, one)| cell.set(live_word(other, one))),
+    }
+}
+
+fn verdict(verdict: Verdict) -> Result<Decision, Fault> {
+    match verdict {
+        Verdict::CarryOn => Ok(Decision::Continue),
+        Verdict::Refuse(status) => refusal(status),
+        Verdict::Redirect(redirect) => redirection(&redirect),
+        Verdict::Answer(answer) => answered(&answer),
+    }
+}
+
+fn refusal(status: u16) -> Result<Decision, Fault> {
+    match status {
+        400..600 => Ok(Decision::Refuse(status)),
+        _ => Err(Fault::Output("a refusal with a status that is none")),
+    }
+}
+
+fn redirection(redirect: &gatewright_sdk::Redirect) -> Result<Decision, Fault> {
+    match redirect.status {
+        301 | 302 | 303 | 307 | 308 => Ok(Decision::Redirect(redirect.status, redirect.location.as_bytes().to_vec())),
+        _ => Err(Fault::Output("a redirect with a status that is none")),
+    }
+}
+
+fn answered(answer: &gatewright_sdk::Answer) -> Result<Decision, Fault> {
+    let fields: Vec<_> = answer.fields().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect();
+    if !(200..600).contains(&answer.status()) || fields.len() > bound::EDITS {
+        return Err(Fault::Output("an answer that is none"));
+    }
+    if answer.body_bytes().len() > bound::BODY_BYTES {
+        return Err(Fault::Output("an answer that is too large"));
+    }
+    Ok(Decision::Answer(Box::new(Answer { status: answer.status(), fields, body: answer.body_bytes().to_vec() })))
+}
+
+impl Desk<'_> {
+    fn read(&self, what: What<'_>, read: &mut dyn FnMut(&[u8])) -> bool {
+        self.head.is_some_and(|head| head.read(what, read))
+    }
+
+    fn note(&self, wanted: Edit<'_>) -> i32 {
+        match self.head.map(|head| head.allows(&wanted)) {
+            None => answer::NOT_NOW,
+            Some(false) => answer::INVALID,
+            Some(true) if self.state.borrow_mut().edits.push(wanted) => answer::DONE,
+            Some(true) => answer::FULL,
+        }
+    }
+
+    fn with_series(&self, number: i32, what: impl FnOnce(&Series)) {
+        let state = self.state.borrow();
+        if let Some(series) = usize::try_from(number).ok().and_then(|number| state.series.get(number)) {
+            what(series);
+        }
+    }
+}
+
+fn side(number: u32) -> Option<Side> {
+    match number {
+        gatewright_abi::side::REQUEST => Some(Side::Request),
+        gatewright_abi::side::RESPONSE => Some(Side::Response),
+        _ => None,
+    }
+}
+
+impl Host for Desk<'_> {
+    fn column(&self, table: &Table, column: Column) {
+        write(table, column, self.endpoints);
+    }
+
+    fn request_text(&self, what: u32, read: &mut dyn FnMut(&[u8])) -> bool {
+        self.read(What::Text(what), read)
+    }
+
+    fn cookie(&self, name: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
+        self.read(What::Cookie(name), read)
+    }
+
+    fn query_value(&self, name: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
+        self.read(What::Query(name), read)
+    }
+
+    fn header(&self, of: u32, name: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
+        side(of).is_some_and(|of| self.read(What::Header(of, name), read))
+    }
+
+    fn headers(&self, of: u32, each: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+        side(of).is_some_and(|of| self.head.is_some_and(|head| head.each_header(of, each)))
+    }
+
+    fn hash(&self, what: u32, name: &[u8], seed: u64) -> u64 {
+        let what = match what {
+            hash::CLIENT => What::Text(text::CLIENT),
+            hash::PATH => What::Text(text::PATH),
+            hash::AUTHORITY => What::Text(text::AUTHORITY),
+            hash::HEADER => What::Header(Side::Request, name),
+            hash::COOKIE => What::Cookie(name),
+            hash::QUERY => What::Query(name),
+            hash::TAG => What::Tag(name),
+            _ => return 0,
+        };
+        let mut hash = 0;
+        let mut reader = |value: &[u8]| hash = gatewright_abi::hash64(value, seed).max(1);
+        match what {
+            What::Tag(name) => drop(self.tag(name, &mut reader)),
+            what => drop(self.read(what, &mut reader)),
+        }
+        hash
+    }
+
+    fn edit_header(&self, how: u32, of: u32, name: &[u8], value: &[u8]) -> i32 {
+        let Some(of) = side(of) else { return answer::INVALID };
+        self.note(match how {
+            edit::SET => Edit::Set(of, name, value),
+            edit::ADD => Edit::Add(of, name, value),
+            edit::REMOVE => Edit::Remove(of, name),
+            _ => return answer::INVALID,
+        })
+    }
+
+    fn set_path(&self, path: &[u8]) -> i32 {
+        self.note(Edit::Path(path))
+    }
+
+    fn status(&self) -> i32 {
+        self.head.and_then(|head| head.status()).map_or(answer::NOT_NOW, i32::from)
+    }
+
+    fn set_status(&self, status: u32) -> i32 {
+        u16::try_from(status).map_or(answer::INVALID, |status| self.note(Edit::Status(status)))
+    }
+
+    fn tag(&self, name: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
+        let state = self.state.borrow();
+        match state.edits.tag(name) {
+            Some(value) => {
+                read(value);
+                true
+            }
+            None => self.read(What::Tag(name), read),
+        }
+    }
+
+    fn set_tag(&self, name: &[u8], value: &[u8]) -> i32 {
+        if name.is_empty() || name.len() > bound::TAG_BYTES || value.len() > bound::TAG_BYTES {
+            return answer::INVALID;
+        }
+        self.note(Edit::Tag(name, value))
+    }
+
+    fn log(&self, level: u32, text: &[u8]) {
+        self.services.log(level, text);
+    }
+
+    fn clock(&self) -> u64 {
+        super::imports::micros()
+    }
+
+    fn unix_time(&self) -> u64 {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn random(&self) -> u64 {
+        self.state.borrow_mut().random.u64(..)
+    }
+
+    fn metric(&self, kind: u32, name: &[u8], label: &[u8], value: &[u8]) -> i32 {
+        let series = match self.services.series(kind, name, label, value) {
+            Ok(series) => series,
+            Err(why) => return why,
+        };
+        let all = &mut self.state.borrow_mut().series;
+        let number = all.iter().position(|one| Arc::ptr_eq(one, &series)).unwrap_or_else(|| {
+            all.push(series);
+            all.len() - 1
+        });
+        i32::try_from(number).unwrap_or(answer::FULL)
+    }
+
+    fn metric_add(&self, metric: i32, by: f64) {
+        self.with_series(metric, |series| series.add(by));
+    }
+
+    fn metric_set(&self, metric: i32, value: f64) {
+        self.with_series(metric, |series| series.set(value));
+    }
+
+    fn metric_record(&self, metric: i32, value: f64) {
+        self.with_series(metric, |series| series.record(value));
+    }
+
+    fn slot_load(&self, slot: u32) -> i64 {
+        self.services.slot_load(slot)
+    }
+
+    fn slot_store(&self, slot: u32, value: i64) {
+        self.services.slot_store(slot, value);
+    }
+
+    fn slot_add(&self, slot: u32, by: i64) -> i64 {
+        self.services.slot_add(slot, by)
+    }
+
+    fn slot_swap(&self, slot: u32, expected: i64, value: i64) -> i64 {
+        self.services.slot_swap(slot, expected, value)
+    }
+
+    fn shared_get(&self, key: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
+        self.services.shared().read(key, Instant::now(), read)
+    }
+
+    fn shared_set(&self, key: &[u8], value: &[u8], ms: u64) -> i32 {
+        let life = (ms > 0).then(|| Duration::from_millis(ms));
+        self.services.shared().write(key, value, life, Instant::now())
+    }
+
+    fn shared_remove(&self, key: &[u8]) -> i32 {
+        self.services.shared().remove(key)
+    }
+}

@@ -1,0 +1,107 @@
+//! An instance of either form.
+
+use std::time::Duration;
+
+use super::Outcome;
+use super::decision::Decision;
+use super::engine::Engine;
+use super::fault::{Fault, LoadError};
+use super::instance::{Instance, Mould};
+use super::native::Native;
+use super::request::{Edits, Head};
+use super::version::Code;
+use crate::balance::Candidate;
+
+/// One instance of a plugin.
+pub enum Runner {
+    /// WebAssembly.
+    Wasm(Box<Instance>),
+    /// Linked in.
+    Native(Box<Native>),
+}
+
+macro_rules! each {
+    ($runner:expr, $instance:ident => $call:expr) => {
+        match $runner {
+            Runner::Wasm($instance) => $call,
+            Runner::Native($instance) => $call,
+        }
+    };
+}
+
+impl Runner {
+    /// Makes one. Off the request path.
+    pub fn new(code: &Code, engine: &Engine, mould: &Mould<'_>) -> Result<Runner, LoadError> {
+        match code {
+            Code::Wasm(compiled) => Instance::new(compiled, engine, mould).map(Box::new).map(Runner::Wasm),
+            Code::BuiltIn(_, plugin) => Native::new(plugin, mould).map(Box::new).map(Runner::Native),
+        }
+    }
+
+    /// Whether it must not be called again.
+    pub fn is_faulted(&self) -> bool {
+        each!(self, instance => instance.is_faulted())
+    }
+
+    /// Picks endpoints for a request.
+    #[inline]
+    pub fn pick(
+        &mut self,
+        head: &dyn Head,
+        endpoints: &[Candidate],
+        tried: &[usize],
+        attempt: u32,
+    ) -> Result<Decision, Fault> {
+        each!(self, instance => instance.pick(head, endpoints, tried, attempt))
+    }
+
+    /// Tells what became of a request.
+    #[inline]
+    pub fn outcome(&mut self, outcome: &Outcome, endpoints: &[Candidate]) -> Result<(), Fault> {
+        match self {
+            Runner::Wasm(instance) => instance.outcome(outcome),
+            Runner::Native(instance) => instance.outcome(outcome, endpoints),
+        }
+    }
+
+    /// Picks a route or a pool, or answers.
+    pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        each!(self, instance => instance.route(head))
+    }
+
+    /// Looks at a request's head.
+    pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        each!(self, instance => instance.on_request(head))
+    }
+
+    /// Looks at a response's head.
+    pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        each!(self, instance => instance.on_response(head))
+    }
+
+    /// What the last call wants changed.
+    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> T {
+        each!(self, instance => instance.with_edits(read))
+    }
+
+    /// Lets time pass; when it wants to be called again.
+    pub fn tick(&mut self, endpoints: &[Candidate]) -> Result<Option<Duration>, Fault> {
+        match self {
+            Runner::Wasm(instance) => instance.tick(),
+            Runner::Native(instance) => instance.tick(endpoints),
+        }
+    }
+
+    /// State for the next version.
+    pub fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Fault> {
+        each!(self, instance => instance.snapshot())
+    }
+
+    /// State of the version before. Whether it was taken.
+    pub fn restore(&mut self, state: &[u8], endpoints: &[Candidate]) -> Result<bool, Fault> {
+        match self {
+            Runner::Wasm(instance) => instance.restore(state),
+            Runner::Native(instance) => instance.restore(state, endpoints),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Smooth weighted round robin: in any stretch of picks each endpoint has its share, without runs of one.
+//!
+//! Each pick adds to every endpoint its weight, takes the one that has most, and subtracts the sum of weights from it; with
+//! equal weights that is the next in turn. It looks at no load: right where requests cost the same and order matters.
+
+use gatewright_sdk::prelude::*;
+
+/// One worker's turn.
+pub struct RoundRobin {
+    credits: Vec<i64>,
+    /// The next, when all weights are equal.
+    next: Option<usize>,
+}
+
+impl Balancer for RoundRobin {
+    type Config = NoConfig;
+
+    fn configure(_: NoConfig, endpoints: &Endpoints) -> Result<Self> {
+        // Workers begin at different places, so that they do not all send their first request to the same endpoint.
+        let mut turns = RoundRobin { credits: Vec::new(), next: Some(random::below(endpoints.len())) };
+        turns.endpoints_changed(endpoints);
+        if turns.next.is_none() {
+            for _ in 0..random::below(endpoints.len().min(64)) {
+                turns.weighted(endpoints);
+            }
+        }
+        Ok(turns)
+    }
+
+    fn endpoints_changed(&mut self, endpoints: &Endpoints) {
+        let mut weights = endpoints.all().map(|endpoint| endpoint.weight());
+        let first = weights.next();
+        let equal = weights.all(|weight| Some(weight) == first);
+        self.next = equal.then_some(self.next.unwrap_or(0));
+        self.credits = vec![0; endpoints.len()];
+    }
+
+    fn pick(&mut self, _: &Request, endpoints: &Endpoints) -> Pick {
+        let Some(next) = &mut self.next else { return self.weighted(endpoints).into() };
+        let count = endpoints.len();
+        let turn = (0..count).filter_map(|step| endpoints.get((*next + step) % count)).find(|one| one.is_available());
+        if let Some(picked) = turn {
+            *next = (picked.index() + 1) % count;
+        }
+        turn.into()
+    }
+}
+
+impl RoundRobin {
+    fn weighted<'e>(&mut self, endpoints: &'e Endpoints) -> Option<Endpoint<'e>> {
+        let (mut best, mut most, mut total) = (None, i64::MIN, 0);
+        for endpoint in endpoints.available() {
+            let Some(credit) = self.credits.get_mut(endpoint.index()) else { continue };
+            let weight = i64::from(endpoint.weight());
+            *credit += weight;
+            total += weight;
+            if *credit > most {
+                (best, most) = (Some(endpoint), *credit);
+            }
+        }
+        let best = best?;
+        if let Some(credit) = self.credits.get_mut(best.index()) {
+            *credit -= total;
+        }
+        Some(best)
+    }
+}
+
+export!(balancer: RoundRobin);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatewright_sdk::mock::{Mock, endpoint, get};
+
+    fn picks(weights: &[u32], out: &[usize], count: usize) -> Vec<usize> {
+        let pool = weights.iter().enumerate().map(|(n, weight)| endpoint(&format!("10.0.0.{n}:80")).weight(*weight));
+        let mut gateway = Mock::balancer::<RoundRobin>("{}", pool).unwrap();
+        for index in out {
+            gateway.endpoint(*index).ejected(true);
+        }
+        (0..count).filter_map(|_| gateway.pick(&get("http://a/")).first()).collect()
+    }
+
+    #[test]
+    fn each_has_its_share_without_runs() {
+        let picks = picks(&[5, 1, 1], &[], 70);
+        let count = |wanted| picks.iter().filter(|&&pick| pick == wanted).count();
+        assert_eq!((count(0), count(1), count(2)), (50, 10, 10));
+        assert!(picks.windows(6).all(|run| run.iter().any(|&pick| pick != 0)));
+    }
+
+    #[test]
+    fn equal_weights_take_turns() {
+        let picks = picks(&[2, 2, 2], &[], 4);
+        assert_eq!(picks[1..], [1, 2, 3].map(|step| (picks[0] + step) % 3));
+    }
+
+    #[test]
+    fn who_is_out_of_order_has_no_turn() {
+        assert!(picks(&[1, 1, 1], &[1], 30).iter().all(|pick| *pick != 1));
+        assert!(picks(&[3, 1, 1], &[0], 30).iter().all(|pick| *pick != 0));
+        assert!(picks(&[1, 1], &[0, 1], 3).is_empty());
+    }
+}
