@@ -118,6 +118,36 @@ impl ResponseHead {
     }
 }
 
+/// The values of a query's parameters of this name, decoded.
+pub fn query_values<'q>(query: &'q str, wanted: &'q [u8]) -> impl Iterator<Item = impl Iterator<Item = u8> + 'q> + 'q {
+    query.split('&').filter_map(move |pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (!pair.is_empty() && decoded(name).eq(wanted.iter().copied())).then(|| decoded(value))
+    })
+}
+
+/// A part of a query as forms write it: escapes and `+` decoded, malformed escapes as they are.
+fn decoded(text: &str) -> impl Iterator<Item = u8> {
+    let mut rest = text.as_bytes();
+    std::iter::from_fn(move || {
+        let (&byte, behind) = rest.split_first()?;
+        rest = behind;
+        match (byte, behind) {
+            (b'+', _) => Some(b' '),
+            (b'%', [high, low, after @ ..]) => {
+                match char::from(*high).to_digit(16).zip(char::from(*low).to_digit(16)) {
+                    Some((high, low)) => {
+                        rest = after;
+                        Some((high << 4 | low) as u8)
+                    }
+                    None => Some(byte),
+                }
+            }
+            _ => Some(byte),
+        }
+    })
+}
+
 /// An authority without its port; an IPv6 address keeps its brackets.
 pub fn host_of(authority: &str) -> &str {
     match authority.rfind(':') {

@@ -2,7 +2,8 @@
 //!
 //! In: a version, and what it is for: the balancer of one pool, or routing and filtering. Out: instances, made off the request
 //! path, one for each worker. Invariant: a worker that has lost its instance takes the next one without waiting, or does
-//! without until one is there.
+//! without until one is there. Linked-in plugins belong to the thread that made them, so each worker makes its own when
+//! it takes its seat.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,10 +14,11 @@ use tokio::sync::mpsc;
 use super::Decision;
 use super::engine::Engine;
 use super::fault::{Fault, LoadError};
-use super::instance::{Mould, Outcome};
+use super::instance::{Instance, Mould, Outcome};
+use super::native::Native;
 use super::request::{Edits, Head};
 use super::runner::Runner;
-use super::version::Version;
+use super::version::{Code, Version};
 use crate::balance::Candidate;
 
 /// The instances of one version for one task.
@@ -26,7 +28,7 @@ pub struct Crew {
     kinds: u32,
     endpoints: Vec<Candidate>,
     engine: Arc<Engine>,
-    spare: Mutex<Vec<Runner>>,
+    spare: Mutex<Vec<Box<Instance>>>,
     ready: AtomicUsize,
     made: AtomicU64,
     requests: Requests,
@@ -81,29 +83,41 @@ impl Crew {
 
     /// Makes one more. Off the request path.
     pub fn make(&self) -> Result<(), LoadError> {
-        let mould = Mould {
+        match &self.version.code {
+            Code::Wasm(compiled) => {
+                let instance = self.mould(|mould| Instance::new(compiled, &self.engine, mould))?;
+                let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+                spare.push(Box::new(instance));
+                self.ready.store(spare.len(), Ordering::Release);
+                Ok(())
+            }
+            // Whether it likes its configuration; workers make their own.
+            Code::BuiltIn(_, plugin) => self.mould(|mould| Native::new(plugin, mould)).map(drop),
+        }
+    }
+
+    fn mould<T>(&self, make: impl FnOnce(&Mould<'_>) -> T) -> T {
+        make(&Mould {
             services: &self.version.plugin.services,
             budget: self.version.budget,
             kinds: self.kinds,
             config: &self.version.config,
             endpoints: &self.endpoints,
             seed: fastrand::u64(..) ^ self.made.fetch_add(1, Ordering::Relaxed),
-        };
-        let instance = Runner::new(&self.version.code, &self.engine, &mould)?;
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        spare.push(instance);
-        self.ready.store(spare.len(), Ordering::Release);
-        Ok(())
+        })
     }
 
     fn take(&self) -> Option<Runner> {
+        if let Code::BuiltIn(_, plugin) = &self.version.code {
+            return self.mould(|mould| Native::new(plugin, mould)).ok().map(Box::new).map(Runner::Native);
+        }
         if self.ready.load(Ordering::Acquire) == 0 {
             return None;
         }
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = spare.pop();
         self.ready.store(spare.len(), Ordering::Release);
-        taken
+        taken.map(Runner::Wasm)
     }
 }
 

@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::decision::Decision;
-use super::engine::Engine;
-use super::fault::{Fault, LoadError};
-use super::instance::{Instance, Mould};
+use super::fault::Fault;
+use super::instance::Instance;
 use super::native::Native;
 use super::request::{Edits, Head};
-use super::version::Code;
 use crate::balance::Candidate;
 
 /// One instance of a plugin.
@@ -30,14 +28,6 @@ macro_rules! each {
 }
 
 impl Runner {
-    /// Makes one. Off the request path.
-    pub fn new(code: &Code, engine: &Engine, mould: &Mould<'_>) -> Result<Runner, LoadError> {
-        match code {
-            Code::Wasm(compiled) => Instance::new(compiled, engine, mould).map(Box::new).map(Runner::Wasm),
-            Code::BuiltIn(_, plugin) => Native::new(plugin, mould).map(Box::new).map(Runner::Native),
-        }
-    }
-
     /// Whether it must not be called again.
     pub fn is_faulted(&self) -> bool {
         each!(self, instance => instance.is_faulted())

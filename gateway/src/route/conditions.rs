@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::hash::ByBytes;
 use crate::config::model::{Match, ValuePattern};
+use crate::http::head::query_values;
 use crate::http::{FieldName, Name, RequestHead, Scheme, name};
 
 /// From how many candidates on an index is worth its look-ups.
@@ -114,11 +115,7 @@ fn header_fits(field: &FieldName, pattern: &ValuePattern, request: &RequestHead)
 }
 
 fn query_fits(wanted: &str, pattern: &ValuePattern, query: Option<&str>) -> bool {
-    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (!pair.is_empty() && decoded(name).eq(wanted.bytes())).then(|| decoded(value))
-    });
-    fits(pattern, pairs)
+    fits(pattern, query_values(query.unwrap_or_default(), wanted.as_bytes()))
 }
 
 /// Whether one of the values fits.
@@ -129,28 +126,6 @@ fn fits(pattern: &ValuePattern, mut values: impl Iterator<Item = impl Iterator<I
         ValuePattern::Exact(text) => values.any(|value| value.eq(text.bytes())),
         ValuePattern::Prefix(text) => values.any(|mut value| text.bytes().all(|b| value.next() == Some(b))),
     }
-}
-
-/// A part of a query as forms write it: escapes and `+` decoded, malformed escapes as they are.
-fn decoded(text: &str) -> impl Iterator<Item = u8> {
-    let mut rest = text.as_bytes();
-    std::iter::from_fn(move || {
-        let (&byte, behind) = rest.split_first()?;
-        rest = behind;
-        match (byte, behind) {
-            (b'+', _) => Some(b' '),
-            (b'%', [high, low, after @ ..]) => {
-                match char::from(*high).to_digit(16).zip(char::from(*low).to_digit(16)) {
-                    Some((high, low)) => {
-                        rest = after;
-                        Some((high << 4 | low) as u8)
-                    }
-                    None => Some(byte),
-                }
-            }
-            _ => Some(byte),
-        }
-    })
 }
 
 impl Candidates {

@@ -1,0 +1,195 @@
+//! Where plugins are asked about a request: routers after the table of routes, filters before the route's action and after
+//! it. (Balancers are asked by [`super::forward`].)
+//!
+//! In: an exchange. Out: the same with what the plugin wanted changed, or its answer. A plugin that fails changes nothing: a
+//! router's request goes on by the table, a filter's is refused, since a filter may be what keeps others out.
+
+
+use bytes::Bytes;
+
+use super::exchange::{Exchange, Response};
+use super::shown::{Shown, target};
+use crate::error::{Error, Kind};
+use crate::http::{Body, ResponseHead, StatusCode, name};
+use crate::plugin::request::{Edit, Side};
+use crate::plugin::{Answer, Decision, Fault, Seat};
+use crate::snapshot::CompiledRoute;
+use crate::worker::View;
+
+/// What a plugin came to.
+pub(super) enum Turn {
+    /// The request goes on, by this route and pool if the plugin named one.
+    Go {
+        /// A route's index.
+        route: Option<usize>,
+        /// A pool's index.
+        pool: Option<usize>,
+    },
+    /// This is its answer.
+    Answer(Response),
+}
+
+const ON: Turn = Turn::Go { route: None, pool: None };
+
+/// Asks a route's router.
+pub(super) fn route(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) -> Result<Turn, Error> {
+    let Some(router) = route.model.router else { return Ok(ON) };
+    let decision = ask(x, view, router, None, Seat::route);
+    let named = match &decision {
+        Ok(Decision::Route(name)) => view.snapshot.routes.iter().position(|route| route.model.name == *name),
+        Ok(Decision::Pool(name)) => view.snapshot.pools.iter().position(|pool| pool.state.model.name == *name),
+        _ => None,
+    };
+    match (decision, named) {
+        (Ok(Decision::Route(_)), Some(_)) => Ok(Turn::Go { route: named, pool: None }),
+        (Ok(Decision::Pool(_)), Some(_)) => Ok(Turn::Go { route: None, pool: named }),
+        (Ok(Decision::Route(_) | Decision::Pool(_)), None) => {
+            with_seat(view, router, |seat| seat.note(Fault::Name));
+            Ok(ON)
+        }
+        (Ok(decision), _) => answer(decision).map(|answer| answer.map_or(ON, Turn::Answer)),
+        (Err(_), _) => Ok(ON),
+    }
+}
+
+/// Asks a route's filters about the request, in order, until one answers.
+pub(super) fn on_request(
+    x: &mut Exchange<'_>,
+    view: &View,
+    route: &CompiledRoute,
+) -> Result<Option<Response>, Error> {
+    for filter in &route.model.filters {
+        let decision = ask(x, view, *filter, None, Seat::on_request).map_err(failed)?;
+        if let Some(response) = answer(decision)? {
+            return Ok(Some(response));
+        }
+    }
+    Ok(None)
+}
+
+/// Asks a route's filters about the response, the other way round.
+pub(super) fn on_response(
+    x: &mut Exchange<'_>,
+    view: &View,
+    route: &CompiledRoute,
+    response: &mut Response,
+) -> Result<(), Error> {
+    for filter in route.model.filters.iter().rev() {
+        let decision = ask(x, view, *filter, Some(&mut response.head), Seat::on_response).map_err(failed)?;
+        if let Some(instead) = answer(decision)? {
+            *response = instead;
+        }
+    }
+    Ok(())
+}
+
+fn failed(_: Fault) -> Error {
+    Error::gateway(Kind::Plugin)
+}
+
+fn with_seat<T>(view: &View, plugin: usize, call: impl FnOnce(&mut Seat) -> T) -> Option<T> {
+    let mut seat = view.seats.get(plugin)?.try_borrow_mut().ok()?;
+    seat.as_mut().map(call)
+}
+
+/// Asks a plugin, and does what it wants changed when it has decided well.
+fn ask(
+    x: &mut Exchange<'_>,
+    view: &View,
+    plugin: usize,
+    response: Option<&mut ResponseHead>,
+    call: impl FnOnce(&mut Seat, &dyn crate::plugin::request::Head) -> Result<Decision, Fault>,
+) -> Result<Decision, Fault> {
+    let asked = with_seat(view, plugin, |seat| {
+        let shown = Shown {
+            request: &x.request,
+            response: response.as_deref(),
+            facts: &x.facts,
+            client: x.client,
+            snapshot: &view.snapshot,
+        };
+        let decision = call(seat, &shown)?;
+        let changes = seat.with_edits(|edits| (!edits.is_empty()).then(|| edits.clone())).flatten();
+        Ok((decision, changes))
+    });
+    let (decision, changes) = asked.unwrap_or(Err(Fault::Absent))?;
+    let Some(changes) = changes else { return Ok(decision) };
+    let mut response = response;
+    for edit in changes.iter() {
+        apply(x, response.as_deref_mut(), edit);
+    }
+    Ok(decision)
+}
+
+/// Does one change; it was looked at when the plugin asked for it.
+fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'_>) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    match edit {
+        Edit::Set(side, name, value) | Edit::Add(side, name, value) => {
+            let fields = match (side, response) {
+                (Side::Request, _) => &mut x.request.fields,
+                (Side::Response, Some(response)) => &mut response.fields,
+                (Side::Response, None) => return,
+            };
+            // What has no room is left out, as if the plugin had not asked.
+            let _ = match edit {
+                Edit::Set(..) => fields.set(text(name), value),
+                _ => fields.append(text(name), value),
+            };
+        }
+        Edit::Remove(Side::Request, name) => drop(x.request.fields.remove(text(name))),
+        Edit::Remove(Side::Response, name) => drop(response.map(|response| response.fields.remove(text(name)))),
+        Edit::Path(path) => {
+            if let Some(target) = target(path) {
+                let before = std::mem::replace(&mut x.request.target, target);
+                x.facts.original_target.get_or_insert(before);
+            }
+        }
+        Edit::Status(status) => {
+            if let (Some(response), Ok(status)) = (response, StatusCode::from_u16(status)) {
+                response.status = status;
+            }
+        }
+        Edit::Tag(name, value) => {
+            let (name, value) = (text(name), text(value));
+            match x.facts.tags.iter_mut().find(|(known, _)| known == name) {
+                Some((_, before)) => *before = value.to_owned(),
+                None if x.facts.tags.len() < gatewright_abi::bound::TAGS => {
+                    x.facts.tags.push((name.to_owned(), value.to_owned()));
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// The response that a decision asks for; `None` when the request goes on.
+fn answer(decision: Decision) -> Result<Option<Response>, Error> {
+    match decision {
+        Decision::Refuse(status) => Err(Error::gateway(Kind::PluginRefused(status))),
+        Decision::Redirect(status, location) => redirect(status, &location).map(Some),
+        Decision::Answer(answer) => made(*answer).map(Some),
+        _ => Ok(None),
+    }
+}
+
+const INVALID: Error = Error::gateway(Kind::Plugin);
+
+fn redirect(status: u16, location: &[u8]) -> Result<Response, Error> {
+    let mut head = ResponseHead::new(StatusCode::from_u16(status).map_err(|_| INVALID)?);
+    head.fields.set(name::LOCATION, location).map_err(|_| INVALID)?;
+    Ok(Response::new(head, Body::Empty))
+}
+
+fn made(answer: Answer) -> Result<Response, Error> {
+    let mut head = ResponseHead::new(StatusCode::from_u16(answer.status).map_err(|_| INVALID)?);
+    for (name, value) in &answer.fields {
+        let name = std::str::from_utf8(name).map_err(|_| INVALID)?;
+        if crate::http::hygiene::is_framing(name.into()) {
+            return Err(INVALID);
+        }
+        head.fields.append(name, value).map_err(|_| INVALID)?;
+    }
+    Ok(Response::new(head, Body::full(Bytes::from(answer.body))))
+}
+
