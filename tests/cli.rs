@@ -250,6 +250,18 @@ async fn check_opens_the_files_that_are_named() {
 }
 
 #[tokio::test]
+async fn check_opens_the_files_of_plugins() {
+    let here = format!("{HI}\n[plugin.a]\nsource = 'gateway.toml'\n");
+    let (code, _, errors) = run(&folder(&here), &["check"]).await;
+    assert_eq!((code, errors.as_str()), (0, ""));
+    let missing = format!("{here}[plugin.b]\nsource = 'no.wasm'\n[plugin.c]\nsource = '.'\n");
+    let (code, _, errors) = run(&folder(&missing), &["check"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("plugin.b.source: cannot be read"), "{errors}");
+    assert!(errors.contains("plugin.c.source: cannot be read: it is no file"), "{errors}");
+}
+
+#[tokio::test]
 async fn check_looks_at_files_although_the_text_is_wrong_and_tells_each_once() {
     let config = "
 [[listener]]

@@ -30,7 +30,8 @@ fn run(scenario: &str, backends: &[(u16, SocketAddr)]) -> Running {
     for listener in &mut config.listeners {
         listener.address.set_port(0);
     }
-    for endpoint in config.pools.iter_mut().flat_map(|pool| &mut pool.endpoints) {
+    for member in config.pools.iter_mut().flat_map(|pool| &mut pool.endpoints) {
+        let endpoint = &mut member.endpoint;
         let written: SocketAddr = endpoint.address.parse().unwrap();
         let (_, backend) = backends.iter().find(|(port, _)| *port == written.port()).unwrap();
         endpoint.address = backend.to_string();

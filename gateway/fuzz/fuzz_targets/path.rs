@@ -28,6 +28,8 @@ fn route(host: Option<HostPattern>, path: &str) -> Route {
         name: String::new(),
         matches: Match { hosts: host.into_iter().collect(), paths: vec![path], ..Match::default() },
         action: Action::Respond(respond),
+        router: None,
+        filters: Vec::new(),
         rewrite: None,
         request_headers: Default::default(),
         response_headers: Default::default(),

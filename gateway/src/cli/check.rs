@@ -4,7 +4,7 @@
 //! Files are looked at also when the text is wrong somewhere else, so that all is told at once; only what a table names that
 //! had to be left out whole, because a key that it needs is missing, is looked at when that has been mended.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
@@ -63,6 +63,11 @@ fn problems_of_files(config: &Config) -> Vec<Problem> {
                 let found = tls::problem_of_authorities(path);
                 problems.extend(found.map(|problem| problem_with(config, Some(path), "", problem.to_string())));
             }
+            Named::Plugin(path) => {
+                let message = |error| format!("cannot be read: {error}");
+                let found = can_read(path).err();
+                problems.extend(found.map(|error| problem_with(config, Some(path), "", message(error))));
+            }
             Named::Folder(path) => {
                 let found = problem_with_folder(path);
                 problems.extend(found.map(|message| problem_with(config, Some(path), "", message)));
@@ -94,6 +99,15 @@ fn problems_of_use(mut config: Config) -> Vec<Problem> {
         problems.extend(more);
     }
     problems
+}
+
+/// Whether it is a file that can be opened.
+fn can_read(path: &Path) -> io::Result<()> {
+    // Opening a pipe would wait for its writer.
+    match std::fs::metadata(path)? {
+        found if found.is_file() => File::open(path).map(drop),
+        _ => Err(io::Error::other("it is no file")),
+    }
 }
 
 /// Whether lines could be appended to a file, which is not made for that.

@@ -1,6 +1,7 @@
 //! What changed between two configurations, in words for the line that a reload logs.
 //!
-//! Pure. Things are told apart by what people call them: a listener by its address, pools and routes by their names.
+//! Pure. Things are told apart by what people call them: a listener by its address, plugins, pools and routes by their
+//! names.
 //! The line stays short: of many things only the first are named. What stands in certificate
 //! files is for the caller to compare.
 
@@ -9,7 +10,7 @@ use std::fmt::{Display, Write};
 use std::hash::Hash;
 use std::path::Path;
 
-use super::model::{Action, Config, Named, Route};
+use super::model::{Action, Config, Named, Pool, Route};
 
 /// How many things of a kind are named.
 const NAMED: usize = 5;
@@ -26,10 +27,17 @@ pub fn diff(before: &Config, after: &Config) -> String {
     );
     things(
         &mut words,
+        "plugins",
+        before.plugins.iter().map(|plugin| (&*plugin.name, plugin)),
+        after.plugins.iter().map(|plugin| (&*plugin.name, plugin)),
+        |before, after| before == after,
+    );
+    things(
+        &mut words,
         "pools",
         before.pools.iter().map(|pool| (&*pool.name, pool)),
         after.pools.iter().map(|pool| (&*pool.name, pool)),
-        |before, after| before == after,
+        |one, other| same_pool(one, before, other, after),
     );
     things(
         &mut words,
@@ -78,7 +86,23 @@ pub fn renewed(words: &mut String, named: &[Named], changed: impl Fn(&Path) -> b
     }
 }
 
-/// A route names its pool by an index, which moves when another pool comes or goes.
+/// Plugins are named by indexes, which move when another plugin comes or goes.
+fn same_plugins<'a>(
+    one: impl IntoIterator<Item = &'a usize>,
+    before: &Config,
+    other: impl IntoIterator<Item = &'a usize>,
+    after: &Config,
+) -> bool {
+    let one = one.into_iter().map(|at| before.plugins.get(*at).map(|plugin| &plugin.name));
+    one.eq(other.into_iter().map(|at| after.plugins.get(*at).map(|plugin| &plugin.name)))
+}
+
+fn same_pool(one: &Pool, before: &Config, other: &Pool, after: &Config) -> bool {
+    same_plugins(&one.balancer, before, &other.balancer, after)
+        && *one == Pool { balancer: one.balancer, ..other.clone() }
+}
+
+/// A route names its pool by an index, too.
 fn same_route(one: &Route, before: &Config, other: &Route, after: &Config) -> bool {
     let actions = match (&one.action, &other.action) {
         (Action::Pool(one), Action::Pool(other)) => {
@@ -86,7 +110,11 @@ fn same_route(one: &Route, before: &Config, other: &Route, after: &Config) -> bo
         }
         (one, other) => one == other,
     };
-    actions && *one == Route { action: one.action.clone(), ..other.clone() }
+    actions
+        && same_plugins(&one.router, before, &other.router, after)
+        && same_plugins(&one.filters, before, &other.filters, after)
+        && *one
+            == Route { action: one.action.clone(), router: one.router, filters: one.filters.clone(), ..other.clone() }
 }
 
 fn same_order(before: &[Route], after: &[Route]) -> bool {
@@ -168,6 +196,21 @@ mod tests {
         assert_eq!(change(&more, BASE), "listeners removed: 127.0.0.1:81; pools removed: a; limits changed");
         let other = BASE.replace("b:80", "c:80").replace("pool = \"b\"", "respond = \"b\"");
         assert_eq!(change(BASE, &other), "pools changed: b; routes changed: /");
+    }
+
+    #[test]
+    fn plugins_are_named_and_may_move() {
+        let uses = "balance = \"m\"\nfallback = \"p2c\"\n[[route]]\npool = \"b\"\nrouter = \"m\"\nfilters = [\"m\"]\n";
+        let plugin = |name: &str| format!("[plugin.{name}]\nsource = \"{name}.wasm\"\n");
+        let base = format!("{}{}", BASE.replace("[[route]]\npool = \"b\"\n", uses), plugin("m"));
+        let more = format!("{base}{}", plugin("a"));
+        // Pool and route are the same, although their plugin has another index now.
+        assert_eq!(change(&base, &more), "plugins added: a");
+        assert_eq!(change(&more, &base), "plugins removed: a");
+        assert_eq!(change(&base, &format!("{base}config = {{ spare = 1 }}\n")), "plugins changed: m");
+        assert_eq!(change(&more, &more.replace("balance = \"m\"", "balance = \"a\"")), "pools changed: b");
+        assert_eq!(change(&more, &more.replace("router = \"m\"", "router = \"a\"")), "routes changed: /");
+        assert_eq!(change(&more, &more.replace("[\"m\"]", "[\"m\", \"a\"]")), "routes changed: /");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use super::shape::{At, Dev, Either, Limits, Size, Strings, Time};
+pub use super::shape::{At, Dev, Either, Json, Limits, Size, Strings, Time};
 
 use super::model::{AccessLogFormat, Balance, ProxyVersion, TlsVersion, UpstreamProtocol};
 
@@ -25,6 +25,8 @@ pub struct File {
     pub workers: Option<At<u32>>,
     /// Where clients connect.
     pub listener: Option<Vec<At<Listener>>>,
+    /// WebAssembly modules that balance, route and filter, by name.
+    pub plugin: Option<BTreeMap<String, At<Plugin>>>,
     /// Groups of endpoints that do the same, by name.
     pub pool: Option<BTreeMap<String, At<Pool>>>,
     /// What is done with a request. The most specific match wins, then the first in the file.
@@ -113,16 +115,41 @@ pub struct ClientCertificates {
     pub fingerprint_header: Option<At<String>>,
 }
 
+/// A WebAssembly module that balances, routes or filters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plugin {
+    /// A file, "builtin:NAME", "https://…", or "oci://REGISTRY/REPOSITORY" with ":TAG" or "@sha256:…" behind it.
+    #[schemars(extend("examples" = ["plugins/fastest.wasm"]))]
+    pub source: At<String>,
+    /// The SHA-256 of the module, 64 hexadecimal digits; any other is refused. Needed with https.
+    pub sha256: Option<At<String>>,
+    /// The plugin's own configuration, which it gets as JSON. When not given, {}.
+    pub config: Option<At<Json>>,
+    /// For one decision, from 1ms to 1s; the fallback decides beyond it.
+    #[schemars(extend("default" = "2ms"))]
+    pub deadline: Option<At<Time>>,
+    /// For starting and configuring it.
+    #[schemars(extend("default" = "1s"))]
+    pub configure_time: Option<At<Time>>,
+    /// Memory of one instance, from 64KiB to 4GiB.
+    #[schemars(extend("default" = "64MiB"))]
+    pub memory_size: Option<At<Size>>,
+}
+
 /// A group of endpoints.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
-    /// "host:port", or tables with a weight.
+    /// "host:port", or tables with a weight and what plugins decide by.
     #[schemars(length(min = 1))]
     pub endpoints: Vec<At<Either<String, Endpoint>>>,
-    /// How one of them is chosen.
+    /// How one of them is chosen: "p2c", "round-robin", or the name of a plugin.
+    #[schemars(extend("default" = "p2c", "examples" = ["p2c", "round-robin"]))]
+    pub balance: Option<At<String>>,
+    /// What chooses where the plugin does not. Only when balance names a plugin.
     #[schemars(extend("default" = "p2c"))]
-    pub balance: Option<Balance>,
+    pub fallback: Option<At<Balance>>,
     /// What is spoken to them.
     #[schemars(extend("default" = "auto"))]
     pub protocol: Option<UpstreamProtocol>,
@@ -155,6 +182,13 @@ pub struct Endpoint {
     /// Its share beside the others'.
     #[schemars(range(min = 1, max = 65535), extend("default" = 1))]
     pub weight: Option<At<u16>>,
+    /// For plugins: 0 goes before 1, and so on.
+    #[schemars(range(min = 0, max = 100), extend("default" = 0))]
+    pub priority: Option<At<u32>>,
+    /// For plugins: where it stands. When not given, "".
+    pub zone: Option<String>,
+    /// For plugins: whatever else is to be said of it.
+    pub metadata: Option<BTreeMap<String, At<String>>>,
 }
 
 /// TLS towards endpoints.
@@ -208,6 +242,11 @@ pub struct Route {
     pub redirect: Option<At<Either<String, Redirect>>>,
     /// A fixed answer: its text, or a table.
     pub respond: Option<At<Either<String, Respond>>>,
+    /// The plugin that may choose another route or pool. When not given, none.
+    pub router: Option<At<String>>,
+    /// The plugins that see request and response, in this order; at most 8. When not given, none.
+    #[schemars(length(max = 8), extend("uniqueItems" = true))]
+    pub filters: Option<At<Vec<At<String>>>>,
     /// Changes the path before the request goes to the pool. The query stays.
     pub rewrite: Option<At<Rewrite>>,
     /// Changes the headers of the request to the pool.

@@ -13,6 +13,7 @@ pub mod problem;
 pub mod schema;
 mod shadow;
 mod shape;
+mod source;
 pub mod value;
 
 pub use load::{examine, load, parse};

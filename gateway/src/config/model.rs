@@ -24,6 +24,8 @@ pub struct Config {
     pub workers: Option<usize>,
     /// Where clients connect.
     pub listeners: Vec<Listener>,
+    /// WebAssembly modules, by name.
+    pub plugins: Vec<Plugin>,
     /// Groups of endpoints, by name.
     pub pools: Vec<Pool>,
     /// In the order of the file; the most specific wins, then the first.
@@ -53,6 +55,8 @@ pub enum Named {
     Pair(CertificateFiles),
     /// Certificates of authorities.
     Authorities(PathBuf),
+    /// The module of a plugin.
+    Plugin(PathBuf),
     /// A folder to serve.
     Folder(PathBuf),
     /// Where access-log lines go.
@@ -74,6 +78,14 @@ impl Config {
     /// Where a path was written first.
     pub fn place(&self, path: &Path) -> Option<&Place> {
         self.places.iter().find(|(written, _)| written == path).map(|(_, place)| place)
+    }
+
+    /// The files of plugins.
+    pub fn plugin_files(&self) -> impl Iterator<Item = &Path> {
+        self.plugins.iter().filter_map(|plugin| match &plugin.source {
+            PluginSource::Path(path) => Some(path.as_path()),
+            PluginSource::BuiltIn(_) | PluginSource::Https(_) | PluginSource::Oci(_) => None,
+        })
     }
 }
 
@@ -155,15 +167,78 @@ pub struct ClientCertificates {
     pub fingerprint_header: Option<FieldName>,
 }
 
+/// `[plugin.NAME]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugin {
+    /// The key of its table; never that of a built-in balancer.
+    pub name: String,
+    /// `source`
+    pub source: PluginSource,
+    /// `sha256`: of the module; there when the source is [`PluginSource::Https`].
+    pub sha256: Option<[u8; 32]>,
+    /// `config = { … }`: JSON, keys in the order of the file, dates as text.
+    pub config: String,
+    /// `deadline`: for one decision. Default [`Plugin::DEADLINE`].
+    pub deadline: Duration,
+    /// `configure_time`: for starting and configuring. Default [`Plugin::CONFIGURE_TIME`].
+    pub configure_time: Duration,
+    /// `memory_size`: of one instance, in bytes. Default [`Plugin::MEMORY_SIZE`].
+    pub memory_size: u64,
+}
+
+impl Plugin {
+    /// For one decision.
+    pub const DEADLINE: Duration = Duration::from_millis(2);
+    /// For starting and configuring.
+    pub const CONFIGURE_TIME: Duration = Duration::from_secs(1);
+    /// Of one instance.
+    pub const MEMORY_SIZE: u64 = 64 << 20;
+}
+
+/// Where a plugin comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginSource {
+    /// A file.
+    Path(PathBuf),
+    /// `"builtin:NAME"`: the name.
+    BuiltIn(String),
+    /// `"https://…"`, as written.
+    Https(String),
+    /// `"oci://…"`
+    Oci(OciReference),
+}
+
+/// `"oci://registry.example/plugins/fastest:1.2"`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OciReference {
+    /// Host, with or without a port.
+    pub registry: String,
+    /// `plugins/fastest`
+    pub repository: String,
+    /// What stands behind it.
+    pub version: OciVersion,
+}
+
+/// Which of the things in a repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OciVersion {
+    /// `":1.2"`
+    Tag(String),
+    /// `"@sha256:…"`: of the manifest.
+    Digest([u8; 32]),
+}
+
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     /// The key of its table.
     pub name: String,
     /// `endpoints = ["127.0.0.1:9001", { address = "…", weight = 2 }]`
-    pub endpoints: Vec<Endpoint>,
-    /// `balance = "p2c"`
+    pub endpoints: Vec<Member>,
+    /// `balance = "p2c"`; when that names a plugin, `fallback`.
     pub balance: Balance,
+    /// The plugin that `balance` names: an index into the plugins.
+    pub balancer: Option<usize>,
     /// `protocol = "h1" | "h2" | "auto"`; auto: by ALPN over TLS, else HTTP/1.1.
     pub protocol: UpstreamProtocol,
     /// `tls = true | { … }`
@@ -180,7 +255,20 @@ pub struct Pool {
     pub timeouts: Timeouts,
 }
 
-/// A member of a pool.
+/// A member of a pool: an endpoint, and what plugins are told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// `address` and `weight`
+    pub endpoint: Endpoint,
+    /// `priority`: 0 to 100, default 0.
+    pub priority: u32,
+    /// `zone`, default empty.
+    pub zone: String,
+    /// `metadata = { rack = "7" }`, by key.
+    pub metadata: Vec<(String, String)>,
+}
+
+/// Where requests go, and how many of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Host (name or address) and port, as written.
@@ -197,6 +285,11 @@ pub enum Balance {
     RoundRobin,
     /// The less busy of two at random.
     P2c,
+}
+
+impl Balance {
+    /// How they are written.
+    pub const WORDS: [(&str, Balance); 2] = [("p2c", Balance::P2c), ("round-robin", Balance::RoundRobin)];
 }
 
 /// What is spoken to endpoints.
@@ -279,6 +372,10 @@ pub struct Route {
     pub matches: Match,
     /// What is done: exactly one of `pool`, `static`, `redirect`, `respond`.
     pub action: Action,
+    /// `router = "NAME"`: an index into the plugins.
+    pub router: Option<usize>,
+    /// `filters = ["NAME", …]`: indexes into the plugins, each once, at most [`Route::FILTERS`].
+    pub filters: Vec<usize>,
     /// `rewrite = { … }`
     pub rewrite: Option<Rewrite>,
     /// `request_headers = { set = {…}, add = {…}, remove = […] }`
@@ -289,6 +386,11 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.
     pub body_limit: Option<u64>,
+}
+
+impl Route {
+    /// How many filters it may have.
+    pub const FILTERS: usize = 8;
 }
 
 /// `match = { scheme, host, path, method, header, query, cookie, client }`; all that are given must hold.

@@ -81,6 +81,12 @@ pub enum Size {
     Bytes(u64),
 }
 
+/// A table whose keys are not the gateway's, as JSON text. The check makes that of it, while it is known where each key
+/// stands: so the keys keep the order of the file.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Json(pub String);
+
 /// `[limits]`: any of the rows of the table of bounds. Which of them takes a number, a size or a time, the schema says.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(transparent)]
@@ -242,6 +248,20 @@ impl JsonSchema for Size {
             { "type": "string", "pattern": SIZE_PATTERN },
             { "type": "integer", "minimum": 0 },
         ] })
+    }
+}
+
+impl JsonSchema for Json {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Json".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "additionalProperties": true })
     }
 }
 

@@ -85,15 +85,15 @@ impl PoolState {
             let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
             before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
         };
-        let candidate = |endpoint: &model::Endpoint| Candidate {
-            endpoint: known(&endpoint.address).map_or_else(
-                || Arc::new(Endpoint::new(endpoint, model.max_connections)),
+        let candidate = |member: &model::Member| Candidate {
+            endpoint: known(&member.endpoint.address).map_or_else(
+                || Arc::new(Endpoint::new(&member.endpoint, model.max_connections)),
                 |candidate| candidate.endpoint.clone(),
             ),
-            weight: endpoint.weight,
-            priority: 0,
-            zone: String::new(),
-            metadata: Vec::new(),
+            weight: member.endpoint.weight,
+            priority: member.priority,
+            zone: member.zone.clone(),
+            metadata: member.metadata.clone(),
         };
         let candidates = model.endpoints.iter().map(candidate).collect();
         PoolState { model, candidates, tls, limits, wanted: Notify::new() }
@@ -305,5 +305,23 @@ impl Park for Site {
         } else {
             self.metrics.limit_hit("upstream_idle_connections");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn candidates_are_told_what_is_said_of_endpoints() {
+        let text = "[[listener]]\naddress = \"127.0.0.1:0\"\n[pool.a]\nendpoints = [\"a:80\", { address = \"b:80\", weight = 3, \
+                    priority = 2, zone = \"west\", metadata = { rack = \"7\" } }]\n";
+        let mut config = config::parse(text, std::path::Path::new("g.toml")).unwrap();
+        let state = PoolState::new(config.pools.remove(0), None, Arc::default(), None);
+        let [plain, full] = state.candidates.as_slice() else { panic!("{:?}", state.candidates) };
+        assert_eq!((plain.weight, plain.priority, &*plain.zone, plain.metadata.len()), (1, 0, "", 0));
+        assert_eq!((&*full.endpoint.address, full.weight, full.priority, &*full.zone), ("b:80", 3, 2, "west"));
+        assert_eq!(full.metadata, [("rack".to_owned(), "7".to_owned())]);
     }
 }

@@ -2,7 +2,8 @@
 //! which a key takes, numbers out of range.
 //!
 //! In: the tree with positions. Out: problems, the key path of every value, and the tree without what was wrong, so
-//! that serde takes the rest and the later checks still run. A table without a key that it needs is taken out whole.
+//! that serde takes the rest and the later checks still run. A table without a key that it needs is taken out whole; one
+//! whose keys are not ours becomes JSON text.
 //! The walk goes only where the schema has something, so it is as deep as the schema and no deeper.
 
 use serde_json::Value;
@@ -52,6 +53,11 @@ impl Walk<'_, '_> {
             return false;
         };
         match value.get_mut() {
+            DeValue::Table(table) if form["additionalProperties"] == true => {
+                let Some(json) = super::json::table(table, path, self.report) else { return false };
+                *value.get_mut() = DeValue::String(json.into());
+                true
+            }
             DeValue::Table(table) => self.table(table, &span, form, path),
             DeValue::Array(items) => {
                 if items.is_empty() && form["minItems"].as_u64() > Some(0) {
@@ -168,7 +174,7 @@ fn instead(value: &DeValue<'_>, forms: &[&Value], path: &str) -> Option<String> 
             Some(format!("takes a list: {}", hint::double_brackets(path)))
         }
         DeValue::Array(items) if of("object") && items.iter().all(|item| item.get_ref().is_table()) => {
-            let name = if path == "pool" { "pool.NAME" } else { path };
+            let name = if matches!(path, "plugin" | "pool") { format!("{path}.NAME") } else { path.to_owned() };
             Some(format!("takes one table: write [{name}] with one bracket on either side"))
         }
         DeValue::Integer(number) if forms.iter().any(|form| form["pattern"] == TIME_PATTERN) => {

@@ -9,8 +9,10 @@
 //! and by the schema, messages by [`LIMIT`](super::problem::LIMIT).
 
 mod check;
+mod json;
 mod limits;
 mod listener;
+mod plugin;
 mod pool;
 mod report;
 mod route;
@@ -34,6 +36,7 @@ use super::problem::{Problem, Problems};
 use super::value;
 use crate::http::FieldName;
 use crate::http::fields::is_token;
+use plugin::Names;
 use report::{Report, Span};
 
 /// The largest file that is read.
@@ -90,18 +93,15 @@ fn examine_text(text: &str, file: &Path) -> (Config, Option<Problems>) {
     let mut report = Report::new(text);
     let mut config = Config::default();
     if let Some(mut root) = tree(text, &mut report) {
-        // Before anything is taken out: a pool that is wrong is still there for the routes that name it.
-        let pools = match root.get_ref().get("pool").map(Spanned::get_ref) {
-            Some(DeValue::Table(pools)) => pools.keys().map(|name| name.get_ref().to_string()).collect(),
-            _ => BTreeSet::new(),
-        };
+        // Before anything is taken out: what is wrong is still there for those who name it.
+        let written = Written { plugins: names(&root, "plugin"), pools: names(&root, "pool") };
         check::check(&mut root, super::schema::shared(), &mut report);
         let span = root.span();
         match File::deserialize(Deserializer::from(root)) {
             Ok(parsed) => {
                 let base = file.parent().unwrap_or(Path::new("")).to_owned();
                 let reader = Reader { report: &mut report, base, places: Vec::new(), named: Vec::new() };
-                config = reader.config(parsed, &pools, &span);
+                config = reader.config(parsed, &written, &span);
             }
             // What the check lets through fits; should it not, this says so instead of hiding it.
             Err(error) if report.is_clean() => report.at(&error.span().unwrap_or(span), error.message()),
@@ -109,6 +109,19 @@ fn examine_text(text: &str, file: &Path) -> (Config, Option<Problems>) {
         }
     }
     (config, report.finish(file))
+}
+
+/// The names of tables that others name, also of those that are wrong.
+struct Written {
+    plugins: BTreeSet<String>,
+    pools: BTreeSet<String>,
+}
+
+fn names(root: &Spanned<DeTable<'_>>, kind: &str) -> BTreeSet<String> {
+    match root.get_ref().get(kind).map(Spanned::get_ref) {
+        Some(DeValue::Table(tables)) => tables.keys().map(|name| name.get_ref().to_string()).collect(),
+        _ => BTreeSet::new(),
+    }
 }
 
 /// TOML into a tree; errors of syntax go to the report.
@@ -163,7 +176,7 @@ struct Reader<'r, 't> {
 }
 
 impl Reader<'_, '_> {
-    fn config(mut self, file: File, pool_names: &BTreeSet<String>, root: &Span) -> Config {
+    fn config(mut self, file: File, written: &Written, root: &Span) -> Config {
         let admin = file.admin.and_then(|admin| {
             let address = self.text(&admin.value.address, value::socket_address)?;
             Some((Admin { address }, admin.value.address.span))
@@ -175,14 +188,18 @@ impl Reader<'_, '_> {
         let listeners: Vec<_> =
             listeners.iter().filter_map(|listener| Some((self.listener(&listener.value)?, listener))).collect();
         self.distinct_addresses(&listeners, admin.as_ref());
-        let pools: Vec<_> =
-            file.pool.unwrap_or_default().iter().filter_map(|(name, pool)| self.pool(name, pool)).collect();
-        let indexes: HashMap<&str, usize> = pools.iter().enumerate().map(|(at, pool)| (&*pool.name, at)).collect();
-        let routes = self.routes(&file.route.unwrap_or_default(), &indexes, pool_names);
+        let plugins: Vec<_> =
+            file.plugin.unwrap_or_default().iter().filter_map(|(name, plugin)| self.plugin(name, plugin)).collect();
+        let plugin_names = Names::new("plugin", plugins.iter().map(|plugin| &plugin.name), &written.plugins);
+        let pools = file.pool.unwrap_or_default();
+        let pools: Vec<_> = pools.iter().filter_map(|(name, pool)| self.pool(name, pool, &plugin_names)).collect();
+        let pool_names = Names::new("pool", pools.iter().map(|pool| &pool.name), &written.pools);
+        let routes = self.routes(&file.route.unwrap_or_default(), &pool_names, &plugin_names);
         Config {
             workers: file.workers.map(|workers| workers.value as usize),
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
             routes,
+            plugins,
             pools,
             admin: admin.map(|(admin, _)| admin),
             forwarded: file.forwarded.map(|forwarded| self.forwarded(&forwarded)).unwrap_or_default(),

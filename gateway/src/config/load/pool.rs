@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::{At, Either, Reader, file, value};
-use crate::config::model::{Balance, Endpoint, HostHeader, Pool, Timeouts, UpstreamProtocol, UpstreamTls};
-use crate::config::problem::excerpt;
+use super::{At, Either, Names, Reader, file, value};
+use crate::config::model::{Balance, Endpoint, HostHeader, Member, Pool, Timeouts, UpstreamProtocol, UpstreamTls};
+use crate::config::problem::{excerpt, suggestion};
 
 impl Reader<'_, '_> {
-    pub(super) fn pool(&mut self, name: &str, at: &At<file::Pool>) -> Option<Pool> {
+    pub(super) fn pool(&mut self, name: &str, at: &At<file::Pool>, plugins: &Names<'_>) -> Option<Pool> {
         let read_name = value::name(name);
         let read_name = self.read(&at.span, read_name);
         let pool = &at.value;
@@ -18,6 +18,7 @@ impl Reader<'_, '_> {
             Some(host) => HostHeader::Fixed(self.text(host, value::authority).unwrap_or_default()),
         };
         let endpoints = self.endpoints(&pool.endpoints);
+        let (balance, balancer) = self.balance(at, plugins);
         let tls = match pool.tls.as_ref().map(|tls| &tls.value) {
             None | Some(Either::Short(false)) => None,
             Some(Either::Short(true)) => Some(UpstreamTls::default()),
@@ -33,7 +34,8 @@ impl Reader<'_, '_> {
         Some(Pool {
             name: read_name?,
             endpoints,
-            balance: pool.balance.unwrap_or(Balance::P2c),
+            balance,
+            balancer,
             protocol: pool.protocol.unwrap_or(UpstreamProtocol::Auto),
             tls,
             proxy_protocol: pool.proxy_protocol,
@@ -44,15 +46,43 @@ impl Reader<'_, '_> {
         })
     }
 
-    fn endpoints(&mut self, written: &[At<Either<String, file::Endpoint>>]) -> Vec<Endpoint> {
+    /// The balancer that is built in, and the plugin that goes before it.
+    fn balance(&mut self, at: &At<file::Pool>, plugins: &Names<'_>) -> (Balance, Option<usize>) {
+        let file::Pool { balance, fallback, .. } = &at.value;
+        let word = balance.as_ref().map_or("p2c", |balance| &balance.value);
+        let built_in = Balance::WORDS.iter().find(|(known, _)| *known == word).map(|(_, balance)| *balance);
+        match (built_in, balance) {
+            (None, Some(name)) => {
+                if !plugins.written.contains(word) {
+                    // Nearness is looked for among so many names that it stays quick.
+                    let near = if self.report.is_full() { 0 } else { 1000 };
+                    let known = Balance::WORDS.iter().map(|(word, _)| *word);
+                    let meant = suggestion(word, known.chain(plugins.written.iter().map(String::as_str)).take(near));
+                    let message = format!(
+                        "takes \"p2c\", \"round-robin\" or the name of a plugin, not {:?}{meant}",
+                        excerpt(word)
+                    );
+                    self.report.at(&name.span, message);
+                }
+                (fallback.as_ref().map_or(Balance::P2c, |fallback| fallback.value), plugins.indexes.get(word).copied())
+            }
+            (built_in, _) => {
+                // What "balance" should have said may have been taken out.
+                if let Some(fallback) = fallback.as_ref().filter(|_| !self.report.is_damaged(&at.span)) {
+                    self.report.at(&fallback.span, "has a meaning only where \"balance\" names a plugin");
+                }
+                (built_in.unwrap_or(Balance::P2c), None)
+            }
+        }
+    }
+
+    fn endpoints(&mut self, written: &[At<Either<String, file::Endpoint>>]) -> Vec<Member> {
         let mut endpoints = Vec::new();
         let mut lines: HashMap<String, usize> = HashMap::new();
         for at in written {
-            let (text, span, weight) = match &at.value {
-                Either::Short(address) => (address, &at.span, 1),
-                Either::Long(table) => {
-                    (&table.address.value, &table.address.span, table.weight.as_ref().map_or(1, |weight| weight.value))
-                }
+            let (text, span, table) = match &at.value {
+                Either::Short(address) => (address, &at.span, None),
+                Either::Long(table) => (&table.address.value, &table.address.span, Some(table)),
             };
             let Some(address) = self.read(span, value::endpoint(text)) else { continue };
             let (line, _) = self.report.position(span.start);
@@ -61,7 +91,14 @@ impl Reader<'_, '_> {
                     format!("{address} was given in line {before} already; for a larger share set its weight");
                 self.report.at(span, message);
             }
-            endpoints.push(Endpoint { address, weight });
+            let weight = table.and_then(|table| table.weight.as_ref()).map_or(1, |weight| weight.value);
+            let metadata = table.and_then(|table| table.metadata.as_ref()).into_iter().flatten();
+            endpoints.push(Member {
+                endpoint: Endpoint { address, weight },
+                priority: table.and_then(|table| table.priority.as_ref()).map_or(0, |priority| priority.value),
+                zone: table.and_then(|table| table.zone.clone()).unwrap_or_default(),
+                metadata: metadata.map(|(key, text)| (key.clone(), text.value.clone())).collect(),
+            });
         }
         endpoints
     }

@@ -1,39 +1,24 @@
 //! `[[route]]`: what matches, what is done, what is changed on the way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use http::StatusCode;
 
-use super::{At, Either, Reader, Span, file, value};
+use super::{At, Either, Names, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
     Action, HeaderChanges, HostPattern, Match, Named, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
     ValuePattern,
 };
-use crate::config::problem::suggestion;
 use crate::config::{hint, pattern, shadow};
 use crate::http::fields::{is_token, is_value};
 use crate::http::{FieldName, Scheme};
-
-/// The pools that routes may name.
-struct PoolNames<'p> {
-    /// Those that could be read, with their place in the model.
-    indexes: &'p HashMap<&'p str, usize>,
-    /// All that are written, also those that are wrong.
-    written: &'p BTreeSet<String>,
-}
 
 /// What the paths of a route all capture; `None` when that cannot be told, because one of them is wrong.
 type Captures<'m> = Option<&'m [&'m str]>;
 
 impl Reader<'_, '_> {
-    pub(super) fn routes(
-        &mut self,
-        written: &[At<file::Route>],
-        indexes: &HashMap<&str, usize>,
-        pool_names: &BTreeSet<String>,
-    ) -> Vec<Route> {
-        let pools = PoolNames { indexes, written: pool_names };
+    pub(super) fn routes(&mut self, written: &[At<file::Route>], pools: &Names<'_>, plugins: &Names<'_>) -> Vec<Route> {
         let mut names: HashMap<&str, usize> = HashMap::new();
         for name in written.iter().filter_map(|route| route.value.name.as_ref()) {
             let (line, _) = self.report.position(name.span.start);
@@ -44,7 +29,7 @@ impl Reader<'_, '_> {
                     .at(&name.span, format!("{:?} is the name of the route in line {before} already", name.value));
             }
         }
-        let mut routes: Vec<Route> = written.iter().filter_map(|route| self.route(route, &pools)).collect();
+        let mut routes: Vec<Route> = written.iter().filter_map(|route| self.route(route, pools, plugins)).collect();
         self.shadowed(written, &routes);
         let mut taken: HashMap<String, usize> = names.keys().map(|name| ((*name).to_owned(), 1)).collect();
         for route in routes.iter_mut().filter(|route| route.name.is_empty()) {
@@ -68,7 +53,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn route(&mut self, at: &At<file::Route>, pools: &PoolNames<'_>) -> Option<Route> {
+    fn route(&mut self, at: &At<file::Route>, pools: &Names<'_>, plugins: &Names<'_>) -> Option<Route> {
         let route = &at.value;
         let (matches, whole) = self.matches(route.matches.as_ref());
         let captured = captures(&matches.paths);
@@ -77,6 +62,8 @@ impl Reader<'_, '_> {
         if route.pool.is_none() && action.is_some() {
             self.only_with_a_pool(route);
         }
+        let router = route.router.as_ref().and_then(|name| self.index(&name.value, &name.span, plugins));
+        let filters = self.filters(route.filters.as_ref(), plugins);
         let rewrite = route.rewrite.as_ref().and_then(|rewrite| self.rewrite(rewrite, captures));
         let request_headers = self.header_changes(route.request_headers.as_ref(), captures, true);
         let response_headers = self.header_changes(route.response_headers.as_ref(), captures, false);
@@ -87,7 +74,37 @@ impl Reader<'_, '_> {
         });
         let name = route.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
         let action = action?;
-        Some(Route { name, matches, action, rewrite, request_headers, response_headers, timeouts, body_limit })
+        Some(Route {
+            name,
+            matches,
+            action,
+            router,
+            filters,
+            rewrite,
+            request_headers,
+            response_headers,
+            timeouts,
+            body_limit,
+        })
+    }
+
+    /// Plugins in their order, each once.
+    fn filters(&mut self, at: Option<&At<Vec<At<String>>>>, plugins: &Names<'_>) -> Vec<usize> {
+        let Some(At { value: names, span }) = at else { return Vec::new() };
+        if names.len() > Route::FILTERS {
+            self.report.at(span, format!("takes at most {}", Route::FILTERS));
+            return Vec::new();
+        }
+        let mut seen = HashSet::new();
+        let mut filters = Vec::new();
+        for name in names {
+            if seen.insert(&name.value) {
+                filters.extend(self.index(&name.value, &name.span, plugins));
+            } else {
+                self.report.at(&name.span, "stands in this list already");
+            }
+        }
+        filters
     }
 
     /// What a route matches, and whether all its paths could be read.
@@ -172,7 +189,7 @@ impl Reader<'_, '_> {
     }
 
     /// Exactly one of the things that a route may do.
-    fn action(&mut self, at: &At<file::Route>, pools: &PoolNames<'_>, captures: Captures<'_>) -> Option<Action> {
+    fn action(&mut self, at: &At<file::Route>, pools: &Names<'_>, captures: Captures<'_>) -> Option<Action> {
         let route = &at.value;
         let given: Vec<(&str, &Span)> = [
             ("pool", route.pool.as_ref().map(|at| &at.span)),
@@ -194,22 +211,11 @@ impl Reader<'_, '_> {
             }
         }
         // Every one is read, so that what is wrong with the second is said too.
-        let pool = route.pool.as_ref().and_then(|pool| self.pool_index(pool, pools)).map(Action::Pool);
+        let pool = route.pool.as_ref().and_then(|pool| self.index(&pool.value, &pool.span, pools)).map(Action::Pool);
         let folder = route.folder.as_ref().and_then(|folder| self.folder(folder)).map(Action::Static);
         let redirect = route.redirect.as_ref().and_then(|to| self.redirect(to, captures)).map(Action::Redirect);
         let respond = route.respond.as_ref().and_then(|respond| self.respond(respond)).map(Action::Respond);
         pool.or(folder).or(redirect).or(respond)
-    }
-
-    fn pool_index(&mut self, at: &At<String>, pools: &PoolNames<'_>) -> Option<usize> {
-        if !pools.written.contains(&at.value) {
-            // Nearness is looked for among so many names that it stays quick.
-            let near = if self.report.is_full() { 0 } else { 1000 };
-            let meant = suggestion(&at.value, pools.written.iter().map(String::as_str).take(near));
-            let message = format!("there is no [pool.{}]{meant}", super::check::join("", &at.value));
-            self.report.at(&at.span, message);
-        }
-        pools.indexes.get(at.value.as_str()).copied()
     }
 
     fn folder(&mut self, at: &At<Either<String, file::Static>>) -> Option<Static> {

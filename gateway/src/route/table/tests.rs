@@ -34,6 +34,8 @@ fn route(matches: Match) -> Route {
         name: String::new(),
         matches,
         action: Action::Respond(respond),
+        router: None,
+        filters: Vec::new(),
         rewrite: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
