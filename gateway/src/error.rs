@@ -72,6 +72,10 @@ pub enum Kind {
     NoEndpoint,
     /// As many requests wait for a connection as may.
     Overloaded,
+    /// A filter failed, or answered with what is no response.
+    Plugin,
+    /// A plugin refuses the request with this status.
+    PluginRefused(u16),
     /// The gateway was told to leave before it was over.
     Cut,
     /// Our own failure.
@@ -211,6 +215,11 @@ impl Error {
             Kind::Io => nobody("client-io"),
             Kind::NoEndpoint => answer(StatusCode::SERVICE_UNAVAILABLE, true, "no-endpoint"),
             Kind::Overloaded => answer(StatusCode::SERVICE_UNAVAILABLE, true, "overloaded"),
+            Kind::Plugin => answer(StatusCode::INTERNAL_SERVER_ERROR, true, "plugin"),
+            Kind::PluginRefused(status) => {
+                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+                answer(status, true, "refused-by-plugin")
+            }
             Kind::Cut => nobody("cut"),
             Kind::Internal(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, false, "internal"),
         }
@@ -294,7 +303,9 @@ pub(crate) mod tests {
             Kind::Tls => Kind::Io,
             Kind::Io => Kind::NoEndpoint,
             Kind::NoEndpoint => Kind::Overloaded,
-            Kind::Overloaded => Kind::Cut,
+            Kind::Overloaded => Kind::Plugin,
+            Kind::Plugin => Kind::PluginRefused(403),
+            Kind::PluginRefused(_) => Kind::Cut,
             Kind::Cut => Kind::Internal(""),
             Kind::Internal(_) => return None,
         })

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{self, Problem, Problems, diff, model};
 use crate::listener::{self, Listener, Settings};
+use crate::plugin::Version;
 use crate::snapshot::{self, Snapshot};
 use crate::tls::{self, ServerTls};
 use crate::worker::{Command, Shared};
@@ -52,6 +53,8 @@ pub enum Order {
     Reload(oneshot::Sender<Result<String, ReloadError>>),
     /// Put this into force.
     Apply(Box<model::Config>, oneshot::Sender<Result<String, ReloadError>>),
+    /// A version of a plugin was found unfit.
+    Unfit(Arc<Version>),
     /// Write access-log lines to a new file of the same name.
     ReopenLog,
     /// Finish what runs, then end.
@@ -134,7 +137,7 @@ impl Force {
             old.is_some() && old != contents.get(path)
         };
         diff::renewed(&mut changes, &config.named, other);
-        let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics);
+        let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics, &self.shared.house);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
         let prepared = self.prepare(&snapshot.config).map_err(|problems| in_file(file, problems))?;
         let hash = hash(&snapshot.config);

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin;
 use crate::config::{self, Problems, model};
 use crate::metrics::Metrics;
+use crate::plugin::House;
 use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file, warn};
 use crate::snapshot::Snapshot;
 use crate::tls::{self, Stamps};
@@ -69,9 +70,16 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     if let Some(address) = admin_address {
         tracing::info!(%address, "answering operators");
     }
-    let snapshot = Snapshot::compile(config, None, &metrics);
+    let (orders, receiver) = mpsc::unbounded_channel();
+    let weak = orders.downgrade();
+    let unfit = move |version| {
+        // Without a control thread nothing changes any more.
+        let _ = weak.upgrade().map(|orders: mpsc::UnboundedSender<Order>| orders.send(Order::Unfit(version)));
+    };
+    let house = House::new(workers, cache_folder(), unfit).map_err(StartError::Thread)?;
+    let snapshot = Snapshot::compile(config, None, &metrics, &house);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
-    let shared = Arc::new(Shared::new(snapshot, metrics));
+    let shared = Arc::new(Shared::new(snapshot, metrics, house));
     let mut threads = Vec::new();
     let mut commands = Vec::new();
     for index in 0..workers {
@@ -91,10 +99,18 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     }
     warn(&shared.snapshot().config, file.as_deref());
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
-    let (orders, receiver) = mpsc::unbounded_channel();
     let control = Control { force, file, stamps, addresses: addresses.clone(), orders: orders.downgrade() };
     threads.push(spawn("control".into(), move || control.run(receiver, admin))?);
     Ok(Running { orders, threads, addresses, admin: admin_address, shared })
+}
+
+/// Where compiled plugins are kept: `$XDG_CACHE_HOME/gatewright`, else `~/.cache/gatewright`; nowhere without either.
+fn cache_folder() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = set("CACHE_DIRECTORY").or_else(|| {
+        set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache"))).map(|base| base.join("gatewright"))
+    });
+    base.map(|base| base.join("plugins"))
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
@@ -103,7 +119,8 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
 
 /// The files whose change is a reason to reload.
 fn watched(file: Option<&Path>, config: &model::Config) -> impl Iterator<Item = PathBuf> + use<> {
-    file.map(Path::to_owned).into_iter().chain(tls::files(config))
+    let plugins = config.plugin_files().map(Path::to_owned).collect::<Vec<_>>();
+    file.map(Path::to_owned).into_iter().chain(tls::files(config)).chain(plugins)
 }
 
 impl Running {
@@ -222,6 +239,7 @@ impl Control {
                         log.reopen();
                     }
                 }
+                Order::Unfit(version) => self.force.replace_unfit(&version),
                 Order::Stop => return self.drain(orders).await,
                 Order::Leave => return self.force.tell(|| Command::Leave),
             }

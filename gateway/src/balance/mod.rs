@@ -24,6 +24,16 @@ pub enum Balancer {
     P2c(p2c::P2c),
 }
 
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Candidate) -> bool {
+        let facts = |one: &Candidate| (one.weight, one.priority);
+        Arc::ptr_eq(&self.endpoint, &other.endpoint)
+            && facts(self) == facts(other)
+            && self.zone == other.zone
+            && self.metadata == other.metadata
+    }
+}
+
 /// A member that may be picked.
 #[derive(Clone, Debug)]
 pub struct Candidate {

@@ -95,7 +95,7 @@ fn problems_of_use(mut config: Config) -> Vec<Problem> {
     }
     // Opening the access log would make its file.
     config.access_log = None;
-    if let Err(more) = Snapshot::compile(config, None, &Metrics::new(1)) {
+    if let Err(more) = Snapshot::compile(config, None, &Metrics::new(1), &house) {
         problems.extend(more);
     }
     problems

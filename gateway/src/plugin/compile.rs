@@ -58,6 +58,11 @@ impl Digest {
         Digest(hash)
     }
 
+    /// As it is.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Enough of it to tell versions apart.
     pub fn short(&self) -> String {
         self.to_string().chars().take(12).collect()

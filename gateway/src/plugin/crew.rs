@@ -5,6 +5,7 @@
 //! without until one is there. Linked-in plugins belong to the thread that made them, so each worker makes its own when
 //! it takes its seat.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -96,6 +97,16 @@ impl Crew {
         }
     }
 
+    /// What they are used as, bits of [`gatewright_abi::kind`].
+    pub fn kinds(&self) -> u32 {
+        self.kinds
+    }
+
+    /// Whether these are the endpoints that it picks from.
+    pub fn serves(&self, endpoints: &[Candidate]) -> bool {
+        self.endpoints == endpoints
+    }
+
     fn mould<T>(&self, make: impl FnOnce(&Mould<'_>) -> T) -> T {
         make(&Mould {
             services: &self.version.plugin.services,
@@ -126,6 +137,31 @@ impl Seat {
     pub fn new(crew: Arc<Crew>, now: Instant) -> Seat {
         let instance = crew.take();
         Seat { crew, instance, tick: now.checked_add(FIRST_TICK) }
+    }
+
+    /// A worker's place in the crew of a new configuration: the one that it had, if that is the same crew; else a new one, to
+    /// which the old hands its state.
+    pub fn taken(crew: Option<&Arc<Crew>>, before: Option<&RefCell<Option<Seat>>>, now: Instant) -> Option<Seat> {
+        let crew = crew?;
+        let old = before.and_then(|before| before.try_borrow_mut().ok()?.take());
+        match old {
+            Some(old) if Arc::ptr_eq(&old.crew, crew) => Some(old),
+            Some(mut old) => {
+                let mut seat = Seat::new(crew.clone(), now);
+                seat.inherit(&mut old);
+                Some(seat)
+            }
+            None => Some(Seat::new(crew.clone(), now)),
+        }
+    }
+
+    /// Takes the state over of the instance that was here, where both know how.
+    fn inherit(&mut self, old: &mut Seat) {
+        let same = old.crew.version.plugin.name() == self.crew.version.plugin.name();
+        if let (true, Some(Ok(Some(state)))) = (same, old.instance.as_mut().map(Runner::snapshot)) {
+            // State that is not taken is none: the version begins anew.
+            let _ = self.call(|instance, crew| instance.restore(&state, &crew.endpoints));
+        }
     }
 
     /// The crew.

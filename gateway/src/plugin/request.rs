@@ -60,7 +60,7 @@ pub enum Edit<'a> {
 }
 
 /// The changes that one call wants, in order. Nothing of them is done unless the call ends well.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Edits {
     bytes: Vec<u8>,
     list: Vec<Entry>,

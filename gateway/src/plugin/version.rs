@@ -52,6 +52,15 @@ impl Code {
         }
     }
 
+    /// Whether the other is the same code.
+    pub fn is(&self, other: &Code) -> bool {
+        match (self, other) {
+            (Code::Wasm(one), Code::Wasm(other)) => one.digest == other.digest,
+            (Code::BuiltIn(one, _), Code::BuiltIn(other, _)) => one == other,
+            _ => false,
+        }
+    }
+
     /// The begin of a module's hash, or `builtin:NAME`.
     pub fn name(&self) -> String {
         match self {

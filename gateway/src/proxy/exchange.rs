@@ -6,6 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use super::forwarded::{Peer, RequestId};
 use super::incoming::Received;
 use crate::balance::{Active, Endpoint};
@@ -96,6 +98,8 @@ pub struct Facts {
     pub status: Option<StatusCode>,
     /// Bytes of the response's body that went to the client.
     pub bytes_out: Cell<u64>,
+    /// What plugins say of it.
+    pub tags: SmallVec<[(String, String); 2]>,
     /// What went wrong.
     pub error: Option<Error>,
     /// Whether all this has been told.
@@ -136,6 +140,7 @@ impl Facts {
             body_limit: u64::MAX,
             status: None,
             bytes_out: Cell::new(0),
+            tags: SmallVec::new(),
             error: None,
             told: false,
         }

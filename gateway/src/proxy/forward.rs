@@ -6,13 +6,15 @@ use std::rc::Rc;
 use smallvec::SmallVec;
 
 use super::exchange::{Exchange, Response};
+use super::plugins;
+use super::shown::Shown;
 use crate::balance::Active;
 use crate::config::model::HostHeader;
 use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::{Body, Method, Scheme, upgrade};
 use crate::metrics::{self, Connection, PoolId};
 use crate::snapshot::CompiledRoute;
-use crate::upstream::{self, Attempt, ClientEnds, Failure, Reply};
+use crate::upstream::{self, Attempt, ClientEnds, Failure, Picked, Pool, Reply};
 use crate::worker::View;
 
 /// Endpoints that one request is sent to at the most.
@@ -40,8 +42,14 @@ pub(super) async fn forward(
     let mut reuse = true;
     let (counts, id) = (x.worker.metrics.clone(), compiled.id);
     let counted = move || -> Box<dyn Any> { Box::new(Open::begin(counts.clone(), id)) };
+    // What a plugin has listed and was not tried yet.
+    let mut listed: SmallVec<[usize; 4]> = SmallVec::new();
     loop {
-        let (index, site) = pool.pick(&tried).ok_or(Error::gateway(Kind::NoEndpoint))?;
+        let index = match listed.is_empty() {
+            false => listed.remove(0),
+            true => pick(x, view, pool, &tried, &mut listed)?,
+        };
+        let site = pool.site(index).ok_or(Error::gateway(Kind::NoEndpoint))?;
         x.facts.endpoint = Some(site.endpoint.clone());
         let active = site.endpoint.begin();
         match &pool.state.model.host {
@@ -101,6 +109,34 @@ pub(super) async fn forward(
                 metrics.upstream_retry(compiled.id);
             }
         }
+    }
+}
+
+/// Asks the pool where the request is to go.
+fn pick(
+    x: &mut Exchange<'_>,
+    view: &View,
+    pool: &Pool,
+    tried: &[usize],
+    listed: &mut SmallVec<[usize; 4]>,
+) -> Result<usize, Error> {
+    let shown =
+        Shown { request: &x.request, response: None, facts: &x.facts, client: x.client, snapshot: &view.snapshot };
+    let picked = pool.pick(&shown, tried, x.facts.retries);
+    plugins::note_pick(x, pool);
+    match picked {
+        Picked::Endpoint(index) => Ok(index),
+        Picked::List(mut list) => {
+            list.retain(|index| !tried.contains(index));
+            if list.is_empty() {
+                return Err(Error::gateway(Kind::NoEndpoint));
+            }
+            let first = list.remove(0);
+            *listed = list;
+            Ok(first)
+        }
+        Picked::Refused(status) => Err(Error::gateway(Kind::PluginRefused(status))),
+        Picked::Nowhere => Err(Error::gateway(Kind::NoEndpoint)),
     }
 }
 

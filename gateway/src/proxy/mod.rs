@@ -9,10 +9,14 @@ mod forward;
 pub mod forwarded;
 mod incoming;
 mod pace;
+mod plugins;
 mod serve;
+mod shown;
 
 pub use exchange::{Client, Exchange, Facts, Response};
 pub use serve::{serve_h1, serve_h2};
+
+use plugins::Turn;
 
 use crate::config::model::Action;
 use crate::error::{Error, Kind};
@@ -25,24 +29,39 @@ pub async fn exchange(mut x: Exchange<'_>) {
     respond::finish(&mut x, outcome).await;
 }
 
-/// The path of a request: admitted, routed, changed by its route's policy, answered.
+/// The path of a request: admitted, routed, changed by its route's policy, looked at by filters, answered.
 async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
     admit::admit(x)?;
     let view = x.view.clone();
     let found = view.snapshot.table.find(&x.request, x.facts.client).ok_or(Error::client(Kind::NoRoute))?;
-    let route = x.facts.enter(&view, found.index)?;
+    let mut route = x.facts.enter(&view, found.index)?;
+    let mut sent_to = None;
+    match plugins::route(x, &view, route)? {
+        Turn::Answer(response) => return Ok(response),
+        Turn::Go { route: named, pool } => {
+            sent_to = pool;
+            if let Some(named) = named {
+                route = x.facts.enter(&view, named)?;
+            }
+        }
+    }
     policy::enter(x, route, &found.captures)?;
-    let mut response = match &route.model.action {
-        Action::Redirect(redirect) => respond::redirect(x, redirect, &found.captures)?,
-        Action::Respond(fixed) => respond::fixed(fixed)?,
-        Action::Static(_) => {
+    if let Some(response) = plugins::on_request(x, &view, route)? {
+        return Ok(response);
+    }
+    let mut response = match (&route.model.action, sent_to) {
+        (_, Some(pool)) => forward::forward(x, &view, pool, route).await?,
+        (Action::Redirect(redirect), _) => respond::redirect(x, redirect, &found.captures)?,
+        (Action::Respond(fixed), _) => respond::fixed(fixed)?,
+        (Action::Static(_), _) => {
             let below = policy::below(x.request.path(), found.segments);
             let folder = route.folder.as_ref().ok_or(Error::gateway(Kind::Internal("route without its folder")))?;
             let (head, body) = x.worker.files.serve(folder, &x.request, below).await?;
             Response::new(head, body)
         }
-        Action::Pool(pool) => forward::forward(x, &view, *pool, route).await?,
+        (Action::Pool(pool), _) => forward::forward(x, &view, *pool, route).await?,
     };
+    plugins::on_response(x, &view, route, &mut response)?;
     policy::leave(x, route, &found.captures, &mut response.head)?;
     Ok(response)
 }

@@ -14,6 +14,7 @@ use crate::http::{Body, ResponseHead, StatusCode, name};
 use crate::plugin::request::{Edit, Side};
 use crate::plugin::{Answer, Decision, Fault, Seat};
 use crate::snapshot::CompiledRoute;
+use crate::upstream::Pool;
 use crate::worker::View;
 
 /// What a plugin came to.
@@ -119,6 +120,15 @@ fn ask(
         apply(x, response.as_deref_mut(), edit);
     }
     Ok(decision)
+}
+
+/// Notes what a balancer says of the request.
+pub(super) fn note_pick(x: &mut Exchange<'_>, pool: &Pool) {
+    let changes = pool.with_edits(|edits| (!edits.is_empty()).then(|| edits.clone())).flatten();
+    // Tags are all that a balancer may change: the request may have been sent already.
+    for edit in changes.iter().flat_map(|changes| changes.iter()).filter(|edit| matches!(edit, Edit::Tag(..))) {
+        apply(x, None, edit);
+    }
 }
 
 /// Does one change; it was looked at when the plugin asked for it.

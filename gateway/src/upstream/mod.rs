@@ -12,5 +12,5 @@ mod times;
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
 pub use failure::tell;
-pub use pool::{Pool, PoolState};
+pub use pool::{Picked, Pool, PoolState};
 pub use times::Times;

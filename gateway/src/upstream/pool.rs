@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use crate::balance::{Balancer, Candidate, Endpoint};
@@ -22,6 +23,8 @@ use crate::http::h1::client::{Connection, Park};
 use crate::http::h2;
 use crate::limits::Limits;
 use crate::metrics;
+use crate::plugin::request::{Edits, Head};
+use crate::plugin::{Crew, Decision, Outcome, Seat};
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
@@ -30,6 +33,8 @@ pub struct PoolState {
     pub model: model::Pool,
     /// Its members, in the order of the configuration.
     pub candidates: Vec<Candidate>,
+    /// The plugin that picks one of them.
+    pub crew: Option<Arc<Crew>>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// The gateway's bounds.
@@ -42,8 +47,24 @@ pub struct PoolState {
 pub struct Pool {
     /// What all workers share of it.
     pub state: Arc<PoolState>,
+    /// The plugin's, when there is one.
+    seat: RefCell<Option<Seat>>,
+    /// The pool's own, or what it falls back to.
     balancer: RefCell<Balancer>,
     sites: Vec<Rc<Site>>,
+}
+
+/// Where a request is to go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Picked {
+    /// To the endpoint with this index.
+    Endpoint(usize),
+    /// To these, one after the other.
+    List(SmallVec<[usize; 4]>),
+    /// Nowhere: the plugin refuses it with this status.
+    Refused(u16),
+    /// There is no endpoint.
+    Nowhere,
 }
 
 /// One worker's connections to one endpoint.
@@ -96,7 +117,7 @@ impl PoolState {
             metadata: member.metadata.clone(),
         };
         let candidates = model.endpoints.iter().map(candidate).collect();
-        PoolState { model, candidates, tls, limits, wanted: Notify::new() }
+        PoolState { model, candidates, crew: None, tls, limits, wanted: Notify::new() }
     }
 
     /// Whether connections of the other are what this one would make.
@@ -110,6 +131,7 @@ impl Pool {
     /// With the connections of the pool that it takes the place of, where they still fit.
     pub fn new(state: Arc<PoolState>, before: Option<&Pool>, metrics: &Rc<metrics::Worker>) -> Rc<Pool> {
         let balancer = RefCell::new(Balancer::new(state.model.balance, &state.candidates));
+        let seat = Seat::taken(state.crew.as_ref(), before.map(|before| &before.seat), Instant::now());
         let before = before.filter(|before| state.connects_like(&before.state));
         let site = |candidate: &Candidate| {
             let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
@@ -120,17 +142,55 @@ impl Pool {
             Rc::new(site)
         };
         let sites = state.candidates.iter().map(site).collect();
-        let pool = Rc::new(Pool { state, balancer, sites });
+        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), balancer, sites });
         if pool.state.model.max_connections.is_some() {
             tokio::task::spawn_local(trim_when_wanted(Rc::downgrade(&pool)));
         }
         pool
     }
 
-    /// The next endpoint, none of those tried unless all were.
-    pub fn pick(&self, tried: &[usize]) -> Option<(usize, Rc<Site>)> {
-        let index = self.balancer.borrow_mut().pick(&self.state.candidates, tried)?;
-        Some((index, self.sites.get(index)?.clone()))
+    /// Where a request goes: as the plugin says, or the pool's own balancer when there is none or it does not say. `tried`:
+    /// where it was sent before.
+    pub fn pick(&self, head: &dyn Head, tried: &[usize], attempt: u32) -> Picked {
+        let fallback = || match self.balancer.borrow_mut().pick(&self.state.candidates, tried) {
+            Some(index) => Picked::Endpoint(index),
+            None => Picked::Nowhere,
+        };
+        let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
+        let Some(seat) = seat.as_mut() else { return fallback() };
+        match seat.pick(head, &self.state.candidates, tried, attempt) {
+            Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
+            Ok(Decision::List(list)) => Picked::List(list),
+            Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
+            Ok(Decision::Refuse(status)) => Picked::Refused(status),
+            Ok(_) | Err(_) => fallback(),
+        }
+    }
+
+    /// Our connections to the endpoint with this index.
+    pub fn site(&self, index: usize) -> Option<Rc<Site>> {
+        self.sites.get(index).cloned()
+    }
+
+    /// What the last pick's plugin wants noted of the request.
+    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> Option<T> {
+        self.seat.borrow().as_ref()?.with_edits(read)
+    }
+
+    /// Tells the plugin what became of a request.
+    pub fn outcome(&self, outcome: &Outcome) {
+        if let Ok(mut seat) = self.seat.try_borrow_mut()
+            && let Some(seat) = seat.as_mut()
+        {
+            seat.outcome(outcome);
+        }
+    }
+
+    /// Lets time pass for the plugin.
+    pub fn tick(&self, now: Instant) {
+        if let Some(seat) = self.seat.borrow_mut().as_mut() {
+            seat.tick(now);
+        }
     }
 
     /// Closes what was idle for too long or was closed by the other side.

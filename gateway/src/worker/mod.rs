@@ -23,6 +23,7 @@ use crate::http::Control;
 use crate::listener::{self, Listener};
 use crate::metrics::{self, Metrics};
 use crate::snapshot::Snapshot;
+use crate::plugin::{House, Seat};
 use crate::upstream::Pool;
 
 /// What all threads share.
@@ -33,6 +34,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Who may connect.
     pub admission: Admission,
+    /// The plugins.
+    pub house: House,
     cut: AtomicU64,
 }
 
@@ -58,6 +61,8 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     /// Our side of its pools, in the same order.
     pub pools: Vec<Rc<Pool>>,
+    /// Our places among the routers and filters, in the order of its plugins.
+    pub seats: Vec<RefCell<Option<Seat>>>,
 }
 
 /// What the control path tells a worker.
@@ -89,13 +94,14 @@ const LOG_TICK: Duration = Duration::from_millis(100);
 
 impl Shared {
     /// With a first snapshot.
-    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Shared {
+    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House) -> Shared {
         let admission = Admission::default();
         Shared {
             number: AtomicU64::new(snapshot.number),
             snapshot: ArcSwap::from_pointee(snapshot),
             metrics,
             admission,
+            house,
             cut: AtomicU64::new(0),
         }
     }
@@ -124,7 +130,16 @@ impl View {
             let same = before.and_then(|view| view.pools.iter().find(|p| p.state.model.name == pool.state.model.name));
             Pool::new(pool.state.clone(), same.map(|pool| &**pool), metrics)
         });
-        View { pools: pools.collect(), snapshot }
+        let now = Instant::now();
+        let seats = snapshot.plugins.iter().map(|plugin| {
+            let name = plugin.version.plugin.name();
+            let old = before.and_then(|view| {
+                let at = view.snapshot.plugins.iter().position(|old| old.version.plugin.name() == name)?;
+                view.seats.get(at)
+            });
+            RefCell::new(Seat::taken(plugin.crew.as_ref(), old, now))
+        });
+        View { pools: pools.collect(), seats: seats.collect(), snapshot }
     }
 }
 
@@ -185,6 +200,17 @@ impl Worker {
         }
     }
 
+    /// Lets time pass for the plugins.
+    fn pass_time(&self, now: Instant) {
+        let view = self.view.borrow().clone();
+        view.pools.iter().for_each(|pool| pool.tick(now));
+        for seat in &view.seats {
+            if let Some(seat) = seat.borrow_mut().as_mut() {
+                seat.tick(now);
+            }
+        }
+    }
+
     async fn tick(&self) {
         let mut swept = Instant::now();
         let mut timer = tokio::time::interval(LOG_TICK);
@@ -193,6 +219,7 @@ impl Worker {
             timer.tick().await;
             self.access_log.borrow_mut().flush();
             let now = Instant::now();
+            self.pass_time(now);
             if now.duration_since(swept) >= SWEEP {
                 swept = now;
                 let view = self.view();

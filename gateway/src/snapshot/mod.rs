@@ -3,6 +3,8 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
+mod plugins;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,9 +15,11 @@ use crate::files::Folder;
 use crate::http::FieldName;
 use crate::limits::Limits;
 use crate::metrics::{Metrics, PoolId, RouteId};
+use crate::plugin::House;
 use crate::route::RouteTable;
 use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
+pub use plugins::Deployed;
 
 /// A configuration, ready to serve requests.
 pub struct Snapshot {
@@ -27,6 +31,8 @@ pub struct Snapshot {
     pub limits: Arc<Limits>,
     /// Finds routes.
     pub table: RouteTable,
+    /// In the order of the configuration.
+    pub plugins: Vec<Deployed>,
     /// In the order of the configuration.
     pub routes: Vec<CompiledRoute>,
     /// In the order of the configuration.
@@ -63,13 +69,19 @@ impl Snapshot {
         config: Config,
         before: Option<&Snapshot>,
         metrics: &Arc<Metrics>,
+        house: &House,
     ) -> Result<Snapshot, Vec<Problem>> {
         let mut problems = Vec::new();
+        let mut plugins = Vec::new();
+        for index in 0..config.plugins.len() {
+            let deployed = plugins::deploy(index, &config, before, house);
+            plugins.push(deployed.map_err(|wrong| problems.extend(wrong)).ok());
+        }
         let limits = Arc::new(config.limits.clone());
         let pools: Vec<CompiledPool> = config
             .pools
             .iter()
-            .filter_map(|pool| keep(compile_pool(pool, &limits, &config, before, metrics), &mut problems))
+            .filter_map(|pool| keep(compile_pool(pool, &limits, &config, before, metrics, (&plugins, house)), &mut problems))
             .collect();
         let routes: Vec<CompiledRoute> = config
             .routes
@@ -84,7 +96,8 @@ impl Snapshot {
         let number = before.map_or(1, |before| before.number + 1);
         let table = RouteTable::new(&config.routes);
         let identity_fields = identity_fields(&config);
-        Ok(Snapshot { identity_fields, number, limits, table, routes, pools, access_log, config })
+        let plugins = plugins.into_iter().flatten().collect();
+        Ok(Snapshot { identity_fields, number, limits, table, plugins, routes, pools, access_log, config })
     }
 }
 
@@ -123,6 +136,7 @@ fn compile_pool(
     config: &Config,
     before: Option<&Snapshot>,
     metrics: &Arc<Metrics>,
+    (plugins, house): (&[Option<Deployed>], &House),
 ) -> Result<CompiledPool, Problem> {
     let tls = pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose();
     let tls = tls.map_err(|problem| {
@@ -133,7 +147,9 @@ fn compile_pool(
         problem_with(config, problem.path(), &key, problem.to_string())
     })?;
     let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
-    let state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
+    let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
+    let before = same.and_then(|old| old.state.crew.as_ref());
+    state.crew = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })
 }
 
