@@ -1,5 +1,7 @@
 //! Holds the tables of `ABI.md` against the crate that both sides read.
 
+#![allow(clippy::unwrap_used)]
+
 use gatewright_abi::{COLUMNS, Column, Element, Header, IMPORTS, Wasm, export};
 
 const TEXT: &str = include_str!("../ABI.md");
