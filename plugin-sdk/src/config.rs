@@ -18,7 +18,8 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
         let what = error.into_inner().to_string();
         // Line and column are those of the JSON text, which nobody has seen.
         let what = what.rfind(" at line ").and_then(|end| what.get(..end)).unwrap_or(&what);
-        if path == "." { Error::new(what) } else { Error::new(format_args!("{path}: {what}")) }
+        // A dot stands for the whole; a question mark for what broke off before its key was read.
+        if matches!(path.as_str(), "." | "?") { Error::new(what) } else { Error::new(format_args!("{path}: {what}")) }
     })
 }
 
@@ -58,5 +59,6 @@ mod tests {
             "x: unknown field `x`, there are no fields"
         );
         assert_eq!(parse::<NoConfig>(b"{}").unwrap(), NoConfig {});
+        assert_eq!(error("{"), "EOF while parsing an object");
     }
 }

@@ -9,7 +9,7 @@ use std::cell::{Cell, UnsafeCell};
 use std::ptr::{NonNull, slice_from_raw_parts_mut};
 use std::slice;
 
-use gatewright_abi::Column;
+use gatewright_abi::{Column, Element};
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) mod native;
@@ -82,62 +82,57 @@ impl<'a> Slot<'a> {
         self.index
     }
 
-    /// The address of a column, as the head of the table tells it; null when it does not.
-    #[inline(always)]
-    fn base<C: Read>(self) -> *const u8 {
-        self.columns.bases[C::COLUMN.number()]
-    }
-
-    /// An element of 32 bits; 0 when the gateway does not have the column.
+    /// An element of 32 bits.
     #[inline(always)]
     pub(crate) fn word<C: Read>(self) -> u32 {
         const { assert!(C::COLUMN.element().size() == 4) };
-        match self.base::<C>() {
-            base if base.is_null() => self.cold_word::<C>(),
-            // SAFETY: by the invariants there are more than `index` elements of 32 bits at `base`.
-            base => unsafe { *base.cast::<u32>().add(self.index as usize) },
-        }
+        // SAFETY: `element` passes a place in a column of the type that was just looked at.
+        self.element::<C, u32>(|base, index| unsafe { *base.cast::<u32>().add(index) })
     }
 
-    #[cold]
-    #[inline(never)]
-    fn cold_word<C: Read>(self) -> u32 {
-        match C::ask() {
-            base if base.is_null() => 0,
-            // SAFETY: a column has as many elements as the table, whoever tells its address.
-            base => unsafe { *base.cast::<u32>().add(self.index as usize) },
-        }
-    }
-
-    /// An element of 64 bits; 0 when the gateway does not have the column.
+    /// An element of 64 bits.
     #[inline(always)]
     pub(crate) fn double<C: Read>(self) -> u64 {
-        const { assert!(matches!(C::COLUMN.element(), gatewright_abi::Element::U64)) };
-        let base = match self.base::<C>() {
-            base if base.is_null() => C::ask(),
-            base => base,
-        };
-        if base.is_null() {
-            return 0;
-        }
-        // SAFETY: by the invariants there are more than `index` elements of 64 bits at `base`.
-        unsafe { *base.cast::<u64>().add(self.index as usize) }
+        const { assert!(matches!(C::COLUMN.element(), Element::U64)) };
+        // SAFETY: as in `word`.
+        self.element::<C, u64>(|base, index| unsafe { *base.cast::<u64>().add(index) })
     }
 
-    /// An element of bytes; none when the gateway does not have the column.
+    /// An element of bytes.
     #[inline]
     pub(crate) fn bytes<C: Read>(self) -> &'a [u8] {
-        const { assert!(matches!(C::COLUMN.element(), gatewright_abi::Element::Text)) };
-        let base = match self.base::<C>() {
-            base if base.is_null() => C::ask(),
-            base => base,
-        };
-        if base.is_null() {
-            return &[];
-        }
-        // SAFETY: by the invariants there are more than `index` elements at `base`, and what they lead to lives as long.
-        unsafe { imp::text_element(base, self.index as usize) }
+        const { assert!(matches!(C::COLUMN.element(), Element::Text)) };
+        // SAFETY: as in `word`; what an element leads to lives as long as the columns.
+        self.element::<C, &'a [u8]>(|base, index| unsafe { imp::text_element(base, index) })
     }
+
+    /// Loads from a column's address and the endpoint's index, of which by the invariants the column has more elements.
+    #[inline(always)]
+    fn element<C: Read, T: Default>(self, load: impl Fn(*const u8, usize) -> T) -> T {
+        let base = self.columns.bases[C::COLUMN.number()];
+        if base.is_null() { missing::<C, T>(load, self.index as usize) } else { load(base, self.index as usize) }
+    }
+}
+
+/// Linked in, a column that was not read before is missing and comes now. Without a gateway there is none.
+#[cfg(not(target_arch = "wasm32"))]
+#[cold]
+#[inline(never)]
+fn missing<C: Read, T: Default>(load: impl Fn(*const u8, usize) -> T, index: usize) -> T {
+    match C::ask() {
+        base if base.is_null() => T::default(),
+        base => load(base, index),
+    }
+}
+
+/// A module has all columns that it imports as soon as there are endpoints, so nobody comes here; but this makes it import
+/// the column. It does not return, since then loops over endpoints need not look at the address each time.
+#[cfg(target_arch = "wasm32")]
+#[cold]
+#[inline(never)]
+fn missing<C: Read, T>(_: impl Fn(*const u8, usize) -> T, _: usize) -> ! {
+    C::ask();
+    core::arch::wasm32::unreachable()
 }
 
 /// Columns as types.
