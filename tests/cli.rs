@@ -251,11 +251,14 @@ async fn check_opens_the_files_that_are_named() {
 
 #[tokio::test]
 async fn check_opens_the_files_of_plugins() {
-    let here = format!("{HI}\n[plugin.a]\nsource = 'gateway.toml'\n");
-    let (code, _, errors) = run(&folder(&here), &["check"]).await;
-    assert_eq!((code, errors.as_str()), (0, ""));
-    let missing = format!("{here}[plugin.b]\nsource = 'no.wasm'\n[plugin.c]\nsource = '.'\n");
-    let (code, _, errors) = run(&folder(&missing), &["check"]).await;
+    let folder = folder(&format!("{HI}\n[plugin.a]\nsource = 'builtin:p2c'\n[plugin.b]\nsource = 'gateway.toml'\n"));
+    let (code, _, errors) = run(&folder, &["check"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains("plugin.b.source: not a valid WebAssembly module"), "{errors}");
+    assert!(!errors.contains("plugin.a"), "{errors}");
+    let missing = format!("{HI}\n[plugin.b]\nsource = 'no.wasm'\n[plugin.c]\nsource = '.'\n");
+    std::fs::write(folder.path().join("gateway.toml"), missing).expect("to write");
+    let (code, _, errors) = run(&folder, &["check"]).await;
     assert_eq!(code, 1);
     assert!(errors.contains("plugin.b.source: cannot be read"), "{errors}");
     assert!(errors.contains("plugin.c.source: cannot be read: it is no file"), "{errors}");

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatewright::{Running, config, tls};
+
+use crate::harness::guests;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 
 /// Nothing here takes long; a test that hangs should say so.
@@ -27,6 +29,7 @@ fn run(scenario: &str, backends: &[(u16, SocketAddr)]) -> Running {
     let file = folder(scenario).join("gateway.toml");
     let mut config = config::load(&file).unwrap_or_else(|problems| panic!("{problems}"));
     config.access_log = None;
+    config.admin = None;
     for listener in &mut config.listeners {
         listener.address.set_port(0);
     }
@@ -95,6 +98,24 @@ fn canary_by_header_is_for_those_who_ask_for_it() {
         assert!(answer.contains(&format!("x-version: {version}\r\n")), "{fields:?}: {answer}");
         assert!(answer.ends_with(&format!("\r\n\r\n{version}\n")), "{fields:?}: {answer}");
     }
+}
+
+#[test]
+fn fastest_is_a_balancer_of_ones_own() {
+    std::fs::copy(guests::wasm("fastest"), folder("fastest/fastest.wasm")).unwrap();
+    let (one, two) = (serve(&folder("fastest/one")), serve(&folder("fastest/two")));
+    let gateway = run("fastest", &[(9001, one.addresses()[0]), (9002, two.addresses()[0])]);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let answer = ask(connect(gateway.addresses()[0]), "/", "");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        seen.insert(answer.lines().last().unwrap_or_default().to_owned());
+    }
+    // What nothing is known of counts as fast, so both had their turn.
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["one", "two"]);
+    let metrics = gateway.metrics();
+    assert!(metrics.contains("gatewright_plugin_info{plugin=\"fastest\",version=\""), "{metrics}");
+    assert!(!metrics.contains("gatewright_plugin_faults_total{"), "{metrics}");
 }
 
 #[test]

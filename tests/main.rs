@@ -23,6 +23,7 @@ mod framing_upstream;
 mod ipv6;
 mod limits;
 mod matrix;
+mod plugins;
 mod reload;
 mod reuse;
 mod routing;

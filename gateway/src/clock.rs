@@ -136,6 +136,12 @@ pub fn coarse() -> Instant {
     Instant::now()
 }
 
+/// The time since some moment before the first call, as [`coarse`] tells it: the same for all threads.
+pub fn coarse_uptime() -> Duration {
+    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    coarse().saturating_duration_since(*BEGAN.get_or_init(coarse))
+}
+
 fn coarse_second() -> u64 {
     #[cfg(target_os = "linux")]
     {

@@ -10,7 +10,10 @@ use std::path::Path;
 /// Each module and what it may use: a module as a whole, or only what begins with a path.
 const ALLOWED: &[(&str, &[&str])] = &[
     // The data path.
-    ("worker", &["access_log", "files", "http::Control", "limits", "listener", "metrics", "snapshot", "upstream"]),
+    (
+        "worker",
+        &["access_log", "files", "http::Control", "limits", "listener", "metrics", "plugin", "snapshot", "upstream"],
+    ),
     (
         "listener",
         &[
@@ -41,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "listener::Listener",
             "metrics",
             "notice",
+            "plugin",
             "policy",
             "respond",
             "route",
@@ -58,7 +62,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plugin", &["balance"]),
     (
         "upstream",
-        &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "notice", "proxy_protocol", "tls"],
+        &[
+            "balance",
+            "clock",
+            "config::model",
+            "error",
+            "http",
+            "limits",
+            "metrics",
+            "notice",
+            "plugin",
+            "proxy_protocol",
+            "tls",
+        ],
     ),
     (
         "respond",
@@ -70,6 +86,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "escape",
             "http",
             "metrics",
+            "plugin",
             "policy",
             "proxy",
             "route",
@@ -77,15 +94,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["config", "metrics", "reload", "run", "snapshot", "tls"]),
-    ("run", &["admin", "config", "metrics", "reload", "snapshot", "tls", "worker"]),
+    ("cli", &["config", "metrics", "plugin", "reload", "run", "snapshot", "tls"]),
+    ("run", &["admin", "config", "metrics", "plugin", "reload", "snapshot", "tls", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
         "snapshot",
-        &["access_log", "config", "files", "http::FieldName", "limits", "metrics", "route", "tls", "upstream"],
+        &[
+            "access_log",
+            "balance",
+            "config",
+            "files",
+            "http::FieldName",
+            "limits",
+            "metrics",
+            "plugin",
+            "route",
+            "tls",
+            "upstream",
+        ],
     ),
-    ("reload", &["config", "listener", "snapshot", "tls", "worker"]),
+    ("reload", &["config", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "reload", "snapshot", "worker"],
@@ -112,8 +141,6 @@ const KNOTS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "access_log/format.rs",
     "access_log/stamp.rs",
-    "balance/p2c.rs",
-    "balance/round_robin.rs",
     "config/diff.rs",
     "config/file.rs",
     "config/hint.rs",

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::config::{self, Problem, Problems, diff, model};
 use crate::listener::{self, Listener, Settings};
 use crate::plugin::Version;
-use crate::snapshot::{self, Snapshot};
+use crate::snapshot::{self, Deployed, Snapshot};
 use crate::tls::{self, ServerTls};
 use crate::worker::{Command, Shared};
 
@@ -142,6 +142,7 @@ impl Force {
         let prepared = self.prepare(&snapshot.config).map_err(|problems| in_file(file, problems))?;
         let hash = hash(&snapshot.config);
         self.contents = contents;
+        snapshot.plugins.iter().for_each(Deployed::enters);
         self.shared.replace(snapshot);
         self.put_in_place(prepared);
         self.tell(|| Command::Refresh);
@@ -150,10 +151,32 @@ impl Force {
         Ok(changes)
     }
 
+    /// Puts the last good version of a plugin in the place of one that was found unfit.
+    pub fn replace_unfit(&mut self, version: &Arc<Version>) {
+        let snapshot = self.shared.snapshot();
+        let (plugin, unfit) = (version.plugin.name(), version.name());
+        if !snapshot.plugins.iter().any(|deployed| Arc::ptr_eq(&deployed.version, version)) {
+            return;
+        }
+        if !self.shared.house.replace(version) {
+            return tracing::warn!(plugin, unfit, "there is no earlier version; the fallback decides");
+        }
+        match self.apply(snapshot.config.clone(), None) {
+            Ok(_) => {
+                let now = self.shared.snapshot();
+                let good = now.plugins.iter().find(|deployed| deployed.version.plugin.name() == plugin);
+                let version = good.map(|deployed| deployed.version.name());
+                tracing::warn!(plugin, unfit, version, "the last good version is back");
+            }
+            Err(error) => tracing::error!(plugin, %error, "the last good version cannot be brought back"),
+        }
+    }
+
     /// Opens the listeners of the first configuration.
     pub fn open(&mut self) -> Result<(), Vec<Problem>> {
         let snapshot = self.shared.snapshot();
         self.contents = tls::contents(&snapshot.config);
+        snapshot.plugins.iter().for_each(Deployed::enters);
         let prepared = self.prepare(&snapshot.config)?;
         self.put_in_place(prepared);
         self.shared.metrics.config_loaded(&hash(&snapshot.config), SystemTime::now());

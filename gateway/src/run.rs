@@ -108,7 +108,9 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
 fn cache_folder() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = set("CACHE_DIRECTORY").or_else(|| {
-        set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache"))).map(|base| base.join("gatewright"))
+        set("XDG_CACHE_HOME")
+            .or_else(|| set("HOME").map(|home| home.join(".cache")))
+            .map(|base| base.join("gatewright"))
     });
     base.map(|base| base.join("plugins"))
 }
@@ -136,7 +138,7 @@ impl Running {
 
     /// Everything that is counted, as Prometheus reads it.
     pub fn metrics(&self) -> String {
-        self.shared.metrics.render()
+        self.shared.metrics_text()
     }
 
     /// Reads the file again. What changed, in words.

@@ -8,6 +8,7 @@ pub(crate) mod certs;
 mod client;
 mod frames;
 mod gateway;
+pub(crate) mod guests;
 pub(crate) mod log;
 mod origin;
 mod raw;

@@ -55,6 +55,7 @@ pub(super) fn json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
             text(out, key, value.as_bytes(), WORD);
         }
     }
+    tags(out, record.tags);
     if let Some(agent) = record.user_agent {
         text(out, "user_agent", agent, AGENT);
     }
@@ -90,6 +91,20 @@ fn key(out: &mut Vec<u8>, key: &'static str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(b"\":");
+}
+
+/// `,"tags":{"name":"value",…}`
+fn tags(out: &mut Vec<u8>, tags: &[(String, String)]) {
+    for (number, (name, value)) in tags.iter().enumerate() {
+        out.extend_from_slice(if number == 0 { b",\"tags\":{\"" } else { b",\"" });
+        escape::json(out, name.as_bytes(), WORD);
+        out.extend_from_slice(b"\":\"");
+        escape::json(out, value.as_bytes(), WORD);
+        out.push(b'"');
+    }
+    if !tags.is_empty() {
+        out.push(b'}');
+    }
 }
 
 fn text(out: &mut Vec<u8>, name: &'static str, value: &[u8], room: usize) {
@@ -143,6 +158,7 @@ pub(super) mod tests {
             user_agent: Some(b"curl/8"),
             referer: None,
             cache: None,
+            tags: &[],
         }
     }
 
@@ -192,6 +208,7 @@ pub(super) mod tests {
             user_agent: Some(&long),
             referer: Some(&long),
             cache: Some(&name),
+            tags: &[],
             ..record()
         };
         for line in [line(json, &record), line(combined, &record)] {

@@ -69,6 +69,8 @@ pub struct Record<'a> {
     pub referer: Option<&'a [u8]>,
     /// What the cache had to do with it.
     pub cache: Option<&'a str>,
+    /// What plugins say of it.
+    pub tags: &'a [(String, String)],
 }
 
 /// A worker's end of the log.

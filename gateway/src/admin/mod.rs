@@ -114,7 +114,7 @@ impl Desk {
             "/metrics" if reading => Answer {
                 status: StatusCode::OK,
                 content_type: crate::metrics::CONTENT_TYPE,
-                body: self.shared.metrics.render(),
+                body: self.shared.metrics_text(),
             },
             "/status" if reading => Answer::json(StatusCode::OK, &status::status(&self.shared)),
             "/healthz" if reading => Answer::text(StatusCode::OK, "ok\n".into()),

@@ -14,6 +14,7 @@ use super::Failure;
 use crate::config::model::{Config, Named};
 use crate::config::{self, Problem, Problems};
 use crate::metrics::Metrics;
+use crate::plugin::House;
 use crate::snapshot::{Snapshot, problem_with, problem_with_folder};
 use crate::tls::{self, ServerTls};
 
@@ -95,6 +96,13 @@ fn problems_of_use(mut config: Config) -> Vec<Problem> {
     }
     // Opening the access log would make its file.
     config.access_log = None;
+    let house = match House::new(1, None, |_| {}) {
+        Ok(house) => house,
+        Err(error) => {
+            problems.push(problem_with(&config, None, "", format!("cannot start a thread: {error}")));
+            return problems;
+        }
+    };
     if let Err(more) = Snapshot::compile(config, None, &Metrics::new(1), &house) {
         problems.extend(more);
     }

@@ -80,6 +80,12 @@ families! {
         "Requests that were sent to an upstream once more.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
+    PLUGIN_INFO = Gauge "gatewright_plugin_info" ("plugin, version")
+        "The version of each plugin that is in force; always 1.";
+    PLUGIN_FAULTS = Counter "gatewright_plugin_faults_total" ("plugin, fault")
+        "Calls of plugins that failed, by fault.";
+    PLUGIN_LINES = Counter "gatewright_plugin_log_lines_dropped_total" ("plugin")
+        "Log lines of plugins that were too many.";
     RELOADS = Counter "gatewright_reloads_total" ("result")
         "Configuration reloads: ok or failed.";
     RELOAD_OK = Gauge "gatewright_config_last_reload_successful" ("")

@@ -8,6 +8,7 @@
 
 mod cells;
 mod families;
+mod plugins;
 mod render;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
 pub use families::{Family, TABLE, Type};
+pub use plugins::{PluginRow, Sample, SampleValue};
 pub use render::CONTENT_TYPE;
 
 /// How many names of routes, and of pools, have counts of their own.

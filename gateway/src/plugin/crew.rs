@@ -29,7 +29,7 @@ pub struct Crew {
     kinds: u32,
     endpoints: Vec<Candidate>,
     engine: Arc<Engine>,
-    spare: Mutex<Vec<Box<Instance>>>,
+    spare: Mutex<Vec<Instance>>,
     ready: AtomicUsize,
     made: AtomicU64,
     requests: Requests,
@@ -88,7 +88,7 @@ impl Crew {
             Code::Wasm(compiled) => {
                 let instance = self.mould(|mould| Instance::new(compiled, &self.engine, mould))?;
                 let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-                spare.push(Box::new(instance));
+                spare.push(instance);
                 self.ready.store(spare.len(), Ordering::Release);
                 Ok(())
             }
@@ -128,7 +128,7 @@ impl Crew {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = spare.pop();
         self.ready.store(spare.len(), Ordering::Release);
-        taken.map(Runner::Wasm)
+        taken.map(Box::new).map(Runner::Wasm)
     }
 }
 

@@ -35,6 +35,7 @@ pub use engine::Engine;
 pub use fault::{Fault, LoadError};
 pub use house::{BUILT_IN, House, built_in};
 pub use instance::{Budget, Instance, Mould, Outcome};
+pub use native::Native;
 pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
 pub use version::{Code, Plugin, Version};

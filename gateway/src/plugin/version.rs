@@ -1,7 +1,7 @@
 //! A plugin by its name, its versions, and when a version is no longer trusted.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatewright_sdk::native;
@@ -16,6 +16,7 @@ pub struct Plugin {
     /// What its instances share.
     pub services: Arc<Services>,
     faults: [AtomicU64; Fault::LABELS.len()],
+    history: Mutex<Vec<Arc<Version>>>,
 }
 
 /// One version of a plugin, with its configuration.
@@ -70,6 +71,8 @@ impl Code {
     }
 }
 
+/// Versions that are remembered.
+const REMEMBERED: usize = 8;
 /// So many faults within [`WINDOW`], from all workers, and a version is not called any more.
 pub(super) const TOLERATED: u32 = 20;
 /// How long a fault is remembered.
@@ -78,7 +81,8 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 impl Plugin {
     /// One of this name.
     pub fn new(name: &str) -> Plugin {
-        Plugin { services: Arc::new(Services::new(name)), faults: [const { AtomicU64::new(0) }; Fault::LABELS.len()] }
+        let faults = [const { AtomicU64::new(0) }; Fault::LABELS.len()];
+        Plugin { services: Arc::new(Services::new(name)), faults, history: Mutex::default() }
     }
 
     /// Its name.
@@ -89,6 +93,26 @@ impl Plugin {
     /// How often each fault has happened.
     pub fn faults(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Fault::LABELS.iter().zip(&self.faults).map(|(label, count)| (*label, count.load(Ordering::Relaxed)))
+    }
+
+    /// Versions that were in force, the latest last.
+    pub fn history(&self) -> Vec<Arc<Version>> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that a version is in force.
+    pub fn enters(&self, version: &Arc<Version>) {
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        history.retain(|old| !Arc::ptr_eq(old, version));
+        history.push(version.clone());
+        let surplus = history.len().saturating_sub(REMEMBERED);
+        history.drain(..surplus);
+    }
+
+    /// The latest version that was in force and did not fail, other than this one.
+    pub fn last_good(&self, unfit: &Version) -> Option<Arc<Version>> {
+        let good = |old: &Arc<Version>| !old.is_quarantined() && !old.is_like(&unfit.code, &unfit.config);
+        self.history().into_iter().rev().find(good)
     }
 
     fn count(&self, fault: Fault) {
@@ -116,6 +140,11 @@ impl Version {
     /// What it is called in logs and metrics: the begin of its module's hash, or `builtin:NAME`.
     pub fn name(&self) -> String {
         self.code.name()
+    }
+
+    /// Whether it is this code with this configuration.
+    pub fn is_like(&self, code: &Code, config: &str) -> bool {
+        self.code.is(code) && self.config == config
     }
 
     /// Whether it was found unfit.

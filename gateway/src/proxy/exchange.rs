@@ -88,6 +88,10 @@ pub struct Facts {
     pub pool: Option<usize>,
     /// Who answered.
     pub endpoint: Option<Arc<Endpoint>>,
+    /// Its index in the pool, once it has answered.
+    pub answered: Option<usize>,
+    /// From the last attempt's begin to the first byte of the response.
+    pub latency: Duration,
     /// From its begin to the first byte of the upstream's response.
     pub first_byte: Option<Duration>,
     /// How often it was sent again.
@@ -135,6 +139,8 @@ impl Facts {
             route: None,
             pool: None,
             endpoint: None,
+            answered: None,
+            latency: Duration::ZERO,
             first_byte: None,
             retries: 0,
             body_limit: u64::MAX,

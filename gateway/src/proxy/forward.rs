@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::rc::Rc;
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
@@ -13,6 +14,7 @@ use crate::config::model::HostHeader;
 use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::{Body, Method, Scheme, upgrade};
 use crate::metrics::{self, Connection, PoolId};
+use crate::plugin::Outcome;
 use crate::snapshot::CompiledRoute;
 use crate::upstream::{self, Attempt, ClientEnds, Failure, Picked, Pool, Reply};
 use crate::worker::View;
@@ -52,6 +54,7 @@ pub(super) async fn forward(
         let site = pool.site(index).ok_or(Error::gateway(Kind::NoEndpoint))?;
         x.facts.endpoint = Some(site.endpoint.clone());
         let active = site.endpoint.begin();
+        let began = Instant::now();
         match &pool.state.model.host {
             HostHeader::Preserve => {}
             HostHeader::Endpoint => replace_authority(x, &site.endpoint.address),
@@ -73,7 +76,9 @@ pub(super) async fn forward(
         match attempt.run(body).await {
             Ok(reply) => {
                 let first_byte = x.facts.began.elapsed();
+                x.facts.latency = began.elapsed();
                 x.facts.first_byte = Some(first_byte);
+                x.facts.answered = Some(index);
                 metrics.upstream_first_byte(compiled.id, first_byte);
                 if reply.reused {
                     metrics.upstream_connection(compiled.id, Connection::Reused);
@@ -86,6 +91,16 @@ pub(super) async fn forward(
                 }
                 if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
                     metrics.upstream_connection(compiled.id, Connection::Failed);
+                }
+                if failure.error.side == Side::Upstream {
+                    let outcome = Outcome {
+                        endpoint: u32::try_from(index).unwrap_or(u32::MAX),
+                        status: 0,
+                        attempt: x.facts.retries,
+                        latency: began.elapsed(),
+                        bytes: 0,
+                    };
+                    pool.outcome(&outcome);
                 }
                 let tell = |error| upstream::tell(&pool.state, &site.endpoint.address, &error);
                 if x.facts.retries + 1 >= MOST_ATTEMPTS {

@@ -35,16 +35,15 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
     let view = x.view.clone();
     let found = view.snapshot.table.find(&x.request, x.facts.client).ok_or(Error::client(Kind::NoRoute))?;
     let mut route = x.facts.enter(&view, found.index)?;
-    let mut sent_to = None;
-    match plugins::route(x, &view, route)? {
+    let sent_to = match plugins::route(x, &view, route)? {
         Turn::Answer(response) => return Ok(response),
         Turn::Go { route: named, pool } => {
-            sent_to = pool;
             if let Some(named) = named {
                 route = x.facts.enter(&view, named)?;
             }
+            pool
         }
-    }
+    };
     policy::enter(x, route, &found.captures)?;
     if let Some(response) = plugins::on_request(x, &view, route)? {
         return Ok(response);

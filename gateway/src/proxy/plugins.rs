@@ -4,7 +4,6 @@
 //! In: an exchange. Out: the same with what the plugin wanted changed, or its answer. A plugin that fails changes nothing: a
 //! router's request goes on by the table, a filter's is refused, since a filter may be what keeps others out.
 
-
 use bytes::Bytes;
 
 use super::exchange::{Exchange, Response};
@@ -54,11 +53,7 @@ pub(super) fn route(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) ->
 }
 
 /// Asks a route's filters about the request, in order, until one answers.
-pub(super) fn on_request(
-    x: &mut Exchange<'_>,
-    view: &View,
-    route: &CompiledRoute,
-) -> Result<Option<Response>, Error> {
+pub(super) fn on_request(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) -> Result<Option<Response>, Error> {
     for filter in &route.model.filters {
         let decision = ask(x, view, *filter, None, Seat::on_request).map_err(failed)?;
         if let Some(response) = answer(decision)? {
@@ -162,12 +157,10 @@ fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'
         }
         Edit::Tag(name, value) => {
             let (name, value) = (text(name), text(value));
-            match x.facts.tags.iter_mut().find(|(known, _)| known == name) {
-                Some((_, before)) => *before = value.to_owned(),
-                None if x.facts.tags.len() < gatewright_abi::bound::TAGS => {
-                    x.facts.tags.push((name.to_owned(), value.to_owned()));
-                }
-                None => {}
+            let tags = &mut x.facts.tags;
+            tags.retain(|(known, _)| known != name);
+            if tags.len() < gatewright_abi::bound::TAGS {
+                tags.push((name.to_owned(), value.to_owned()));
             }
         }
     }
@@ -202,4 +195,3 @@ fn made(answer: Answer) -> Result<Response, Error> {
     }
     Ok(Response::new(head, Body::full(Bytes::from(answer.body))))
 }
-

@@ -7,10 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use crate::access_log::Record;
 use crate::config::model::{Redirect, Respond};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Side};
 use crate::http::{Body, ResponseHead, StatusCode, name};
 use crate::metrics::Finished;
 use crate::metrics::RouteId;
+use crate::plugin::Outcome;
 use crate::policy;
 use crate::proxy::{Exchange, Response};
 use crate::route::Captures;
@@ -92,6 +93,16 @@ fn tell(x: &mut Exchange<'_>) {
         bytes_in,
         bytes_out,
     });
+    if let (Some(endpoint), Some(pool)) = (x.facts.answered, x.facts.pool.and_then(|pool| x.view.pools.get(pool))) {
+        let broken = x.facts.error.is_some_and(|error| error.side == Side::Upstream);
+        pool.outcome(&Outcome {
+            endpoint: u32::try_from(endpoint).unwrap_or(u32::MAX),
+            status: x.facts.status.filter(|_| !broken).map_or(0, |status| status.as_u16()),
+            attempt: x.facts.retries,
+            latency: x.facts.latency,
+            bytes: bytes_out,
+        });
+    }
     let mut log = x.worker.access_log.borrow_mut();
     if !log.is_on() {
         return;
@@ -120,5 +131,6 @@ fn tell(x: &mut Exchange<'_>) {
         user_agent: x.request.fields.value(name::USER_AGENT),
         referer: x.request.fields.value(name::REFERER),
         cache: None,
+        tags: &x.facts.tags,
     });
 }

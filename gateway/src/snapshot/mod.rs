@@ -81,7 +81,9 @@ impl Snapshot {
         let pools: Vec<CompiledPool> = config
             .pools
             .iter()
-            .filter_map(|pool| keep(compile_pool(pool, &limits, &config, before, metrics, (&plugins, house)), &mut problems))
+            .filter_map(|pool| {
+                keep(compile_pool(pool, &limits, &config, before, metrics, (&plugins, house)), &mut problems)
+            })
             .collect();
         let routes: Vec<CompiledRoute> = config
             .routes

@@ -21,6 +21,13 @@ pub struct Deployed {
     pub crew: Option<Arc<Crew>>,
 }
 
+impl Deployed {
+    /// Notes that its version is in force.
+    pub fn enters(&self) {
+        self.version.plugin.enters(&self.version);
+    }
+}
+
 /// Loads the plugin with this index.
 pub(super) fn deploy(
     index: usize,
@@ -42,12 +49,13 @@ pub(super) fn deploy(
         before.plugins.get(at)
     });
     let code = load(plugin, house).map_err(|error| wrong("source", &error))?;
-    let budget =
-        Budget { decision: plugin.deadline, configure: plugin.configure_time, memory: plugin.memory_size };
-    let kept = same.map(|old| &old.version).filter(|old| {
-        old.code.is(&code) && old.config == plugin.config && old.budget == budget && !old.is_quarantined()
-    });
-    let version = kept.cloned().unwrap_or_else(|| house.version(&plugin.name, code, &plugin.config, budget));
+    let budget = Budget { decision: plugin.deadline, configure: plugin.configure_time, memory: plugin.memory_size };
+    let kept = same.map(|old| &old.version);
+    let kept = kept.filter(|old| old.is_like(&code, &plugin.config) && old.budget == budget && !old.is_quarantined());
+    let version = match house.instead_of(&plugin.name, &code, &plugin.config) {
+        Some(good) => good,
+        None => kept.cloned().unwrap_or_else(|| house.version(&plugin.name, code, &plugin.config, budget)),
+    };
     let kinds = wanted(index, config);
     let problems = misused(index, config, version.code.kinds());
     if !problems.is_empty() {

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
-use crate::balance::{Balancer, Candidate, Endpoint};
+use gatewright_abi::kind;
+
+use crate::balance::{Candidate, Endpoint};
 use crate::clock;
 use crate::config::model;
 use crate::error::{Error, Kind};
@@ -24,7 +26,7 @@ use crate::http::h2;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
-use crate::plugin::{Crew, Decision, Outcome, Seat};
+use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, Seat, Services};
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
@@ -35,6 +37,8 @@ pub struct PoolState {
     pub candidates: Vec<Candidate>,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
+    /// What the pool's own balancers share.
+    services: Arc<Services>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// The gateway's bounds.
@@ -50,7 +54,7 @@ pub struct Pool {
     /// The plugin's, when there is one.
     seat: RefCell<Option<Seat>>,
     /// The pool's own, or what it falls back to.
-    balancer: RefCell<Balancer>,
+    own: RefCell<Option<Native>>,
     sites: Vec<Rc<Site>>,
 }
 
@@ -117,7 +121,15 @@ impl PoolState {
             metadata: member.metadata.clone(),
         };
         let candidates = model.endpoints.iter().map(candidate).collect();
-        PoolState { model, candidates, crew: None, tls, limits, wanted: Notify::new() }
+        PoolState {
+            services: Arc::new(Services::new(&model.name)),
+            model,
+            candidates,
+            crew: None,
+            tls,
+            limits,
+            wanted: Notify::new(),
+        }
     }
 
     /// Whether connections of the other are what this one would make.
@@ -130,7 +142,7 @@ impl PoolState {
 impl Pool {
     /// With the connections of the pool that it takes the place of, where they still fit.
     pub fn new(state: Arc<PoolState>, before: Option<&Pool>, metrics: &Rc<metrics::Worker>) -> Rc<Pool> {
-        let balancer = RefCell::new(Balancer::new(state.model.balance, &state.candidates));
+        let own = RefCell::new(own_balancer(&state));
         let seat = Seat::taken(state.crew.as_ref(), before.map(|before| &before.seat), Instant::now());
         let before = before.filter(|before| state.connects_like(&before.state));
         let site = |candidate: &Candidate| {
@@ -142,7 +154,7 @@ impl Pool {
             Rc::new(site)
         };
         let sites = state.candidates.iter().map(site).collect();
-        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), balancer, sites });
+        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, sites });
         if pool.state.model.max_connections.is_some() {
             tokio::task::spawn_local(trim_when_wanted(Rc::downgrade(&pool)));
         }
@@ -152,10 +164,7 @@ impl Pool {
     /// Where a request goes: as the plugin says, or the pool's own balancer when there is none or it does not say. `tried`:
     /// where it was sent before.
     pub fn pick(&self, head: &dyn Head, tried: &[usize], attempt: u32) -> Picked {
-        let fallback = || match self.balancer.borrow_mut().pick(&self.state.candidates, tried) {
-            Some(index) => Picked::Endpoint(index),
-            None => Picked::Nowhere,
-        };
+        let fallback = || self.pick_own(head, tried, attempt);
         let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
         let Some(seat) = seat.as_mut() else { return fallback() };
         match seat.pick(head, &self.state.candidates, tried, attempt) {
@@ -165,6 +174,22 @@ impl Pool {
             Ok(Decision::Refuse(status)) => Picked::Refused(status),
             Ok(_) | Err(_) => fallback(),
         }
+    }
+
+    /// As the pool's own balancer says: none of those tried, unless all were.
+    fn pick_own(&self, head: &dyn Head, tried: &[usize], attempt: u32) -> Picked {
+        let candidates = &self.state.candidates;
+        if let [_] = &candidates[..] {
+            return Picked::Endpoint(0);
+        }
+        let mut own = self.own.borrow_mut();
+        let Some(own) = own.as_mut() else { return Picked::Nowhere };
+        for tried in [tried, &[]] {
+            if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, tried, attempt) {
+                return Picked::Endpoint(index);
+            }
+        }
+        Picked::Nowhere
     }
 
     /// Our connections to the endpoint with this index.
@@ -177,8 +202,13 @@ impl Pool {
         self.seat.borrow().as_ref()?.with_edits(read)
     }
 
-    /// Tells the plugin what became of a request.
+    /// Takes in what became of a request, and tells the plugin.
     pub fn outcome(&self, outcome: &Outcome) {
+        if let Some(candidate) = self.state.candidates.get(outcome.endpoint as usize) {
+            let latency = (outcome.status > 0).then_some(outcome.latency);
+            let failed = outcome.status == 0 || outcome.status >= 500;
+            candidate.endpoint.stats.record(latency, failed, clock::coarse_uptime());
+        }
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
         {
@@ -206,6 +236,16 @@ impl Pool {
             site.idle.borrow_mut().clear();
         }
     }
+}
+
+/// The built-in that a pool names: its balancer, or what it falls back to.
+fn own_balancer(state: &PoolState) -> Option<Native> {
+    let (name, _) = model::Balance::WORDS.iter().find(|(_, balance)| *balance == state.model.balance)?;
+    let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(name) else { return None };
+    let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };
+    let (services, endpoints) = (&state.services, &state.candidates[..]);
+    let mould = Mould { services, budget, kinds: kind::BALANCER, config: "{}", endpoints, seed: fastrand::u64(..) };
+    Native::new(&plugin, &mould).ok()
 }
 
 /// Gives up idle connections whenever another worker wants one, as long as the pool is in use.

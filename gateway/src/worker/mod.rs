@@ -21,9 +21,9 @@ use crate::access_log;
 use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, PluginRow, Sample, SampleValue};
+use crate::plugin::{BOUNDS, House, Plugin, Seat, Series, Value};
 use crate::snapshot::Snapshot;
-use crate::plugin::{House, Seat};
 use crate::upstream::Pool;
 
 /// What all threads share.
@@ -116,12 +116,44 @@ impl Shared {
         self.snapshot.load_full()
     }
 
+    /// Everything that is counted, as Prometheus reads it.
+    pub fn metrics_text(&self) -> String {
+        let snapshot = self.snapshot();
+        let version = |name: &str| {
+            let deployed = snapshot.plugins.iter().find(|deployed| deployed.version.plugin.name() == name);
+            deployed.map(|deployed| deployed.version.name())
+        };
+        let row = |plugin: &Arc<Plugin>| PluginRow {
+            name: plugin.name().to_owned(),
+            version: version(plugin.name()),
+            faults: plugin.faults().collect(),
+            lines_dropped: plugin.services.lines_dropped(),
+            samples: plugin.services.all_series().iter().map(|series| sample(series)).collect(),
+        };
+        self.metrics.render(&self.house.plugins().iter().map(row).collect::<Vec<_>>())
+    }
+
     /// Puts a new snapshot in its place. Requests in flight keep theirs.
     pub fn replace(&self, snapshot: Snapshot) {
         let number = snapshot.number;
         self.snapshot.store(Arc::new(snapshot));
         self.number.store(number, Ordering::Release);
     }
+}
+
+/// A plugin's series as it is now.
+fn sample(series: &Series) -> Sample {
+    let number = |bits: &AtomicU64| f64::from_bits(bits.load(Ordering::Relaxed));
+    let value = match &series.value {
+        Value::Counter(bits) => SampleValue::Counter(number(bits)),
+        Value::Gauge(bits) => SampleValue::Gauge(number(bits)),
+        Value::Histogram(buckets, sum) => {
+            let mut counts = buckets.iter().map(|count| count.load(Ordering::Relaxed));
+            let below = BOUNDS.iter().copied().zip(counts.by_ref()).collect();
+            SampleValue::Histogram(below, counts.next().unwrap_or(0), number(sum))
+        }
+    };
+    Sample { name: series.name.clone(), label: series.label.clone(), value }
 }
 
 impl View {

@@ -1,0 +1,42 @@
+//! Plugins of this repository as WebAssembly, built once for a run of the tests.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The module of this package. Built in a folder of its own: cargo holds the usual one while it runs the tests.
+pub(crate) fn wasm(package: &str) -> PathBuf {
+    static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
+    // Held while it is built: the others wait for it instead of building it too.
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let built = built.get_or_insert_default();
+    if let Some(module) = built.get(package) {
+        return module.clone();
+    }
+    if built.is_empty() {
+        install_target();
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = root.join("target/guests");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(&root).args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "-p", package]);
+    let done = cargo.arg("--target-dir").arg(&target).output().expect("cargo to start");
+    assert!(done.status.success(), "{package} is not built:\n{}", String::from_utf8_lossy(&done.stderr));
+    let name = format!("{}.wasm", package.replace('-', "_"));
+    let module = target.join(TARGET).join("release").join(name);
+    built.insert(package.to_owned(), module.clone());
+    module
+}
+
+/// Asks rustup for the target, when it is not there.
+fn install_target() {
+    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output().expect("rustc");
+    let sysroot = String::from_utf8(sysroot.stdout).expect("a path");
+    if !Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).is_dir() {
+        let added = Command::new("rustup").args(["target", "add", TARGET]).output().expect("rustup");
+        assert!(added.status.success(), "{TARGET} is missing: {}", String::from_utf8_lossy(&added.stderr));
+    }
+}

@@ -1,0 +1,229 @@
+//! Plugins on the path of requests: they decide, they fail, they are swapped, and no client notices what it should not.
+
+use crate::harness::{Gateway, Origin, Wire, eventually};
+
+/// A plugin in the text format: what it needs, and what it exports beside that.
+fn plugin(imports: &str, body: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(module
+        {imports}
+        (memory (export "memory") 2)
+        (global $next (mut i32) (i32.const 4096))
+        (func (export "gw_abi_1"))
+        (func (export "gw_alloc") (param $size i32) (result i32)
+            (local $at i32)
+            (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+            (global.set $next (i32.add (local.get $at) (local.get $size)))
+            (local.get $at))
+        (func (export "gw_free") (param i32 i32))
+        (func (export "gw_table") (result i32) (i32.const 64))
+        (func (export "gw_configure") (param i32 i32 i32) (result i64) (i64.const 0))
+        {body})"#
+    );
+    wat::parse_str(text).expect("a module in the text format")
+}
+
+/// A balancer that always picks this endpoint.
+fn picks(index: u32) -> Vec<u8> {
+    plugin("", &format!(r#"(func (export "gw_pick") (param i32) (result i64) (i64.const {index}))"#))
+}
+
+/// A balancer that fails at each pick.
+fn fails() -> Vec<u8> {
+    plugin("", r#"(func (export "gw_pick") (param i32) (result i64) unreachable)"#)
+}
+
+const ADMIN: &str = "[admin]\naddress = '127.0.0.1:0'\n[access_log]\noutput = 'access.log'";
+
+/// Two origins behind a pool that this plugin balances.
+async fn balanced(one: &Origin, two: &Origin, module: &[u8]) -> Gateway {
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        [pool.a]
+        endpoints = ['<one>', '<two>']
+        balance = 'mine'
+        [[route]]
+        pool = 'a'";
+    let gateway = Gateway::of(text).with("one", one).with("two", two).file("mine.wasm", module).and(ADMIN);
+    gateway.start_file().await
+}
+
+fn swap(gateway: &Gateway, module: &[u8]) {
+    let draft = gateway.folder().join("draft");
+    std::fs::write(&draft, module).expect("to write");
+    std::fs::rename(draft, gateway.folder().join("mine.wasm")).expect("to put in place");
+}
+
+async fn faults(gateway: &Gateway, fault: &str) -> f64 {
+    gateway.metric(&format!("gatewright_plugin_faults_total{{plugin=\"mine\",fault=\"{fault}\"}}")).await
+}
+
+#[tokio::test]
+async fn a_balancer_decides_and_another_version_takes_over_when_its_file_changes() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.text(), "two");
+    }
+    swap(&gateway, &picks(0));
+    eventually("the other version", async || client.get("/").await.text() == "one").await;
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.text(), "one");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_fails_is_passed_over_and_then_the_last_good_one_is_back() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    assert_eq!(client.get("/").await.text(), "two");
+    swap(&gateway, &fails());
+    eventually("a fault", async || {
+        assert_eq!(client.get("/").await.status, 200);
+        faults(&gateway, "trap").await > 0.0
+    })
+    .await;
+    // No client notices, and after too many faults the version before decides again.
+    eventually("the last good version", async || {
+        let answers = [client.get("/").await.text().to_owned(), client.get("/").await.text().to_owned()];
+        faults(&gateway, "trap").await > 20.0 && answers.iter().all(|answer| answer == "two")
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.text(), "two");
+    }
+}
+
+#[tokio::test]
+async fn a_first_version_that_fails_leaves_the_pool_to_its_own_balancer() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &fails()).await;
+    let mut client = gateway.client(Wire::H1).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..100 {
+        let reply = client.get("/").await;
+        assert_eq!(reply.status, 200);
+        seen.insert(reply.text().to_owned());
+    }
+    assert_eq!(seen.len(), 2);
+    assert!(faults(&gateway, "trap").await > 0.0);
+}
+
+#[tokio::test]
+async fn a_module_that_does_not_fit_changes_nothing_and_says_why() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    for (module, words) in [
+        (b"hello".to_vec(), "not a valid WebAssembly module"),
+        (plugin("", ""), "it is of no kind"),
+        (plugin("", r#"(func (export "gw_route") (result i64) (i64.const 0))"#), "is no balancer"),
+        (
+            plugin(
+                "",
+                r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0)) (start $s) (func $s unreachable)"#,
+            ),
+            "start: it trapped",
+        ),
+    ] {
+        swap(&gateway, &module);
+        let (status, text) = gateway.admin("POST", "/reload").await;
+        assert_eq!(status, 422, "{text}");
+        assert!(text.contains(words) && text.contains("mine"), "{text}");
+        assert_eq!(client.get("/").await.text(), "two");
+    }
+}
+
+/// A gateway whose one route has this plugin as a router or filter.
+async fn routed(key: &str, module: &[u8]) -> Gateway {
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        [[route]]
+        name = 'first'
+        match = { path = '/' }
+        <key>
+        respond = 'first'
+        [[route]]
+        name = 'second'
+        match = { path = '/second' }
+        respond = 'second'";
+    Gateway::of(text).with("key", key).file("mine.wasm", module).and(ADMIN).start().await
+}
+
+#[tokio::test]
+async fn a_router_names_routes_redirects_and_answers() {
+    // By the third byte of the path: /r, /x, /d, /a, anything else.
+    let module = plugin(
+        r#"(import "gatewright" "request_text" (func $text (param i32 i32 i32) (result i32)))"#,
+        r#"(data (i32.const 1024) "secondnothing")
+        (data (i32.const 1040) "\00\04\00\00\06\00\00\00")
+        (data (i32.const 1048) "\06\04\00\00\07\00\00\00")
+        (data (i32.const 1056) "\34\01\00\00\00\04\00\00\06\00\00\00")
+        (data (i32.const 1072) "\12\01\00\00\00\00\00\00\00\00\00\00\00\04\00\00\06\00\00\00")
+        (data (i32.const 1072) "\a2\01\00\00")
+        (func (export "gw_route") (result i64)
+            (local $byte i32)
+            (drop (call $text (i32.const 3) (i32.const 2048) (i32.const 16)))
+            (local.set $byte (i32.load8_u (i32.const 2049)))
+            (if (i32.eq (local.get $byte) (i32.const 114)) (then (return (i64.const 0x500000410))))
+            (if (i32.eq (local.get $byte) (i32.const 120)) (then (return (i64.const 0x500000418))))
+            (if (i32.eq (local.get $byte) (i32.const 100)) (then (return (i64.const 0x700000420))))
+            (if (i32.eq (local.get $byte) (i32.const 97)) (then (return (i64.const 0x800000430))))
+            (i64.const 0))"#,
+    );
+    let gateway = routed("router = 'mine'", &module).await;
+    let mut client = gateway.client(Wire::H1).await;
+    assert_eq!(client.get("/").await.text(), "first");
+    assert_eq!(client.get("/r").await.text(), "second");
+    // A name that is not there: as if it had not been asked, but counted.
+    assert_eq!(client.get("/x").await.text(), "first");
+    assert_eq!(faults(&gateway, "name").await, 1.0);
+    let redirected = client.get("/d").await;
+    assert_eq!(
+        (redirected.status.as_u16(), &redirected.headers["location"]),
+        (308, &"second".parse().expect("a value"))
+    );
+    let answered = client.get("/a").await;
+    assert_eq!((answered.status.as_u16(), answered.text()), (418, "second"));
+}
+
+#[tokio::test]
+async fn a_filter_changes_both_heads_and_its_tags_stand_in_the_log() {
+    let module = plugin(
+        r#"(import "gatewright" "edit_header" (func $edit (param i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "gatewright" "set_tag" (func $tag (param i32 i32 i32 i32) (result i32)))
+        (import "gatewright" "set_status" (func $status (param i32) (result i32)))"#,
+        r#"(data (i32.const 1024) "x-mineyes")
+        (func (export "gw_on_request") (result i64)
+            (drop (call $tag (i32.const 1026) (i32.const 4) (i32.const 1030) (i32.const 3)))
+            (i64.const 0))
+        (func (export "gw_on_response") (result i64)
+            (drop (call $edit (i32.const 0) (i32.const 1) (i32.const 1024) (i32.const 6) (i32.const 1030) (i32.const 3)))
+            (drop (call $status (i32.const 203)))
+            (i64.const 0))"#,
+    );
+    let gateway = routed("filters = ['mine']", &module).await;
+    let reply = gateway.client(Wire::H2).await.get("/").await;
+    assert_eq!((reply.status.as_u16(), &reply.headers["x-mine"]), (203, &"yes".parse().expect("a value")));
+    assert_eq!(gateway.log_lines(1).await[0]["tags"]["mine"], "yes");
+}
+
+#[tokio::test]
+async fn a_filter_refuses_and_one_that_fails_lets_nobody_pass() {
+    for (body, status, error) in [
+        ("(i64.const 0x200000193)", 403, "refused-by-plugin"),
+        ("unreachable", 500, "plugin"),
+        ("(loop $l (br $l)) (i64.const 0)", 500, "plugin"),
+    ] {
+        let module = plugin("", &format!(r#"(func (export "gw_on_request") (result i64) {body})"#));
+        let gateway = routed("filters = ['mine']", &module).await;
+        let mut client = gateway.client(Wire::H1).await;
+        assert_eq!(client.get("/").await.status.as_u16(), status, "{body}");
+        assert_eq!(client.get("/second").await.text(), "second");
+        assert_eq!(gateway.log_lines(2).await[0]["error"], error, "{body}");
+    }
+}
