@@ -20,8 +20,6 @@ pub struct Endpoint {
     pub id: u64,
     /// What is known of it.
     pub stats: Stats,
-    /// Requests that it works on, from all workers.
-    active: AtomicU32,
     /// The right to connect, when connections are limited.
     pub connections: Option<Arc<Semaphore>>,
     /// Requests that wait for that right, in all workers.
@@ -40,7 +38,6 @@ impl Endpoint {
             id: gatewright_abi::hash64(endpoint.address.as_bytes(), 0),
             address: endpoint.address.clone(),
             stats: Stats::default(),
-            active: AtomicU32::new(0),
             connections: max_connections.map(|most| Arc::new(Semaphore::new(most as usize))),
             waiting: AtomicU32::new(0),
         }
@@ -52,13 +49,14 @@ impl Endpoint {
     }
 
     /// Requests that it works on, from all workers.
+    #[inline]
     pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
+        self.stats.active()
     }
 
     /// Counts a request until the guard is dropped.
     pub fn begin(self: &Arc<Endpoint>) -> Active {
-        self.active.fetch_add(1, Ordering::Relaxed);
+        self.stats.active.fetch_add(1, Ordering::Relaxed);
         Active(self.clone())
     }
 }
@@ -72,6 +70,6 @@ impl Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.active.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -6,7 +6,7 @@ mod stats;
 use std::sync::Arc;
 
 pub use endpoint::{Active, Endpoint};
-pub use stats::Stats;
+pub use stats::{Stats, flag_changes};
 
 impl PartialEq for Candidate {
     fn eq(&self, other: &Candidate) -> bool {

@@ -3,14 +3,17 @@
 //! In: outcomes, from all workers. Out: moving averages, which forget with a time constant. Everything is an atomic that may
 //! miss an update when two workers write at once: an average of many does not notice.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gatewright_abi::flag;
 
-/// The moving averages of one endpoint.
+/// What changes of one endpoint from request to request, on a cache line of its own: all workers write here.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Stats {
+    /// Requests that it works on, from all workers.
+    pub(super) active: AtomicU32,
     flags: AtomicU32,
     /// Microseconds.
     latency: AtomicU32,
@@ -31,10 +34,20 @@ pub struct Stats {
 /// How fast averages forget: after this time a value has a third of its weight left.
 const MEMORY: f32 = 10.0;
 
+/// How often flags of any endpoint have changed.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
+/// A number that is another one after the flags of any endpoint have changed.
+#[inline]
+pub fn flag_changes() -> u64 {
+    CHANGES.load(Ordering::Acquire)
+}
+
 impl Default for Stats {
     fn default() -> Stats {
         let bits = |value: f32| AtomicU32::new(value.to_bits());
         Stats {
+            active: AtomicU32::new(0),
             flags: AtomicU32::new(flag::HEALTHY),
             latency: AtomicU32::new(0),
             peak: AtomicU32::new(0),
@@ -69,7 +82,22 @@ impl Stats {
         self.peak.store(peak as u32, Ordering::Relaxed);
     }
 
+    /// Requests that it works on, from all workers.
+    #[inline]
+    pub fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Sets and clears bits of [`flag`].
+    pub fn change_flags(&self, set: u32, clear: u32) {
+        let change = |flags| Some((flags | set) & !clear);
+        // The function always gives a value.
+        let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        CHANGES.fetch_add(1, Ordering::Release);
+    }
+
     /// Bits of [`flag`].
+    #[inline]
     pub fn flags(&self) -> u32 {
         self.flags.load(Ordering::Relaxed)
     }

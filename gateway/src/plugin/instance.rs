@@ -50,11 +50,16 @@ pub struct Outcome {
 
 /// One instance.
 pub struct Instance {
-    store: Store<Guest>,
-    memory: Memory,
+    core: Core,
     calls: Calls,
     table: Option<Table>,
     interface: Arc<Interface>,
+}
+
+/// What every call needs.
+struct Core {
+    store: Store<Guest>,
+    memory: Memory,
     called: Called,
     /// Epochs of a decision.
     decision: u64,
@@ -120,36 +125,24 @@ impl Instance {
         let memory = instance.get_memory(&mut store, export::MEMORY).ok_or(starting(Fault::Pointer))?;
         store.data_mut().memory = Some(memory);
         let calls = Calls::of(&instance, &mut store).ok_or(starting(Fault::Pointer))?;
-        let mut instance = Instance {
-            store,
-            memory,
-            calls,
-            table: None,
-            interface: compiled.interface.clone(),
-            called,
-            decision: epochs(mould.budget.decision),
-            configure,
-            faulted: false,
-        };
+        let core = Core { store, memory, called, decision: epochs(mould.budget.decision), configure, faulted: false };
+        let mut instance = Instance { core, calls, table: None, interface: compiled.interface.clone() };
         instance.begin(mould)?;
         Ok(instance)
     }
 
     fn begin(&mut self, mould: &Mould<'_>) -> Result<(), LoadError> {
         let stage = |stage| move |fault| LoadError::Fault { stage, fault };
-        if let (true, Some(call)) = (mould.kinds & kind::BALANCER != 0, self.calls.table.clone()) {
-            let header = self.run_long(|instance| call.call(&mut instance.store, ())).map_err(stage("gw_table"))?;
+        if let (true, Some(call)) = (mould.kinds & kind::BALANCER != 0, &self.calls.table) {
+            let header = self.core.run_long(|store| call.call(store, ())).map_err(stage("gw_table"))?;
             self.table = Some(Table::new(header));
             self.place(mould.endpoints).map_err(stage("gw_alloc"))?;
         }
         let (at, size) = self.lend(mould.config.as_bytes()).map_err(stage("gw_alloc"))?;
-        let result = self.run_long(|instance| {
-            let call = instance.calls.configure.clone();
-            call.call(&mut instance.store, (mould.kinds, at, size))
-        });
+        let result = self.core.run_long(|store| self.calls.configure.call(store, (mould.kinds, at, size)));
         let packed = result.map_err(stage("gw_configure"))?;
         self.take_back(at, size).map_err(stage("gw_free"))?;
-        match self.text(packed).map_err(stage("gw_configure"))? {
+        match self.core.text(packed).map_err(stage("gw_configure"))? {
             None => Ok(()),
             Some(text) => Err(LoadError::Config(String::from_utf8_lossy(&text).into_owned())),
         }
@@ -162,7 +155,7 @@ impl Instance {
 
     /// Whether it must not be called again.
     pub fn is_faulted(&self) -> bool {
-        self.faulted
+        self.core.faulted
     }
 
     /// Picks endpoints for a request. `tried`: those that it was sent to before.
@@ -178,89 +171,115 @@ impl Instance {
         if endpoints.len() != table.count() {
             return Err(Fault::Absent);
         }
-        table.refresh(self.memory.data_mut(&mut self.store), endpoints, tried)?;
-        let call = call.clone();
-        let packed = self.decide(head, |store| call.call(store, attempt))?;
-        let picked = decision::of_pick(packed, self.memory.data(&self.store), endpoints.len());
-        self.checked(picked)
+        let core = &mut self.core;
+        table.refresh(core.memory.data_mut(&mut core.store), endpoints, tried)?;
+        let packed = core.decide(head, |store| call.call(store, attempt))?;
+        core.checked(|memory| decision::of_pick(packed, memory, endpoints.len()))
     }
 
     /// Tells it what became of a request.
     #[inline]
     pub fn outcome(&mut self, outcome: &Outcome) -> Result<(), Fault> {
-        let Some(call) = self.calls.outcome.clone() else { return Ok(()) };
+        let Some(call) = &self.calls.outcome else { return Ok(()) };
         let latency = u64::try_from(outcome.latency.as_micros()).unwrap_or(u64::MAX);
         let told = (outcome.endpoint, outcome.status.into(), outcome.attempt, latency, outcome.bytes);
-        self.run_short(|instance| call.call(&mut instance.store, told))
+        self.core.run_short(|store| call.call(store, told))
     }
 
     /// Picks a route or a pool, or answers.
     pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        let call = self.calls.route.clone().ok_or(Fault::Absent)?;
-        let packed = self.decide(head, |store| call.call(store, ()))?;
-        let routed = decision::of_route(packed, self.memory.data(&self.store));
-        self.checked(routed)
+        let call = self.calls.route.as_ref().ok_or(Fault::Absent)?;
+        let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        self.core.checked(|memory| decision::of_route(packed, memory))
     }
 
     /// Looks at a request's head.
     pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        let Some(call) = self.calls.on_request.clone() else { return Ok(Decision::Continue) };
-        let packed = self.decide(head, |store| call.call(store, ()))?;
-        let filtered = decision::of_filter(packed, self.memory.data(&self.store));
-        self.checked(filtered)
+        let Some(call) = &self.calls.on_request else { return Ok(Decision::Continue) };
+        let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        self.core.checked(|memory| decision::of_filter(packed, memory))
     }
 
     /// Looks at a response's head.
     pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        let Some(call) = self.calls.on_response.clone() else { return Ok(Decision::Continue) };
-        let packed = self.decide(head, |store| call.call(store, ()))?;
-        let filtered = decision::of_filter(packed, self.memory.data(&self.store));
-        self.checked(filtered)
+        let Some(call) = &self.calls.on_response else { return Ok(Decision::Continue) };
+        let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        self.core.checked(|memory| decision::of_filter(packed, memory))
     }
 
     /// The changes that the last call wants. Nothing is left of them after a fault.
     pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> T {
-        read(&self.store.data().edits)
+        read(&self.core.store.data().edits)
     }
 
     /// Lets time pass; when it wants to be called again.
     pub fn tick(&mut self) -> Result<Option<Duration>, Fault> {
-        let Some(call) = self.calls.tick.clone() else { return Ok(None) };
-        let next = self.run_short(|instance| call.call(&mut instance.store, ()))?;
+        let Some(call) = &self.calls.tick else { return Ok(None) };
+        let next = self.core.run_short(|store| call.call(store, ()))?;
         Ok(u64::try_from(next).ok().filter(|next| *next > 0).map(Duration::from_millis))
     }
 
     /// Other endpoints than before. Off the request path.
     pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<(), Fault> {
         self.place(endpoints)?;
-        let Some(call) = self.calls.endpoints_changed.clone() else { return Ok(()) };
-        self.run_long(|instance| call.call(&mut instance.store, ()))
+        let Some(call) = &self.calls.endpoints_changed else { return Ok(()) };
+        self.core.run_long(|store| call.call(store, ()))
     }
 
     /// State for the next version. Off the request path.
     pub fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Fault> {
-        let Some(call) = self.calls.snapshot.clone() else { return Ok(None) };
-        let packed = self.run_long(|instance| call.call(&mut instance.store, ()))?;
+        let Some(call) = &self.calls.snapshot else { return Ok(None) };
+        let packed = self.core.run_long(|store| call.call(store, ()))?;
         let (at, size) = gatewright_abi::decision::unpack(packed);
-        if size as usize > bound::SNAPSHOT_BYTES {
-            return Err(self.failed(Fault::Output("a snapshot that is too large")));
-        }
-        match slice(self.memory.data(&self.store), at, size) {
-            Ok(state) if size > 0 => Ok(Some(state.to_vec())),
-            Ok(_) => Ok(None),
-            Err(fault) => Err(self.failed(fault)),
-        }
+        self.core.checked(|memory| {
+            if size as usize > bound::SNAPSHOT_BYTES {
+                return Err(Fault::Output("a snapshot that is too large"));
+            }
+            slice(memory, at, size).map(|state| (size > 0).then(|| state.to_vec()))
+        })
     }
 
     /// State of the version before. Whether it was taken. Off the request path.
     pub fn restore(&mut self, state: &[u8]) -> Result<bool, Fault> {
-        let Some(call) = self.calls.restore.clone() else { return Ok(false) };
+        if self.calls.restore.is_none() {
+            return Ok(false);
+        }
         let (at, size) = self.lend(state)?;
-        let taken = self.run_long(|instance| call.call(&mut instance.store, (at, size)))?;
+        let Some(call) = &self.calls.restore else { return Ok(false) };
+        let taken = self.core.run_long(|store| call.call(store, (at, size)))?;
         self.take_back(at, size)?;
         Ok(taken == 0)
     }
 
+    /// Writes bytes to a place that the plugin gives for them.
+    fn lend(&mut self, bytes: &[u8]) -> Result<(u32, u32), Fault> {
+        let size = u32::try_from(bytes.len()).map_err(|_| Fault::Memory)?;
+        let at = self.core.run_long(|store| self.calls.alloc.call(store, size))?;
+        self.core.write(at, bytes)?;
+        Ok((at, size))
+    }
+
+    fn take_back(&mut self, at: u32, size: u32) -> Result<(), Fault> {
+        self.core.run_long(|store| self.calls.free.call(store, (at, size)))
+    }
+
+    fn place(&mut self, endpoints: &[Candidate]) -> Result<(), Fault> {
+        let Some(mut table) = self.table.take() else { return Ok(()) };
+        let mut plan = Plan::new(&self.interface.columns, endpoints);
+        let size = plan.size(endpoints);
+        // Lent first with nothing in it, since texts are told by their addresses.
+        let (at, size) = self.lend(&vec![0; size])?;
+        let bytes = plan.fill(at, endpoints).to_vec();
+        self.core.write(at, &bytes)?;
+        let columns = table.place(&plan, at, self.core.memory.data_mut(&mut self.core.store));
+        self.core.store.data_mut().columns = columns.map_err(|fault| self.core.failed(fault))?;
+        let before = table.owned.replace((at, size));
+        self.table = Some(table);
+        before.map_or(Ok(()), |(at, size)| self.take_back(at, size))
+    }
+}
+
+impl Core {
     /// A call that decides about a request.
     #[inline]
     fn decide(
@@ -271,26 +290,26 @@ impl Instance {
         if !self.store.data().edits.is_empty() {
             self.store.data_mut().edits.clear();
         }
-        self.run_short(|instance| show(&mut instance.store, Store::data_mut, head, call))
+        self.run_short(|store| show(store, Store::data_mut, head, call))
     }
 
     #[inline]
-    fn run_short<T>(&mut self, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, Fault> {
+    fn run_short<T>(&mut self, call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>) -> Result<T, Fault> {
         self.run(self.decision, call)
     }
 
-    fn run_long<T>(&mut self, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, Fault> {
+    fn run_long<T>(&mut self, call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>) -> Result<T, Fault> {
         self.run(self.configure, call)
     }
 
     #[inline]
-    fn run<T>(&mut self, epochs: u64, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, Fault> {
+    fn run<T>(&mut self, epochs: u64, call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>) -> Result<T, Fault> {
         if self.faulted {
             return Err(Fault::Absent);
         }
         self.called.now();
         self.store.set_epoch_deadline(epochs);
-        match call(self) {
+        match call(&mut self.store) {
             Ok(value) => Ok(value),
             Err(error) => {
                 let fault = fault_of(&error, &self.store);
@@ -306,53 +325,23 @@ impl Instance {
         fault
     }
 
+    /// Reads what a call left in memory.
     #[inline]
-    fn checked(&mut self, decision: Result<Decision, Fault>) -> Result<Decision, Fault> {
-        decision.map_err(|fault| self.failed(fault))
+    fn checked<T>(&mut self, read: impl FnOnce(&[u8]) -> Result<T, Fault>) -> Result<T, Fault> {
+        let found = read(self.memory.data(&self.store));
+        found.map_err(|fault| self.failed(fault))
     }
 
-    /// Writes bytes to a place that the plugin gives for them.
-    fn lend(&mut self, bytes: &[u8]) -> Result<(u32, u32), Fault> {
-        let size = u32::try_from(bytes.len()).map_err(|_| Fault::Memory)?;
-        let at = self.run_long(|instance| {
-            let call = instance.calls.alloc.clone();
-            call.call(&mut instance.store, size)
-        })?;
+    fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), Fault> {
         let memory = self.memory.data_mut(&mut self.store);
         let room = (at as usize).checked_add(bytes.len()).and_then(|end| memory.get_mut(at as usize..end));
         match room {
-            Some(room) => room.copy_from_slice(bytes),
-            None => return Err(self.failed(Fault::Pointer)),
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                Ok(())
+            }
+            None => Err(self.failed(Fault::Pointer)),
         }
-        Ok((at, size))
-    }
-
-    fn take_back(&mut self, at: u32, size: u32) -> Result<(), Fault> {
-        self.run_long(|instance| {
-            let call = instance.calls.free.clone();
-            call.call(&mut instance.store, (at, size))
-        })
-    }
-
-    fn place(&mut self, endpoints: &[Candidate]) -> Result<(), Fault> {
-        let Some(mut table) = self.table.take() else { return Ok(()) };
-        let mut plan = Plan::new(&self.interface.columns, endpoints);
-        let size = plan.size(endpoints);
-        // Lent first with nothing in it, since texts are told by their addresses.
-        let (at, size) = self.lend(&vec![0; size])?;
-        let bytes = plan.fill(at, endpoints);
-        let memory = self.memory.data_mut(&mut self.store);
-        if let Some(room) = memory.get_mut(at as usize..at as usize + bytes.len()) {
-            room.copy_from_slice(bytes);
-        }
-        let columns = match table.place(&plan, at, memory) {
-            Ok(columns) => columns,
-            Err(fault) => return Err(self.failed(fault)),
-        };
-        self.store.data_mut().columns = columns;
-        let before = table.owned.replace((at, size));
-        self.table = Some(table);
-        before.map_or(Ok(()), |(at, size)| self.take_back(at, size))
     }
 
     /// A text that a call returned.
@@ -362,10 +351,7 @@ impl Instance {
             return Ok(None);
         }
         let size = size.min(u32::try_from(bound::TEXT_BYTES).unwrap_or(u32::MAX));
-        match slice(self.memory.data(&self.store), at, size) {
-            Ok(text) => Ok(Some(text.to_vec())),
-            Err(fault) => Err(self.failed(fault)),
-        }
+        self.checked(|memory| slice(memory, at, size).map(|text| Some(text.to_vec())))
     }
 }
 

@@ -4,11 +4,13 @@
 //! live ones before each pick. Invariant: an address is checked once, when it is given; memory never shrinks, and writing
 //! looks at it again anyway.
 
+use std::cell::Cell;
+
 use gatewright_abi::{COLUMNS, Column, Element, Header, flag};
 
 use super::check::size_of;
 use super::fault::Fault;
-use crate::balance::Candidate;
+use crate::balance::{Candidate, flag_changes};
 
 /// Where the columns are.
 pub(super) struct Table {
@@ -17,6 +19,8 @@ pub(super) struct Table {
     generation: u32,
     /// Columns that are written before each pick, and where.
     live: Vec<(Column, usize)>,
+    /// What [`flag_changes`] said when flags were last written; `None` when they have to be written again.
+    flags_of: Cell<Option<u64>>,
     /// All of what was allocated: address and size.
     pub(super) owned: Option<(u32, u32)>,
 }
@@ -75,7 +79,14 @@ impl Plan {
 impl Table {
     /// With its header at this address, empty.
     pub(super) fn new(header: u32) -> Table {
-        Table { header: header as usize, count: 0, generation: 0, live: Vec::new(), owned: None }
+        Table {
+            header: header as usize,
+            count: 0,
+            generation: 0,
+            live: Vec::new(),
+            flags_of: Cell::new(None),
+            owned: None,
+        }
     }
 
     /// How many endpoints it has.
@@ -101,6 +112,7 @@ impl Table {
         self.count = plan.count;
         self.generation = header.generation;
         let live = plan.columns.iter().filter(|(column, _)| column.is_live());
+        self.flags_of.set(None);
         self.live = live.map(|(column, offset)| (*column, at as usize + offset)).collect();
         Ok(header.columns)
     }
@@ -109,6 +121,13 @@ impl Table {
     #[inline]
     pub(super) fn refresh(&self, memory: &mut [u8], endpoints: &[Candidate], tried: &[usize]) -> Result<(), Fault> {
         for (column, at) in &self.live {
+            if *column == Column::Flags && tried.is_empty() {
+                // They change seldom.
+                let changes = Some(flag_changes());
+                if self.flags_of.replace(changes) == changes {
+                    continue;
+                }
+            }
             let cells = memory.get_mut(*at..*at + 4 * self.count).ok_or(Fault::Pointer)?.as_chunks_mut::<4>().0;
             let pairs = cells.iter_mut().zip(endpoints);
             // One loop for each column, so that each is a tight one.
@@ -123,7 +142,8 @@ impl Table {
                 Column::Warmth => pairs.for_each(|(cell, one)| *cell = one.endpoint.stats.warmth().to_le_bytes()),
                 _ => {}
             }
-            if *column == Column::Flags {
+            if *column == Column::Flags && !tried.is_empty() {
+                self.flags_of.set(None);
                 for index in tried {
                     if let Some([first, ..]) = cells.get_mut(*index) {
                         *first |= flag::TRIED.to_le_bytes()[0];
