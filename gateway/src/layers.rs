@@ -94,7 +94,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["config", "metrics", "plugin", "reload", "run", "snapshot", "tls"]),
+    ("cli", &["balance", "config", "metrics", "plugin", "reload", "run", "snapshot", "tls"]),
     ("run", &["admin", "config", "metrics", "plugin", "reload", "snapshot", "tls", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),

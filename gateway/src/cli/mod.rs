@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod log;
 mod one_line;
+mod plugin;
 mod reload;
 mod run;
 
@@ -42,6 +43,9 @@ enum Command {
         #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
         admin: Option<SocketAddr>,
     },
+    /// Make, build and check plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Serve a site and an API with several backends on this machine, to try things out
     Demo {
         /// Where to listen for http; https is one port higher, the admin address two
@@ -90,6 +94,7 @@ pub fn main() -> ExitCode {
             Ok(())
         }
         Command::Reload { config, admin } => reload::reload(&config.config, admin),
+        Command::Plugin(command) => plugin::run(command),
         Command::Demo { port } => demo::demo(port),
         Command::Serve { directory, listing, common } => one_line::serve(&directory, listing, &common),
         Command::Proxy { to, upstream_ca, common } => one_line::proxy(&to, upstream_ca.as_deref(), &common),

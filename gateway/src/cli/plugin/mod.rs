@@ -1,0 +1,69 @@
+//! `gatewright plugin …`: for those who write plugins.
+
+mod build;
+mod check;
+mod new;
+mod toolchain;
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::Failure;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Make a crate for a new plugin, with a test
+    New {
+        /// Its name, such as fastest: lower case, digits and dashes
+        name: String,
+        /// What it decides
+        #[arg(long, value_enum, default_value = "balancer")]
+        kind: Kind,
+        /// The folder of gatewright-sdk, instead of where this gateway was built
+        #[arg(long, value_name = "FOLDER")]
+        sdk: Option<PathBuf>,
+    },
+    /// Compile the plugin of a crate to WebAssembly
+    Build {
+        /// The folder of the crate
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Where to put the module, instead of NAME.wasm in that folder
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Check a module: what it is, whether it fits, and a dry run
+    Check {
+        /// The module
+        file: PathBuf,
+        /// Its configuration as JSON
+        #[arg(long, default_value = "{}", value_name = "JSON")]
+        config: String,
+    },
+    /// Print what a module is, without running anything of it
+    Inspect {
+        /// The module
+        file: PathBuf,
+    },
+}
+
+/// What a plugin decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum Kind {
+    /// Which endpoint takes a request
+    Balancer,
+    /// Which route or pool a request goes to
+    Router,
+    /// What becomes of requests and responses on their way
+    Filter,
+}
+
+pub(super) fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::New { name, kind, sdk } => new::new(&name, kind, sdk),
+        Command::Build { folder, output } => build::build(&folder, output.as_deref()),
+        Command::Check { file, config } => check::check(&file, &config),
+        Command::Inspect { file } => check::inspect(&file),
+    }
+}

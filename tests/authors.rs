@@ -1,0 +1,77 @@
+//! The way of an author, as one would type it: a new crate, its tests, its module, and the module in a gateway.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::harness::{Gateway, Origin, Wire};
+
+/// Compiled once for all tests and runs: what a new crate depends on is always the same.
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/authors")
+}
+
+fn run(program: &str, arguments: &[&str], folder: &Path) -> Output {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).env("CARGO_TARGET_DIR", target());
+    command.output().expect("to start")
+}
+
+fn gatewright(arguments: &[&str], folder: &Path) -> (bool, String) {
+    let done = run(env!("CARGO_BIN_EXE_gatewright"), arguments, folder);
+    (done.status.success(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
+}
+
+#[tokio::test]
+async fn from_an_empty_folder_to_a_balancer_that_serves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (done, text) = gatewright(&["plugin", "new", "mine"], folder.path());
+    assert!(done && text.contains("[plugin.mine]\n"), "{text}");
+    let krate = folder.path().join("mine");
+    let tests = run("cargo", &["test", "--quiet"], &krate);
+    assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+    let (done, text) = gatewright(&["plugin", "build"], &krate);
+    assert!(done && text.contains("mine.wasm: balancer, ") && text.contains("sha256: "), "{text}");
+    let (done, text) = gatewright(&["plugin", "check", "mine.wasm", "--config", "{\"most\": 5}"], &krate);
+    assert!(done && text.contains("pick: 1000 calls"), "{text}");
+    let (done, text) = gatewright(&["plugin", "check", "mine.wasm", "--config", "{\"most\": \"x\"}"], &krate);
+    assert!(!done && text.contains("config: most: invalid type: string \"x\", expected u32"), "{text}");
+
+    let origin = Origin::says("hi").await;
+    let module = std::fs::read(krate.join("mine.wasm")).expect("a module");
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        [pool.a]
+        endpoints = ['127.0.0.1:1', '<origin>']
+        balance = 'mine'
+        [[route]]
+        pool = 'a'";
+    let gateway = Gateway::of(text).with("origin", &origin).file("mine.wasm", module).start().await;
+    // The first endpoint is as little busy as the second, and refuses: the second try is for the one that was not tried.
+    assert_eq!(gateway.client(Wire::H1).await.get("/").await.text(), "hi");
+}
+
+#[test]
+fn the_other_kinds_build_too_and_what_is_wrong_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for kind in ["router", "filter"] {
+        let (done, text) = gatewright(&["plugin", "new", kind, "--kind", kind], folder.path());
+        assert!(done, "{text}");
+        let krate = folder.path().join(kind);
+        let tests = run("cargo", &["test", "--quiet"], &krate);
+        assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+        let (done, text) = gatewright(&["plugin", "build", kind], folder.path());
+        assert!(done && text.contains(&format!("{kind}.wasm: {kind}, ")), "{text}");
+    }
+    for (arguments, words) in [
+        (&["plugin", "new", "router"][..], "router is there already"),
+        (&["plugin", "new", "No Name"], "is no name for a crate"),
+        (&["plugin", "build", "nowhere"], "nowhere/Cargo.toml is not there: this is no crate"),
+        (&["plugin", "check", "router/Cargo.toml"], "not a valid WebAssembly module"),
+        (&["plugin", "check", "none.wasm"], "none.wasm: No such file"),
+        (&["plugin", "inspect", "router"], "router: "),
+    ] {
+        let (done, text) = gatewright(arguments, folder.path());
+        assert!(!done && text.contains(words), "{arguments:?}: {text}");
+    }
+}
