@@ -92,6 +92,15 @@ fn the_words_for_errors_are_those_of_the_code() {
     assert!(unknown.is_empty(), "config/README.md names {unknown:?}, which the code does not know");
 }
 
+#[test]
+fn the_faults_of_plugins_are_those_of_the_code() {
+    let text = read("config/README.md");
+    let rows = text.lines().skip_while(|line| *line != "| fault | what happened |").skip(2);
+    let written: Vec<&str> =
+        rows.take_while(|line| line.starts_with('|')).filter_map(|row| row.split('`').nth(1)).collect();
+    assert_eq!(written, crate::plugin::Fault::LABELS);
+}
+
 /// A piece of a configuration as a whole one: with what it leaves to the reader.
 fn completed(piece: &str) -> String {
     let mut whole = piece.to_owned();
