@@ -1,7 +1,8 @@
 //! Where lines go: one thread, one file or standard output, one write for each batch.
 //!
 //! The thread ends when the last [`Sink`] of it is dropped, after it has written what was handed over. A file that was
-//! moved away or deleted is noticed within a second of traffic and opened anew; [`Sink::reopen`] does so at once.
+//! moved away or deleted is noticed within a second of traffic and opened anew; [`Sink::reopen`] does so at once. While that
+//! fails, lines go on into the file that is open.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -52,9 +53,18 @@ struct Thread {
     reopen: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     looked: Instant,
-    reported: Option<Instant>,
+    reopening: Trouble,
+    writing: Trouble,
     /// The last write ended within a line.
     torn: bool,
+}
+
+/// Something that may go wrong again and again.
+#[derive(Default)]
+struct Trouble {
+    told: Option<Instant>,
+    /// It was told, and lasts.
+    lasts: bool,
 }
 
 enum Target {
@@ -77,7 +87,8 @@ impl Sink {
             reopen: reopen.clone(),
             metrics,
             looked: Instant::now(),
-            reported: None,
+            reopening: Trouble::default(),
+            writing: Trouble::default(),
             torn: false,
         };
         std::thread::Builder::new().name("access-log".into()).spawn(move || thread.run(&receiver))?;
@@ -148,15 +159,23 @@ impl Thread {
         }
         self.looked = Instant::now();
         let Target::File { path, file } = &mut self.target else { return };
-        if !asked && is_same(path, file) {
-            return;
-        }
-        match append_to(path) {
-            Ok(new) => {
-                *file = new;
-                self.torn = false;
+        if asked || !is_same(path, file) {
+            match append_to(path) {
+                Ok(new) => {
+                    *file = new;
+                    self.torn = false;
+                }
+                Err(error) => {
+                    if self.reopening.is_due() {
+                        let path = path.display();
+                        tracing::error!(%path, %error, "the access log cannot be opened anew; lines go on into the file that was open before");
+                    }
+                    return;
+                }
             }
-            Err(error) => self.report(&error),
+        }
+        if self.reopening.is_over() {
+            tracing::warn!(path = %path.display(), "lines go into the access log of this name again");
         }
     }
 
@@ -166,19 +185,35 @@ impl Thread {
             Target::Stdout => write_all(&mut io::stdout().lock(), torn, text),
             Target::File { file, .. } => write_all(file, torn, text),
         };
-        let Err((written, error)) = result else { return };
+        let Err((written, error)) = result else {
+            if self.writing.is_over() {
+                tracing::warn!("the access log can be written again");
+            }
+            return;
+        };
         let (done, _) = text.split_at_checked(written).unwrap_or((text, &[]));
         self.torn = done.last().map_or(torn, |&last| last != b'\n');
         let whole = memchr::memchr_iter(b'\n', done).count() as u64;
         self.metrics.log_lines_dropped(u64::from(lines).saturating_sub(whole));
-        self.report(&error);
-    }
-
-    fn report(&mut self, error: &io::Error) {
-        if self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-            self.reported = Some(Instant::now());
+        if self.writing.is_due() {
             tracing::error!(%error, "the access log cannot be written; lines are being dropped");
         }
+    }
+}
+
+impl Trouble {
+    /// Whether to tell of it now, as it has happened once more.
+    fn is_due(&mut self) -> bool {
+        let due = self.told.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
+        if due {
+            *self = Trouble { told: Some(Instant::now()), lasts: true };
+        }
+        due
+    }
+
+    /// Whether to tell that it is over: when it was told before.
+    fn is_over(&mut self) -> bool {
+        std::mem::take(&mut self.lasts)
     }
 }
 
