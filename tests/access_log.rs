@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{GET, Gateway, Origin, Raw, RawOrigin, Wire, eventually, full, log};
+use crate::harness::{GET, Gateway, Origin, Raw, RawOrigin, Wire, eventually, full, log, within};
 
 /// The lines of the log, when there are so many.
 async fn lines(gateway: &Gateway, count: usize) -> Vec<String> {
@@ -278,4 +278,23 @@ async fn lines_go_on_into_a_file_whose_folder_was_moved_and_that_is_said() {
     assert!(count(&moved) > 0);
     assert_eq!(gateway.metric("gatewright_access_log_dropped_lines_total").await, 0.0);
     assert!(log::lines(&[&name, "being dropped"]).is_empty());
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+    let mut gateway = Gateway::of("[[route]]\nrespond = 'hi'").start().await;
+    let pipe = gateway.folder().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let text = format!("[[route]]\nrespond = 'hi'\n[access_log]\noutput = '{}'", pipe.display());
+    // Had it to wait for a reader, this would not come back.
+    let refused = within("the reload", gateway.apply(&text)).await;
+    let message = refused.expect_err("nobody reads");
+    assert!(message.contains("access_log.output") && message.contains("a pipe that nobody reads"), "{message}");
+    let reader = std::fs::File::options().read(true).write(true).open(&pipe).expect("a pipe");
+    gateway.apply(&text).await.expect("somebody reads");
+    gateway.get("a/here", &[]).await.is(200);
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).expect("to read");
+    assert!(line.contains("/here"), "{line}");
+    gateway.stop().await;
 }

@@ -6,11 +6,15 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 use crate::config::model::{AccessLog, AccessLogFormat};
 use crate::limits::Limits;
@@ -235,22 +239,24 @@ fn write_all(out: &mut impl Write, torn: bool, text: &[u8]) -> Result<(), (usize
     out.flush().map_err(|error| (text.len(), error))
 }
 
+/// Never waits: a pipe that nobody reads is an error.
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().create(true).append(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::NXIO.raw_os_error() => io::Error::other("it is a pipe that nobody reads"),
+        _ => error,
+    })?;
+    // Writing has a thread of its own, which may wait for a slow reader.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
-#[cfg(unix)]
 fn is_same(path: &Path, file: &File) -> bool {
-    use std::os::unix::fs::MetadataExt;
     match (std::fs::metadata(path), file.metadata()) {
         (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.dev(), here.ino()),
         _ => false,
     }
-}
-
-#[cfg(not(unix))]
-fn is_same(path: &Path, _: &File) -> bool {
-    path.exists()
 }
 
 #[cfg(test)]

@@ -99,7 +99,7 @@ fn problems_of_use(mut config: Config) -> Vec<Problem> {
 /// Whether lines could be appended to a file, which is not made for that.
 fn can_append(path: &Path) -> io::Result<()> {
     match std::fs::metadata(path) {
-        // Opening a pipe would wait for its reader.
+        // Opening a pipe and closing it again would tell its reader that this was all.
         Ok(found) if !found.is_file() && !found.is_dir() => Ok(()),
         Ok(_) => OpenOptions::new().append(true).open(path).map(drop),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
