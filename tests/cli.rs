@@ -311,6 +311,41 @@ async fn schema_prints_a_json_schema() {
 }
 
 #[tokio::test]
+async fn a_reader_that_has_gone_is_no_failure() {
+    let folder = folder(&format!("{HI}[[route]]\nrespond = 'never'\n"));
+    let gone = || std::io::pipe().expect("a pipe").1;
+    for (arguments, code) in [(["schema", "", ""], 0), (["check", "", ""], 0), (["check", "-c", "nowhere"], 1)] {
+        let arguments: Vec<&str> = arguments.into_iter().filter(|argument| !argument.is_empty()).collect();
+        let mut quiet = command(&folder, &arguments);
+        let quiet = quiet.stdout(gone()).spawn().expect("to start");
+        let ended = within("the command", quiet.wait_with_output()).await.expect("to run");
+        let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {errors}");
+        let mut quiet = command(&folder, &arguments);
+        let quiet = quiet.stderr(gone()).spawn().expect("to start");
+        let ended = within("the command", quiet.wait_with_output()).await.expect("to run");
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_runs_on_when_nobody_reads_its_log() {
+    let folder = folder(HI);
+    let mut gateway = Process::start(&folder, &["run"]);
+    let address = gateway.logs("listening").await.expect("an address");
+    let Process { mut child, stdout: _stdout, stderr } = gateway;
+    drop(stderr);
+    let file = folder.path().join("gateway.toml");
+    let mut client = Client::connect(address, Wire::H1).await;
+    for text in ["ho", "hu"] {
+        std::fs::write(&file, HI.replace("'hi'", &format!("'{text}'"))).expect("a file");
+        eventually("the reload", async || client.get("/").await.text() == text).await;
+    }
+    assert_eq!(child.try_wait().expect("to ask"), None);
+}
+
+#[tokio::test]
 async fn reload_orders_and_tells() {
     // A port that was free a moment ago.
     let admin = RawOrigin::start().await.to_string();

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access};
 
-use super::Failure;
+use super::{Failure, complain, print};
 use crate::config::model::{Config, Named};
 use crate::config::{self, Problem, Problems};
 use crate::metrics::Metrics;
@@ -28,7 +28,7 @@ pub(super) fn check(path: &Path) -> Result<(), Failure> {
         count(config.pools.len(), "pool"),
     );
     for warning in &config.warnings {
-        eprintln!("{}:{warning}", path.display());
+        complain(format_args!("{}:{warning}", path.display()));
     }
     let mut problems = problems_of_files(&config);
     let omitted = match wrong {
@@ -43,10 +43,7 @@ pub(super) fn check(path: &Path) -> Result<(), Failure> {
     };
     match Problems::of(path, problems, omitted) {
         Some(problems) => Err(problems.into()),
-        None => {
-            println!("{summary}");
-            Ok(())
-        }
+        None => print(summary),
     }
 }
 

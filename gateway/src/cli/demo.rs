@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Failure, log, run};
+use super::{Failure, log, print, run};
 use crate::config::{self, model};
 
 const BACKENDS: [(&str, u64); 3] = [("ada", 2), ("grace", 2), ("edsger", 60)];
@@ -32,7 +32,7 @@ pub(super) fn demo(port: u16) -> Result<(), Failure> {
             Failure(format!("{error}\n\n{hint}"))
         })?;
         let addresses = gateway.addresses();
-        println!("{}", welcome(&addresses, gateway.admin(), &file.canonicalize().unwrap_or(file), &config));
+        print(welcome(&addresses, gateway.admin(), &file.canonicalize().unwrap_or(file), &config))?;
         Ok(gateway)
     });
     if let Some(folder) = folder {

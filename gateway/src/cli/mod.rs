@@ -9,6 +9,8 @@ mod one_line;
 mod reload;
 mod run;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,10 +87,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(file) => run::from_file(&file.config),
         Command::Check(file) => check::check(&file.config),
-        Command::Schema => {
-            println!("{:#}", crate::config::schema());
-            Ok(())
-        }
+        Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload { config, admin } => reload::reload(&config.config, admin),
         Command::Demo { port } => demo::demo(port),
         Command::Serve { directory, listing, common } => one_line::serve(&directory, listing, &common),
@@ -97,10 +96,23 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(message)) => {
-            eprintln!("{message}");
+            complain(&message);
             ExitCode::FAILURE
         }
     }
+}
+
+/// A line, or several, on standard output. That its reader has gone, as `head` does, is no failure.
+fn print(line: impl Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// The same on standard error, where it is of no use to complain once more.
+fn complain(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Ends as for any other wrong argument.

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{Failure, log, misuse, run};
+use super::{Failure, complain, log, misuse, print, run};
 use crate::config::value::{self, socket_address};
 use crate::config::{self, Problem, model};
 use crate::run::StartError;
@@ -114,7 +114,7 @@ fn start(common: &Common, routes: &str, what: &str) -> Result<(), Failure> {
         for address in gateway.addresses() {
             let line = format!("{what} at http{}://{address}/", if common.tls { "s" } else { "" });
             // Standard output belongs to the access log then.
-            if common.access_log == "stdout" { eprintln!("{line}") } else { println!("{line}") }
+            if common.access_log == "stdout" { complain(line) } else { print(line)? }
         }
         Ok(gateway)
     })

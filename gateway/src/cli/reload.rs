@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::config;
 
 /// Reading certificates and looking up system roots takes a moment on a slow disk.
@@ -31,8 +31,7 @@ pub(super) fn reload(path: &Path, admin: Option<SocketAddr>) -> Result<(), Failu
     match status {
         200 => {
             let changes = answer["changes"].as_str().filter(|changes| !changes.is_empty());
-            println!("reloaded; {}", changes.unwrap_or("nothing changed in the configuration"));
-            Ok(())
+            print(format_args!("reloaded; {}", changes.unwrap_or("nothing changed in the configuration")))
         }
         422 => {
             let problems = answer["problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
