@@ -284,11 +284,49 @@ idle_time = 'long'
         "limits.idle_time:",
     ];
     assert_eq!(places, expected, "{errors}");
+    let (code, _, run_errors) = run(&folder, &["run"]).await;
+    assert_eq!((code, run_errors), (1, errors));
     // Nothing is made, either when something is wrong or when all is well.
     let good = format!("{HI}[access_log]\noutput = 'access.log'\n");
     std::fs::write(folder.path().join("gateway.toml"), good).expect("a file");
     assert_eq!(run(&folder, &["check"]).await.0, 0);
     assert!(!folder.path().join("access.log").exists());
+}
+
+#[tokio::test]
+async fn a_certificate_out_of_its_time_is_warned_of() {
+    let folder = folder(&HI.replace(":0'", ":0'\ntls = [{ certificate = 'old.pem', key = 'old.key' }]"));
+    let mut params = certs::server(&["a.example"]);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 31);
+    let (certificate, key) = tls::pki().ca.sign(&params, &rcgen::PKCS_ECDSA_P256_SHA256);
+    write(folder.path(), "old.pem", &certificate);
+    write(folder.path(), "old.key", &key);
+    let (code, _, errors) = run(&folder, &["check"]).await;
+    let place = "gateway.toml:5:24: listener[0].tls[0].certificate: warning: ";
+    let warning = format!("{place}old.pem: a certificate in it expired on 2020-01-31 00:00 UTC");
+    assert_eq!((code, errors.trim_end()), (0, &*warning));
+    let mut gateway = Process::start(&folder, &["run"]);
+    gateway.logs(&warning).await;
+}
+
+#[tokio::test]
+async fn a_reload_tells_each_problem_with_its_place_in_a_line_of_its_own() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = other.local_addr().expect("an address");
+    let folder = folder(&format!("{HI}[admin]\naddress = '127.0.0.1:0'\n"));
+    let file = folder.path().join("gateway.toml");
+    let mut gateway = Process::start(&folder, &["run"]);
+    gateway.logs("listening").await;
+    let fixed =
+        format!("workers = 3\n{HI}[admin]\naddress = '127.0.0.1:1'\n").replace("[log]", "[log]\nlevel = 'warn'");
+    std::fs::write(&file, fixed).expect("a file");
+    gateway.logs("\"message\":\"the configuration was not reloaded, the old one stays in force\"").await;
+    for place in ["1:11: workers", "2:1: log", "10:11: admin.address"] {
+        gateway.logs(&format!("\"message\":\"gateway.toml:{place}: cannot change without a restart\"")).await;
+    }
+    let more = format!("{HI}[admin]\naddress = '127.0.0.1:0'\n[[listener]]\naddress = '{taken}'\n");
+    std::fs::write(&file, more).expect("a file");
+    gateway.logs(&format!("\"message\":\"gateway.toml:10:11: listener[1].address: cannot listen on {taken}")).await;
 }
 
 #[tokio::test]
@@ -406,9 +444,10 @@ async fn serve_serves_a_folder() {
 
 #[tokio::test]
 async fn serve_says_when_there_is_no_such_folder() {
-    let (code, _, errors) = run(&folder(""), &["serve", "nowhere"]).await;
+    let (code, _, errors) = run(&folder(""), &["serve", "nowhere", "--access-log", "no/log"]).await;
     assert_eq!(code, 1);
-    assert!(errors.contains("nowhere"), "{errors}");
+    assert!(errors.contains("DIRECTORY: ") && errors.contains("nowhere is not a folder"), "{errors}");
+    assert!(errors.contains("--access-log: cannot write there"), "{errors}");
 }
 
 #[tokio::test]

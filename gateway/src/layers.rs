@@ -75,15 +75,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["config", "metrics", "reload", "run", "snapshot", "tls"]),
-    ("run", &["admin", "config", "metrics", "reload", "snapshot", "tls", "worker"]),
+    ("cli", &["config", "examine", "reload", "run"]),
+    ("run", &["admin", "config", "examine", "metrics", "reload", "snapshot", "tls", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
         "snapshot",
         &["access_log", "config", "files", "http::FieldName", "limits", "metrics", "route", "tls", "upstream"],
     ),
-    ("reload", &["config", "listener", "snapshot", "tls", "worker"]),
+    ("examine", &["config", "metrics", "snapshot", "tls"]),
+    ("reload", &["config", "examine", "listener", "snapshot", "tls", "worker"]),
     (
         "admin",
         &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "reload", "snapshot", "worker"],

@@ -45,8 +45,8 @@ const OPTIONS: &[(&str, &str)] = &[
 
 /// Serves a folder.
 pub(super) fn serve(directory: &Path, listing: bool, common: &Common) -> Result<(), Failure> {
-    let root =
-        std::fs::canonicalize(directory).map_err(|error| Failure(format!("{}: {error}", directory.display())))?;
+    // One that is not there is told of with all that is wrong besides.
+    let root = std::fs::canonicalize(directory).or_else(|_| std::path::absolute(directory))?;
     let root = root.to_str().ok_or_else(|| Failure(format!("{}: the name is not UTF-8", directory.display())))?;
     let route = format!("[[route]]\nstatic = {{ root = {}, listing = {listing} }}\n", quoted(root));
     start(common, &route, &format!("{}", directory.display()))

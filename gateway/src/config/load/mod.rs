@@ -190,6 +190,9 @@ impl Reader<'_, '_> {
             log: file.log.map(|log| self.log(&log)).unwrap_or_default(),
             limits: file.limits.map(|limits| self.limits(&limits)).unwrap_or_default(),
             places: self.places,
+            marks: self.report.places(|key| {
+                ["workers", "admin", "log"].contains(&key) || key.ends_with(".address") || key.ends_with(".tls")
+            }),
             named: self.named,
             warnings: self.report.warnings(),
         }

@@ -53,6 +53,7 @@ fn uncommented(text: &str) -> String {
 
 fn without_places(mut config: Config) -> String {
     config.places.clear();
+    config.marks.clear();
     config.warnings.clear();
     format!("{config:#?}")
 }
