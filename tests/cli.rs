@@ -330,6 +330,20 @@ async fn a_reload_tells_each_problem_with_its_place_in_a_line_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_file_without_routes_is_warned_of() {
+    let (code, out, errors) = run(&folder("[[listener]]\naddress = '127.0.0.1:0'\n"), &["check"]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("0 routes") && errors.contains("warning: there is no [[route]]"), "{out}{errors}");
+}
+
+#[tokio::test]
+async fn backends_that_do_not_go_together_are_answered_with_the_usage_of_the_command() {
+    let (code, _, errors) = run(&folder(""), &["proxy", "--to", "a:80", "--to", "https://b"]).await;
+    assert_eq!(code, 2);
+    assert!(errors.contains("Usage: gatewright proxy") && errors.contains("--to: some backends"), "{errors}");
+}
+
+#[tokio::test]
 async fn a_route_that_can_never_win_is_warned_of() {
     let folder = folder(&format!("{HI}[[route]]\nrespond = 'never'\n"));
     let (code, out, errors) = run(&folder, &["check"]).await;
@@ -422,9 +436,16 @@ async fn renewed_certificates_are_told() {
 #[tokio::test]
 async fn reload_says_when_nobody_listens() {
     let address = RawOrigin::start().await.to_string();
-    let (code, _, errors) = run(&folder(HI), &["reload", "--admin", &address]).await;
+    let (code, _, errors) = run(&folder(HI), &["reload", "--admin", &format!("http://{address}/")]).await;
     assert_eq!(code, 1);
-    assert!(errors.contains(&address), "{errors}");
+    assert!(errors.contains(&address) && !errors.contains("SIGHUP"), "{errors}");
+    let (code, _, errors) = run(&folder(HI), &["reload", "--admin", &format!("https://{address}")]).await;
+    assert_eq!(code, 2);
+    assert!(errors.contains("speaks http") && !errors.contains("tls"), "{errors}");
+    let changed = folder(&format!("{HI}[admin]\naddress = '{address}'\n"));
+    let (code, _, errors) = run(&changed, &["reload"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains(&address) && errors.contains("--admin") && errors.contains("SIGHUP"), "{errors}");
     let (code, _, errors) = run(&folder(HI), &["reload"]).await;
     assert_eq!(code, 1);
     assert!(errors.contains("admin"), "{errors}");

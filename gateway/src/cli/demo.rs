@@ -98,7 +98,7 @@ Things to try:
 
   curl http://{http}/api/hello                   which backend answers? one of the three is slow
   for i in 1 2 3 4 5 6; do curl -s http://{http}/api/; done
-  curl -k --http2 -I https://{https}/            HTTP/2
+  curl -k --http2 -I https://{https}/             HTTP/2
   curl -i http://{http}/hello/world              a redirect
   curl -i http://{http}/missing                  an error page; with -H 'accept: application/json' for programs
   curl -s http://{admin}/metrics | grep requests_total

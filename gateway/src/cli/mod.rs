@@ -18,8 +18,6 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::value::socket_address;
-
 /// An edge gateway: reverse proxy, TLS, load balancing, static files.
 #[derive(Parser)]
 #[command(name = "gatewright", version, arg_required_else_help = true)]
@@ -41,7 +39,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
         /// The admin address of the running gateway, instead of the one in the configuration
-        #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
+        #[arg(long, value_name = "ADDRESS", value_parser = reload::admin_address)]
         admin: Option<SocketAddr>,
     },
     /// Serve a site and an API with several backends on this machine, to try things out
@@ -115,9 +113,13 @@ fn complain(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Ends as for any other wrong argument.
-fn misuse(message: &str) -> ! {
-    Arguments::command().error(ErrorKind::ValueValidation, message).exit()
+/// Ends as for any other wrong argument of this command.
+fn misuse(command: &str, message: &str) -> ! {
+    let mut arguments = Arguments::command();
+    // Only what is built knows the names above it.
+    arguments.build();
+    let command = arguments.find_subcommand_mut(command);
+    command.map_or_else(Arguments::command, |command| command.clone()).error(ErrorKind::ValueValidation, message).exit()
 }
 
 /// What is printed before the command ends with 1.

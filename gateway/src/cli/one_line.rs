@@ -56,14 +56,14 @@ pub(super) fn serve(directory: &Path, listing: bool, common: &Common) -> Result<
 pub(super) fn proxy(to: &[Backend], ca: Option<&str>, common: &Common) -> Result<(), Failure> {
     let https = to.iter().any(|backend| backend.https);
     if to.iter().any(|backend| backend.https != https) {
-        misuse("--to: some backends are https:// and some are not; one proxy speaks to all of them alike");
+        misuse("proxy", "--to: some backends are https:// and some are not; one proxy speaks to all of them alike");
     }
     if ca.is_some() && !https {
-        misuse("--upstream-ca: verifies backends that are given as https://HOST, and there are none");
+        misuse("proxy", "--upstream-ca: verifies backends that are given as https://HOST, and there are none");
     }
     for (number, backend) in to.iter().enumerate() {
         if to.iter().take(number).any(|other| other.address.eq_ignore_ascii_case(&backend.address)) {
-            misuse(&format!("--to: {} is given twice", backend.address));
+            misuse("proxy", &format!("--to: {} is given twice", backend.address));
         }
     }
     let endpoints: Vec<String> = to.iter().map(|backend| quoted(&backend.address)).collect();

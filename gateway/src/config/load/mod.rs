@@ -178,7 +178,11 @@ impl Reader<'_, '_> {
         let pools: Vec<_> =
             file.pool.unwrap_or_default().iter().filter_map(|(name, pool)| self.pool(name, pool)).collect();
         let indexes: HashMap<&str, usize> = pools.iter().enumerate().map(|(at, pool)| (&*pool.name, at)).collect();
-        let routes = self.routes(&file.route.unwrap_or_default(), &indexes, pool_names);
+        let written = file.route.unwrap_or_default();
+        if written.is_empty() && !self.report.is_damaged(root) {
+            self.report.warn(&(0..0), "there is no [[route]]: every request is answered 404");
+        }
+        let routes = self.routes(&written, &indexes, pool_names);
         Config {
             workers: file.workers.map(|workers| workers.value as usize),
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),

@@ -144,6 +144,16 @@ fn the_reference_file_has_every_key_with_its_true_default() {
 }
 
 #[test]
+fn an_unknown_limit_is_answered_with_the_nearest_or_with_where_they_stand() {
+    let found = wrong("[limits]\nx = 1\nidle_tim = '1s'\n");
+    assert!(
+        found.iter().any(|line| line.contains("limits.x: unknown key; the ") && line.contains("README")),
+        "{found:?}"
+    );
+    assert!(found.iter().any(|line| line.contains("did you mean \"idle_time\"?")), "{found:?}");
+}
+
+#[test]
 fn the_schema_is_closed_explained_and_without_null() {
     fn look(schema: &Json, path: &str) {
         if schema["type"] == "object" {
@@ -330,7 +340,9 @@ fn what_is_allowed_but_hardly_meant_is_warned_of() {
             "4:21: route[0].match.path[1]: warning: \":id\" is compared letter by letter; for any one segment write \"{id}\""
         ]
     );
-    let any = "[pool.api]\nendpoints = [\"a:80\"]\ntls = { dangerously_accept_any_certificate = true }\n";
+    assert_eq!(warnings(""), ["1:1: warning: there is no [[route]]: every request is answered 404"]);
+    let any = "[pool.api]\nendpoints = [\"a:80\"]\ntls = { dangerously_accept_any_certificate = true }\n\
+               [[route]]\npool = \"api\"\n";
     let said = "5:46: pool.api.tls.dangerously_accept_any_certificate: warning: the endpoints of pool \"api\" are not";
     assert!(warnings(any)[0].starts_with(said), "{:?}", warnings(any));
     assert_eq!(warnings(&any.replace("true", "false")), [""; 0]);
