@@ -144,6 +144,20 @@ fn the_reference_file_has_every_key_with_its_true_default() {
 }
 
 #[test]
+fn a_body_with_what_looks_like_a_placeholder_is_warned_of() {
+    let warnings = |text: &str| {
+        let text =
+            format!("[[listener]]\naddress = '127.0.0.1:0'\n[[route]]\nmatch = {{ path = '/u/{{id}}' }}\n{text}");
+        read(&text).warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let line = "5:11: route[0].respond: warning: {client} is sent as it stands here: a body has no placeholders";
+    assert_eq!(warnings("respond = 'you are {client}'"), [line]);
+    let found = warnings("respond = { body = 'user {id}' }");
+    assert!(found.len() == 1 && found[0].contains("route[0].respond.body: warning: {id} is sent"), "{found:?}");
+    assert!(warnings("respond = '{\"status\": \"ok\", \"host\": {}}'").is_empty());
+}
+
+#[test]
 fn an_unknown_limit_is_answered_with_the_nearest_or_with_where_they_stand() {
     let found = wrong("[limits]\nx = 1\nidle_tim = '1s'\n");
     assert!(
