@@ -26,6 +26,7 @@ mod matrix;
 mod reload;
 mod reuse;
 mod routing;
+mod sharing;
 mod slow;
 mod tls;
 mod upstream;
