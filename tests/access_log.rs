@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
 
-use crate::harness::{GET, Gateway, Origin, Raw, RawOrigin, Wire, eventually, full};
+use crate::harness::{GET, Gateway, Origin, Raw, RawOrigin, Wire, eventually, full, log, within};
 
 /// The lines of the log, when there are so many.
 async fn lines(gateway: &Gateway, count: usize) -> Vec<String> {
@@ -246,4 +246,55 @@ async fn a_reader_that_does_not_read_costs_lines_and_holds_nobody_up() {
     eventually("all lines", async || lines.load(Ordering::Relaxed) + dropped().await == asked).await;
     pipe.write_all(b"end\n").expect("to write");
     reading.join().expect("only whole lines");
+}
+
+#[tokio::test]
+async fn lines_go_on_into_a_file_whose_folder_was_moved_and_that_is_said() {
+    log::listen();
+    let folder = tempfile::tempdir().expect("a folder");
+    let [there, moved] = ["there", "moved"].map(|name| folder.path().join(name));
+    std::fs::create_dir(&there).expect("a folder");
+    let file = there.join("access.log");
+    let text = "[admin]\naddress = '127.0.0.1:0'\n[access_log]\noutput = '<file>'";
+    let gateway = Gateway::of("[[route]]\nrespond = 'hi'").and(text).with("file", file.display()).start().await;
+    let mut client = gateway.client(Wire::H1).await;
+    let mut asked = 0;
+    let name = file.display().to_string();
+    std::fs::rename(&there, &moved).expect("to rename");
+    for words in ["lines go on into the file that was open before", "lines go into the access log of this name again"] {
+        eventually(words, async || {
+            client.get("/").await;
+            asked += 1;
+            !log::lines(&[&name, words]).is_empty()
+        })
+        .await;
+        std::fs::create_dir_all(&there).expect("a folder");
+    }
+    let count = |folder: &std::path::Path| {
+        let text = std::fs::read_to_string(folder.join("access.log")).unwrap_or_default();
+        text.lines().count()
+    };
+    eventually("all lines", async || count(&moved) + count(&there) == asked).await;
+    assert!(count(&moved) > 0);
+    assert_eq!(gateway.metric("gatewright_access_log_dropped_lines_total").await, 0.0);
+    assert!(log::lines(&[&name, "being dropped"]).is_empty());
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+    let mut gateway = Gateway::of("[[route]]\nrespond = 'hi'").start().await;
+    let pipe = gateway.folder().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let text = format!("[[route]]\nrespond = 'hi'\n[access_log]\noutput = '{}'", pipe.display());
+    // Had it to wait for a reader, this would not come back.
+    let refused = within("the reload", gateway.apply(&text)).await;
+    let message = refused.expect_err("nobody reads");
+    assert!(message.contains("access_log.output") && message.contains("a pipe that nobody reads"), "{message}");
+    let reader = std::fs::File::options().read(true).write(true).open(&pipe).expect("a pipe");
+    gateway.apply(&text).await.expect("somebody reads");
+    gateway.get("a/here", &[]).await.is(200);
+    let mut line = String::new();
+    BufReader::new(reader).read_line(&mut line).expect("to read");
+    assert!(line.contains("/here"), "{line}");
+    gateway.stop().await;
 }

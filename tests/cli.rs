@@ -299,11 +299,63 @@ idle_time = 'long'
         "limits.idle_time:",
     ];
     assert_eq!(places, expected, "{errors}");
+    let (code, _, run_errors) = run(&folder, &["run"]).await;
+    assert_eq!((code, run_errors), (1, errors));
     // Nothing is made, either when something is wrong or when all is well.
     let good = format!("{HI}[access_log]\noutput = 'access.log'\n");
     std::fs::write(folder.path().join("gateway.toml"), good).expect("a file");
     assert_eq!(run(&folder, &["check"]).await.0, 0);
     assert!(!folder.path().join("access.log").exists());
+}
+
+#[tokio::test]
+async fn a_certificate_out_of_its_time_is_warned_of() {
+    let folder = folder(&HI.replace(":0'", ":0'\ntls = [{ certificate = 'old.pem', key = 'old.key' }]"));
+    let mut params = certs::server(&["a.example"]);
+    params.not_after = rcgen::date_time_ymd(2020, 1, 31);
+    let (certificate, key) = tls::pki().ca.sign(&params, &rcgen::PKCS_ECDSA_P256_SHA256);
+    write(folder.path(), "old.pem", &certificate);
+    write(folder.path(), "old.key", &key);
+    let (code, _, errors) = run(&folder, &["check"]).await;
+    let place = "gateway.toml:5:24: listener[0].tls[0].certificate: warning: ";
+    let warning = format!("{place}old.pem: a certificate in it expired on 2020-01-31 00:00 UTC");
+    assert_eq!((code, errors.trim_end()), (0, &*warning));
+    let mut gateway = Process::start(&folder, &["run"]);
+    gateway.logs(&warning).await;
+}
+
+#[tokio::test]
+async fn a_reload_tells_each_problem_with_its_place_in_a_line_of_its_own() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = other.local_addr().expect("an address");
+    let folder = folder(&format!("{HI}[admin]\naddress = '127.0.0.1:0'\n"));
+    let file = folder.path().join("gateway.toml");
+    let mut gateway = Process::start(&folder, &["run"]);
+    gateway.logs("listening").await;
+    let fixed =
+        format!("workers = 3\n{HI}[admin]\naddress = '127.0.0.1:1'\n").replace("[log]", "[log]\nlevel = 'warn'");
+    std::fs::write(&file, fixed).expect("a file");
+    gateway.logs("\"message\":\"the configuration was not reloaded, the old one stays in force\"").await;
+    for place in ["1:11: workers", "2:1: log", "10:11: admin.address"] {
+        gateway.logs(&format!("\"message\":\"gateway.toml:{place}: cannot change without a restart\"")).await;
+    }
+    let more = format!("{HI}[admin]\naddress = '127.0.0.1:0'\n[[listener]]\naddress = '{taken}'\n");
+    std::fs::write(&file, more).expect("a file");
+    gateway.logs(&format!("\"message\":\"gateway.toml:10:11: listener[1].address: cannot listen on {taken}")).await;
+}
+
+#[tokio::test]
+async fn a_file_without_routes_is_warned_of() {
+    let (code, out, errors) = run(&folder("[[listener]]\naddress = '127.0.0.1:0'\n"), &["check"]).await;
+    assert_eq!(code, 0);
+    assert!(out.contains("0 routes") && errors.contains("warning: there is no [[route]]"), "{out}{errors}");
+}
+
+#[tokio::test]
+async fn backends_that_do_not_go_together_are_answered_with_the_usage_of_the_command() {
+    let (code, _, errors) = run(&folder(""), &["proxy", "--to", "a:80", "--to", "https://b"]).await;
+    assert_eq!(code, 2);
+    assert!(errors.contains("Usage: gatewright proxy") && errors.contains("--to: some backends"), "{errors}");
 }
 
 #[tokio::test]
@@ -323,6 +375,41 @@ async fn schema_prints_a_json_schema() {
     assert_eq!(code, 0);
     let schema: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert!(schema["properties"]["listener"].is_object() && schema["$schema"].is_string());
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_failure() {
+    let folder = folder(&format!("{HI}[[route]]\nrespond = 'never'\n"));
+    let gone = || std::io::pipe().expect("a pipe").1;
+    for (arguments, code) in [(["schema", "", ""], 0), (["check", "", ""], 0), (["check", "-c", "nowhere"], 1)] {
+        let arguments: Vec<&str> = arguments.into_iter().filter(|argument| !argument.is_empty()).collect();
+        let mut quiet = command(&folder, &arguments);
+        let quiet = quiet.stdout(gone()).spawn().expect("to start");
+        let ended = within("the command", quiet.wait_with_output()).await.expect("to run");
+        let errors = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(!errors.contains("panicked"), "{arguments:?}: {errors}");
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {errors}");
+        let mut quiet = command(&folder, &arguments);
+        let quiet = quiet.stderr(gone()).spawn().expect("to start");
+        let ended = within("the command", quiet.wait_with_output()).await.expect("to run");
+        assert_eq!(ended.status.code(), Some(code), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_runs_on_when_nobody_reads_its_log() {
+    let folder = folder(HI);
+    let mut gateway = Process::start(&folder, &["run"]);
+    let address = gateway.logs("listening").await.expect("an address");
+    let Process { mut child, stdout: _stdout, stderr } = gateway;
+    drop(stderr);
+    let file = folder.path().join("gateway.toml");
+    let mut client = Client::connect(address, Wire::H1).await;
+    for text in ["ho", "hu"] {
+        std::fs::write(&file, HI.replace("'hi'", &format!("'{text}'"))).expect("a file");
+        eventually("the reload", async || client.get("/").await.text() == text).await;
+    }
+    assert_eq!(child.try_wait().expect("to ask"), None);
 }
 
 #[tokio::test]
@@ -364,9 +451,16 @@ async fn renewed_certificates_are_told() {
 #[tokio::test]
 async fn reload_says_when_nobody_listens() {
     let address = RawOrigin::start().await.to_string();
-    let (code, _, errors) = run(&folder(HI), &["reload", "--admin", &address]).await;
+    let (code, _, errors) = run(&folder(HI), &["reload", "--admin", &format!("http://{address}/")]).await;
     assert_eq!(code, 1);
-    assert!(errors.contains(&address), "{errors}");
+    assert!(errors.contains(&address) && !errors.contains("SIGHUP"), "{errors}");
+    let (code, _, errors) = run(&folder(HI), &["reload", "--admin", &format!("https://{address}")]).await;
+    assert_eq!(code, 2);
+    assert!(errors.contains("speaks http") && !errors.contains("tls"), "{errors}");
+    let changed = folder(&format!("{HI}[admin]\naddress = '{address}'\n"));
+    let (code, _, errors) = run(&changed, &["reload"]).await;
+    assert_eq!(code, 1);
+    assert!(errors.contains(&address) && errors.contains("--admin") && errors.contains("SIGHUP"), "{errors}");
     let (code, _, errors) = run(&folder(HI), &["reload"]).await;
     assert_eq!(code, 1);
     assert!(errors.contains("admin"), "{errors}");
@@ -386,9 +480,10 @@ async fn serve_serves_a_folder() {
 
 #[tokio::test]
 async fn serve_says_when_there_is_no_such_folder() {
-    let (code, _, errors) = run(&folder(""), &["serve", "nowhere"]).await;
+    let (code, _, errors) = run(&folder(""), &["serve", "nowhere", "--access-log", "no/log"]).await;
     assert_eq!(code, 1);
-    assert!(errors.contains("nowhere"), "{errors}");
+    assert!(errors.contains("DIRECTORY: ") && errors.contains("nowhere is not a folder"), "{errors}");
+    assert!(errors.contains("--access-log: cannot write there"), "{errors}");
 }
 
 #[tokio::test]

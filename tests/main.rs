@@ -28,6 +28,7 @@ mod plugins;
 mod reload;
 mod reuse;
 mod routing;
+mod sharing;
 mod slow;
 mod tls;
 mod upstream;

@@ -94,8 +94,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["balance", "config", "metrics", "plugin", "reload", "run", "snapshot", "tls"]),
-    ("run", &["admin", "config", "metrics", "plugin", "reload", "snapshot", "tls", "worker"]),
+    ("cli", &["balance", "config", "examine", "plugin", "reload", "run"]),
+    ("run", &["admin", "config", "examine", "metrics", "plugin", "reload", "snapshot", "tls", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
@@ -114,7 +114,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("reload", &["config", "listener", "plugin", "snapshot", "tls", "worker"]),
+    ("examine", &["config", "metrics", "plugin", "snapshot", "tls"]),
+    ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "reload", "snapshot", "worker"],

@@ -134,7 +134,7 @@ limits! {
     http2_empty_frames_per_second: count = 200, "200", "Empty DATA, HEADERS or CONTINUATION frames in a second; the connection ends beyond it.";
     http2_small_frames_per_second: count = 20000, "20000", "DATA frames with fewer than 16 bytes from a client, the last of a body aside, in a second; the connection ends beyond it.";
     http2_stream_window: size = 262144, "\"256KiB\"", "What a peer may send on one HTTP/2 stream before it is read.";
-    http2_connection_window: size = 1048576, "\"1MiB\"", "What a peer may send on one HTTP/2 connection before it is read.";
+    http2_connection_window: size = 1048576, "\"1MiB\"", "What a client may send on one HTTP/2 connection before it is read. What an upstream sends is bounded by `http2_stream_window` for each request alone, so that slow clients do not hold up others.";
     http2_header_table_size: size = 4096, "\"4KiB\"", "The HPACK table of each direction of a connection.";
     http2_send_buffer_size: size = 65536, "\"64KiB\"", "What waits to be written on one HTTP/2 connection before streams are held back.";
     upstream_idle_time: time = 60000, "\"60s\"", "An upstream connection that waits for a request; it is closed beyond it.";

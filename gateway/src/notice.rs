@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
+use std::num::NonZeroU64;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,12 +26,13 @@ struct Entry {
     unsaid: u64,
 }
 
-/// Whether to say it now; if so, how often it happened since it was said last, beside this time.
-pub fn due(what: impl Hash) -> Option<u64> {
+/// Whether to say it now; if so, how often it happened since it was said last, beside this time. That is nothing, and
+/// not 0, when it did not, so that the field is left out of the line.
+pub fn due(what: impl Hash) -> Option<Option<NonZeroU64>> {
     static NOTICES: LazyLock<Mutex<Notices>> = LazyLock::new(Mutex::default);
     static SPREAD: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let key = SPREAD.hash_one(what);
-    NOTICES.lock().unwrap_or_else(PoisonError::into_inner).due(key, Instant::now())
+    NOTICES.lock().unwrap_or_else(PoisonError::into_inner).due(key, Instant::now()).map(NonZeroU64::new)
 }
 
 impl Notices {

@@ -41,6 +41,9 @@ pub enum Parsed {
     },
 }
 
+/// Why bytes that do not even begin like a header are none.
+pub const NONE: &str = "the first bytes are something else";
+
 /// The bytes are no PROXY header, for this reason.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("malformed PROXY header: {0}")]
@@ -56,7 +59,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     } else if opens_with(bytes, b"PROXY ") {
         parse_v1(bytes)
     } else {
-        Err(Malformed("there is none"))
+        Err(Malformed(NONE))
     }
 }
 

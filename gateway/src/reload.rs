@@ -14,7 +14,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::config::{self, Problem, Problems, diff, model};
+use crate::config::{Problem, Problems, diff, model};
+use crate::examine;
 use crate::listener::{self, Listener, Settings};
 use crate::plugin::Version;
 use crate::snapshot::{self, Deployed, Snapshot};
@@ -36,15 +37,22 @@ pub enum ReloadError {
     /// The file.
     #[error("{0}")]
     Config(#[from] Problems),
-    /// Something that only a restart can change.
-    #[error("{0} cannot change without a restart")]
-    NeedsRestart(&'static str),
     /// There is no file to read again.
     #[error("the gateway runs without a configuration file")]
     NoFile,
     /// It is too late.
     #[error("the gateway is stopping")]
     Stopping,
+}
+
+impl ReloadError {
+    /// Says in the log that something failed, and why: a line for each problem.
+    pub fn log(&self, what: &str) {
+        tracing::error!("{what}");
+        for line in self.to_string().lines() {
+            tracing::error!("{line}");
+        }
+    }
 }
 
 /// What the control thread is asked for.
@@ -104,7 +112,7 @@ impl Force {
     /// Reads the file again and puts it into force. What changed, in words.
     pub fn reload(&mut self, file: Option<&Path>) -> Result<String, ReloadError> {
         let result = file.ok_or(ReloadError::NoFile).and_then(|file| {
-            let config = config::load(file)?;
+            let config = examine::load(file)?;
             self.apply(config, Some(file))
         });
         match &result {
@@ -112,7 +120,7 @@ impl Force {
             Ok(changes) => tracing::info!(changes, "reloaded"),
             Err(error) => {
                 self.shared.metrics.reload_failed();
-                tracing::error!("the configuration was not reloaded, the old one stays in force:\n{error}");
+                error.log("the configuration was not reloaded, the old one stays in force");
             }
         }
         result
@@ -121,14 +129,17 @@ impl Force {
     /// Puts a configuration into force. What changed, in words.
     pub fn apply(&mut self, config: model::Config, file: Option<&Path>) -> Result<String, ReloadError> {
         let before = self.shared.snapshot();
-        if config.workers != before.config.workers {
-            return Err(ReloadError::NeedsRestart("workers"));
-        }
-        if config.admin != before.config.admin {
-            return Err(ReloadError::NeedsRestart("admin.address"));
-        }
-        if config.log != before.config.log {
-            return Err(ReloadError::NeedsRestart("log"));
+        let fixed = [
+            ("workers", config.workers != before.config.workers),
+            ("admin.address", config.admin != before.config.admin),
+            ("log", config.log != before.config.log),
+        ];
+        let fixed = fixed.into_iter().filter(|(_, changed)| *changed);
+        let fixed: Vec<Problem> = fixed
+            .map(|(key, _)| snapshot::problem_with(&config, None, key, "cannot change without a restart"))
+            .collect();
+        if !fixed.is_empty() {
+            return Err(in_file(file, fixed).into());
         }
         let mut changes = diff::diff(&before.config, &config);
         let contents = tls::contents(&config);
@@ -247,7 +258,7 @@ impl Force {
 /// Tells what a configuration that is in force has in it that is hardly meant.
 pub fn warn(config: &model::Config, file: Option<&Path>) {
     let file = file.unwrap_or(Path::new("configuration")).display();
-    for warning in &config.warnings {
+    for warning in examine::warnings(config) {
         tracing::warn!("{file}:{warning}");
     }
 }
@@ -276,6 +287,9 @@ pub fn in_file(file: Option<&Path>, problems: Vec<Problem>) -> Problems {
 
 /// A short name for a configuration, to tell whether two gateways run the same.
 fn hash(config: &model::Config) -> String {
+    // Where it stands in the file makes no other configuration of it.
+    let (places, marks) = Default::default();
+    let config = model::Config { places, marks, ..config.clone() };
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{config:?}").as_bytes());
     digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,11 +13,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin;
-use crate::config::{self, Problems, model};
+use crate::config::{Problems, model};
+use crate::examine;
 use crate::metrics::Metrics;
 use crate::plugin::House;
 use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file, warn};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, problem_with};
 use crate::tls::{self, Stamps};
 use crate::worker::{self, Command, Shared};
 
@@ -36,9 +37,6 @@ pub enum StartError {
     /// The file.
     #[error("{0}")]
     Config(#[from] Problems),
-    /// The address for operators.
-    #[error("admin.address: {}", cannot_listen(*.0, .1))]
-    Admin(SocketAddr, std::io::Error),
     /// The system.
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -49,7 +47,7 @@ const WATCH: Duration = Duration::from_millis(500);
 
 /// Starts a gateway from a file, which it watches.
 pub fn start_file(path: &Path) -> Result<Running, StartError> {
-    let config = config::load(path)?;
+    let config = examine::load(path)?;
     launch(config, Some(path.to_owned()))
 }
 
@@ -62,13 +60,16 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let stamps = Stamps::of(watched(file.as_deref(), &config));
     let workers = config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let metrics = Metrics::new(workers);
-    let admin = config.admin.as_ref().map(|admin| admin::bind(admin.address)).transpose();
-    let admin = admin.map_err(|error| {
-        StartError::Admin(config.admin.as_ref().map_or(([0, 0, 0, 0], 0).into(), |admin| admin.address), error)
-    })?;
+    let bind = |admin: &model::Admin| {
+        admin::bind(admin.address).map_err(|error| {
+            let message = cannot_listen(admin.address, &error);
+            in_file(file.as_deref(), vec![problem_with(&config, None, "admin.address", message)])
+        })
+    };
+    let admin = config.admin.as_ref().map(bind).transpose()?;
     let admin_address = admin.as_ref().and_then(|socket| socket.local_addr().ok());
     if let Some(address) = admin_address {
-        tracing::info!(%address, "answering operators");
+        tracing::info!(%address, "answering operators at the admin address");
     }
     let (orders, receiver) = mpsc::unbounded_channel();
     let weak = orders.downgrade();
@@ -270,7 +271,7 @@ impl Control {
                 Ok(changes) => tracing::info!(changes, "reloaded"),
                 Err(error) => {
                     self.force.shared().metrics.reload_failed();
-                    tracing::error!("certificates were not reloaded, the old ones stay in force:\n{error}");
+                    error.log("certificates were not reloaded, the old ones stay in force");
                 }
             }
         }

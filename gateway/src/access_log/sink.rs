@@ -1,15 +1,20 @@
 //! Where lines go: one thread, one file or standard output, one write for each batch.
 //!
 //! The thread ends when the last [`Sink`] of it is dropped, after it has written what was handed over. A file that was
-//! moved away or deleted is noticed within a second of traffic and opened anew; [`Sink::reopen`] does so at once.
+//! moved away or deleted is noticed within a second of traffic and opened anew; [`Sink::reopen`] does so at once. While that
+//! fails, lines go on into the file that is open.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 use crate::config::model::{AccessLog, AccessLogFormat};
 use crate::limits::Limits;
@@ -52,9 +57,18 @@ struct Thread {
     reopen: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
     looked: Instant,
-    reported: Option<Instant>,
+    reopening: Trouble,
+    writing: Trouble,
     /// The last write ended within a line.
     torn: bool,
+}
+
+/// Something that may go wrong again and again.
+#[derive(Default)]
+struct Trouble {
+    told: Option<Instant>,
+    /// It was told, and lasts.
+    lasts: bool,
 }
 
 enum Target {
@@ -77,7 +91,8 @@ impl Sink {
             reopen: reopen.clone(),
             metrics,
             looked: Instant::now(),
-            reported: None,
+            reopening: Trouble::default(),
+            writing: Trouble::default(),
             torn: false,
         };
         std::thread::Builder::new().name("access-log".into()).spawn(move || thread.run(&receiver))?;
@@ -148,15 +163,23 @@ impl Thread {
         }
         self.looked = Instant::now();
         let Target::File { path, file } = &mut self.target else { return };
-        if !asked && is_same(path, file) {
-            return;
-        }
-        match append_to(path) {
-            Ok(new) => {
-                *file = new;
-                self.torn = false;
+        if asked || !is_same(path, file) {
+            match append_to(path) {
+                Ok(new) => {
+                    *file = new;
+                    self.torn = false;
+                }
+                Err(error) => {
+                    if self.reopening.is_due() {
+                        let path = path.display();
+                        tracing::error!(%path, %error, "the access log cannot be opened anew; lines go on into the file that was open before");
+                    }
+                    return;
+                }
             }
-            Err(error) => self.report(&error),
+        }
+        if self.reopening.is_over() {
+            tracing::warn!(path = %path.display(), "lines go into the access log of this name again");
         }
     }
 
@@ -166,19 +189,35 @@ impl Thread {
             Target::Stdout => write_all(&mut io::stdout().lock(), torn, text),
             Target::File { file, .. } => write_all(file, torn, text),
         };
-        let Err((written, error)) = result else { return };
+        let Err((written, error)) = result else {
+            if self.writing.is_over() {
+                tracing::warn!("the access log can be written again");
+            }
+            return;
+        };
         let (done, _) = text.split_at_checked(written).unwrap_or((text, &[]));
         self.torn = done.last().map_or(torn, |&last| last != b'\n');
         let whole = memchr::memchr_iter(b'\n', done).count() as u64;
         self.metrics.log_lines_dropped(u64::from(lines).saturating_sub(whole));
-        self.report(&error);
-    }
-
-    fn report(&mut self, error: &io::Error) {
-        if self.reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-            self.reported = Some(Instant::now());
+        if self.writing.is_due() {
             tracing::error!(%error, "the access log cannot be written; lines are being dropped");
         }
+    }
+}
+
+impl Trouble {
+    /// Whether to tell of it now, as it has happened once more.
+    fn is_due(&mut self) -> bool {
+        let due = self.told.is_none_or(|at| at.elapsed() >= REPORT_EVERY);
+        if due {
+            *self = Trouble { told: Some(Instant::now()), lasts: true };
+        }
+        due
+    }
+
+    /// Whether to tell that it is over: when it was told before.
+    fn is_over(&mut self) -> bool {
+        std::mem::take(&mut self.lasts)
     }
 }
 
@@ -200,22 +239,24 @@ fn write_all(out: &mut impl Write, torn: bool, text: &[u8]) -> Result<(), (usize
     out.flush().map_err(|error| (text.len(), error))
 }
 
+/// Never waits: a pipe that nobody reads is an error.
 fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().create(true).append(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::NXIO.raw_os_error() => io::Error::other("it is a pipe that nobody reads"),
+        _ => error,
+    })?;
+    // Writing has a thread of its own, which may wait for a slow reader.
+    fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
-#[cfg(unix)]
 fn is_same(path: &Path, file: &File) -> bool {
-    use std::os::unix::fs::MetadataExt;
     match (std::fs::metadata(path), file.metadata()) {
         (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.dev(), here.ino()),
         _ => false,
     }
-}
-
-#[cfg(not(unix))]
-fn is_same(path: &Path, _: &File) -> bool {
-    path.exists()
 }
 
 #[cfg(test)]

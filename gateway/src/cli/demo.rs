@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Failure, log, run};
+use super::{Failure, log, print, run};
 use crate::config::{self, model};
 
 const BACKENDS: [(&str, u64); 3] = [("ada", 2), ("grace", 2), ("edsger", 60)];
@@ -32,7 +32,7 @@ pub(super) fn demo(port: u16) -> Result<(), Failure> {
             Failure(format!("{error}\n\n{hint}"))
         })?;
         let addresses = gateway.addresses();
-        println!("{}", welcome(&addresses, gateway.admin(), &file.canonicalize().unwrap_or(file), &config));
+        print(welcome(&addresses, gateway.admin(), &file.canonicalize().unwrap_or(file), &config))?;
         Ok(gateway)
     });
     if let Some(folder) = folder {
@@ -98,7 +98,7 @@ Things to try:
 
   curl http://{http}/api/hello                   which backend answers? one of the three is slow
   for i in 1 2 3 4 5 6; do curl -s http://{http}/api/; done
-  curl -k --http2 -I https://{https}/            HTTP/2
+  curl -k --http2 -I https://{https}/             HTTP/2
   curl -i http://{http}/hello/world              a redirect
   curl -i http://{http}/missing                  an error page; with -H 'accept: application/json' for programs
   curl -s http://{admin}/metrics | grep requests_total

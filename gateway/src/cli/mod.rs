@@ -10,14 +10,14 @@ mod plugin;
 mod reload;
 mod run;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-
-use crate::config::value::socket_address;
 
 /// An edge gateway: reverse proxy, TLS, load balancing, static files.
 #[derive(Parser)]
@@ -40,7 +40,7 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
         /// The admin address of the running gateway, instead of the one in the configuration
-        #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
+        #[arg(long, value_name = "ADDRESS", value_parser = reload::admin_address)]
         admin: Option<SocketAddr>,
     },
     /// Make, build and check plugins
@@ -89,10 +89,7 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(file) => run::from_file(&file.config),
         Command::Check(file) => check::check(&file.config),
-        Command::Schema => {
-            println!("{:#}", crate::config::schema());
-            Ok(())
-        }
+        Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload { config, admin } => reload::reload(&config.config, admin),
         Command::Plugin(command) => plugin::run(command),
         Command::Demo { port } => demo::demo(port),
@@ -102,15 +99,32 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(message)) => {
-            eprintln!("{message}");
+            complain(&message);
             ExitCode::FAILURE
         }
     }
 }
 
-/// Ends as for any other wrong argument.
-fn misuse(message: &str) -> ! {
-    Arguments::command().error(ErrorKind::ValueValidation, message).exit()
+/// A line, or several, on standard output. That its reader has gone, as `head` does, is no failure.
+fn print(line: impl Display) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure(format!("standard output: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// The same on standard error, where it is of no use to complain once more.
+fn complain(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Ends as for any other wrong argument of this command.
+fn misuse(command: &str, message: &str) -> ! {
+    let mut arguments = Arguments::command();
+    // Only what is built knows the names above it.
+    arguments.build();
+    let command = arguments.find_subcommand_mut(command);
+    command.map_or_else(Arguments::command, |command| command.clone()).error(ErrorKind::ValueValidation, message).exit()
 }
 
 /// What is printed before the command ends with 1.

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::{Failure, log, misuse, run};
+use super::{Failure, complain, log, misuse, print, run};
 use crate::config::value::{self, socket_address};
 use crate::config::{self, Problem, model};
 use crate::run::StartError;
@@ -45,8 +45,8 @@ const OPTIONS: &[(&str, &str)] = &[
 
 /// Serves a folder.
 pub(super) fn serve(directory: &Path, listing: bool, common: &Common) -> Result<(), Failure> {
-    let root =
-        std::fs::canonicalize(directory).map_err(|error| Failure(format!("{}: {error}", directory.display())))?;
+    // One that is not there is told of with all that is wrong besides.
+    let root = std::fs::canonicalize(directory).or_else(|_| std::path::absolute(directory))?;
     let root = root.to_str().ok_or_else(|| Failure(format!("{}: the name is not UTF-8", directory.display())))?;
     let route = format!("[[route]]\nstatic = {{ root = {}, listing = {listing} }}\n", quoted(root));
     start(common, &route, &format!("{}", directory.display()))
@@ -56,14 +56,14 @@ pub(super) fn serve(directory: &Path, listing: bool, common: &Common) -> Result<
 pub(super) fn proxy(to: &[Backend], ca: Option<&str>, common: &Common) -> Result<(), Failure> {
     let https = to.iter().any(|backend| backend.https);
     if to.iter().any(|backend| backend.https != https) {
-        misuse("--to: some backends are https:// and some are not; one proxy speaks to all of them alike");
+        misuse("proxy", "--to: some backends are https:// and some are not; one proxy speaks to all of them alike");
     }
     if ca.is_some() && !https {
-        misuse("--upstream-ca: verifies backends that are given as https://HOST, and there are none");
+        misuse("proxy", "--upstream-ca: verifies backends that are given as https://HOST, and there are none");
     }
     for (number, backend) in to.iter().enumerate() {
         if to.iter().take(number).any(|other| other.address.eq_ignore_ascii_case(&backend.address)) {
-            misuse(&format!("--to: {} is given twice", backend.address));
+            misuse("proxy", &format!("--to: {} is given twice", backend.address));
         }
     }
     let endpoints: Vec<String> = to.iter().map(|backend| quoted(&backend.address)).collect();
@@ -114,7 +114,7 @@ fn start(common: &Common, routes: &str, what: &str) -> Result<(), Failure> {
         for address in gateway.addresses() {
             let line = format!("{what} at http{}://{address}/", if common.tls { "s" } else { "" });
             // Standard output belongs to the access log then.
-            if common.access_log == "stdout" { eprintln!("{line}") } else { println!("{line}") }
+            if common.access_log == "stdout" { complain(line) } else { print(line)? }
         }
         Ok(gateway)
     })

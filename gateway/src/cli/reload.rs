@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, print};
 use crate::config;
+use crate::config::value::socket_address;
 
 /// Reading certificates and looking up system roots takes a moment on a slow disk.
 const TIME: Duration = Duration::from_secs(60);
 
 /// Asks the gateway at `admin`, or at the admin address in the file.
 pub(super) fn reload(path: &Path, admin: Option<SocketAddr>) -> Result<(), Failure> {
+    let given = admin.is_some();
     let admin = match admin {
         Some(admin) => admin,
         None => {
@@ -26,13 +28,19 @@ pub(super) fn reload(path: &Path, admin: Option<SocketAddr>) -> Result<(), Failu
             })?
         }
     };
-    let (status, body) = post(admin, "/reload").map_err(|error| Failure(format!("cannot reach {admin}: {error}")))?;
+    let (status, body) = post(admin, "/reload").map_err(|error| {
+        let hint = match given {
+            true => "",
+            // A gateway that runs keeps the one that it was started with.
+            false => "; if the admin address was changed since the start, give the old one with --admin, or send SIGHUP instead",
+        };
+        Failure(format!("cannot reach {admin}: {error}{hint}"))
+    })?;
     let answer: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
     match status {
         200 => {
             let changes = answer["changes"].as_str().filter(|changes| !changes.is_empty());
-            println!("reloaded; {}", changes.unwrap_or("nothing changed in the configuration"));
-            Ok(())
+            print(format_args!("reloaded; {}", changes.unwrap_or("nothing changed in the configuration")))
         }
         422 => {
             let problems = answer["problems"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -41,6 +49,15 @@ pub(super) fn reload(path: &Path, admin: Option<SocketAddr>) -> Result<(), Failu
         }
         status => Err(Failure(format!("{admin} answered {status}: {}", body.trim()))),
     }
+}
+
+/// `127.0.0.1:9000`, also as it stands in the URL of its pages.
+pub(super) fn admin_address(text: &str) -> Result<SocketAddr, String> {
+    let plain = text.strip_prefix("http://").unwrap_or(text);
+    plain.strip_suffix('/').unwrap_or(plain).parse().or_else(|_| match text.split_once("://") {
+        Some(_) => Err("takes an address and a port, such as 127.0.0.1:9090; the admin address speaks http".into()),
+        None => socket_address(text),
+    })
 }
 
 fn post(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {

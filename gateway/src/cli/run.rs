@@ -5,13 +5,13 @@ use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, log};
-use crate::config;
+use crate::examine;
 use crate::reload::Order;
 use crate::run::Running;
 
 /// Runs the gateway of a file.
 pub(super) fn from_file(path: &Path) -> Result<(), Failure> {
-    let config = config::load(path)?;
+    let config = examine::load(path)?;
     log::start(&config.log)?;
     run(|| Ok(crate::start_file(path)?))
 }

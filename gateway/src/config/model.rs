@@ -4,6 +4,7 @@
 //! into what a request needs. Paths are absolute or relative to the working directory by now. Enumerated words are
 //! read from the file as they stand here, so the comments on them are what editors show.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where each path of a file or folder was written, for whoever opens it and has something to say about it.
     pub places: Vec<(PathBuf, Place)>,
+    /// Where other keys stand that something can be said of later: addresses, TLS, what only a start can change.
+    pub marks: BTreeMap<String, Place>,
     /// What those files and folders are for, also where the rest of the table that names them could not be used.
     pub named: Vec<Named>,
     /// What is allowed, but hardly meant.
@@ -86,6 +89,12 @@ impl Config {
             PluginSource::Path(path) => Some(path.as_path()),
             PluginSource::BuiltIn(_) | PluginSource::Https(_) | PluginSource::Oci(_) => None,
         })
+    }
+
+    /// Where a key stands, or else the table that it would stand in.
+    pub fn mark(&self, key: &str) -> Option<&Place> {
+        let tables = std::iter::successors(Some(key), |key| Some(key.rsplit_once('.')?.0));
+        tables.filter_map(|key| self.marks.get(key)).next()
     }
 }
 

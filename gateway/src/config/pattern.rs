@@ -233,6 +233,15 @@ fn placeholder(name: &str, captures: Option<&[&str]>) -> Result<TemplatePart, St
     })
 }
 
+/// The first thing in a text that would be a placeholder in a template, with its braces.
+pub fn like_a_placeholder<'t>(text: &'t str, captures: &[&str]) -> Option<&'t str> {
+    text.split_inclusive('}').find_map(|piece| {
+        let found = piece.get(piece.rfind('{')?..)?;
+        let name = found.strip_prefix('{')?.strip_suffix('}')?;
+        (PLACEHOLDERS.contains(&name) || captures.contains(&name)).then_some(found)
+    })
+}
+
 fn is_capture_name(name: &str) -> bool {
     let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     first && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -302,6 +311,16 @@ mod tests {
             assert!(parts(wrong).is_err(), "{wrong}");
         }
         assert!(template("{anything}", None).is_ok());
+    }
+
+    #[test]
+    fn what_looks_like_a_placeholder_is_seen() {
+        let found = |text| like_a_placeholder(text, &["id"]);
+        assert_eq!(found("you are {client}, {{host}}"), Some("{client}"));
+        assert_eq!(found("{\"a\": \"{id}\"}"), Some("{id}"));
+        for plain in ["", "{}", "{\"host\": 1}", "{ host }", "host}", "{host", "{name}", "a { b } {{}}"] {
+            assert_eq!(found(plain), None, "{plain}");
+        }
     }
 
     #[test]

@@ -115,14 +115,14 @@ async fn open(
                     let failure = HandshakeFailure::of(&error);
                     // Whoever looks whether the port is open goes like this, again and again.
                     if failure != HandshakeFailure::Closed {
-                        warn(listener, source, "TLS handshake failed", failure.words(), &error);
+                        warn(listener, source, "TLS handshake failed", failure.words(), Some(&error));
                     }
                     worker.metrics.handshake(Handshake::Failed(failure.label()));
                     return Err(Ending::Handshake);
                 }
                 Err(error) => {
                     let reason = "it took longer than `limits.tls_handshake_time`";
-                    warn(listener, source, "TLS handshake failed", reason, &error);
+                    warn(listener, source, "TLS handshake failed", reason, Some(&error));
                     worker.metrics.handshake(Handshake::Failed("handshake-timeout"));
                     worker.metrics.limit_hit("tls_handshake_time");
                     return Err(Ending::Handshake);
@@ -142,23 +142,37 @@ async fn open(
 }
 
 fn proxy_header_failure(worker: &Worker, listener: &Listener, peer: SocketAddr, error: Error) -> Ending {
+    let mut what = "bad PROXY header";
     let reason = match error.kind {
         Kind::Timeout(_) => {
+            what = "no PROXY header";
             worker.metrics.limit_hit("tls_handshake_time");
             "it took longer than `limits.tls_handshake_time`"
         }
-        Kind::Malformed(what) => what,
+        Kind::Malformed(reason) => {
+            if reason == proxy_protocol::NONE {
+                what = "no PROXY header";
+            }
+            reason
+        }
         // Whoever looks whether the port is open goes like this, again and again.
         _ => return Ending::ProxyHeader,
     };
-    warn(listener, peer, "no PROXY header", reason, &error);
+    warn(listener, peer, what, reason, None);
     Ending::ProxyHeader
 }
 
 /// Says in the log what became of a client, now and then.
-fn warn(listener: &Listener, client: SocketAddr, what: &'static str, reason: &'static str, error: &dyn Display) {
+fn warn(
+    listener: &Listener,
+    client: SocketAddr,
+    what: &'static str,
+    reason: &'static str,
+    error: Option<&dyn Display>,
+) {
+    let error = error.map(tracing::field::display);
     if let Some(suppressed) = notice::due((listener.address, what, reason)) {
-        tracing::warn!(listener = %listener.address, %client, reason, %error, suppressed, "{what}");
+        tracing::warn!(listener = %listener.address, %client, reason, error, suppressed, "{what}");
     }
 }
 

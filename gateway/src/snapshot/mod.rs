@@ -116,10 +116,13 @@ fn keep<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T>
     result.map_err(|problem| problems.push(problem)).ok()
 }
 
-/// A problem with a file, told at the place where the configuration names it.
+/// A problem with a file, told at the place where the configuration names it, or else with a key.
 pub fn problem_with(config: &Config, path: Option<&Path>, key: &str, message: impl Into<String>) -> Problem {
     let written = path.and_then(|path| config.place(path)).cloned();
-    let place = written.unwrap_or_else(|| Place { line: 0, column: 0, key: key.to_owned() });
+    let place = written.unwrap_or_else(|| {
+        let (line, column) = config.mark(key).map_or((0, 0), |mark| (mark.line, mark.column));
+        Place { line, column, key: key.to_owned() }
+    });
     Problem::new(place, message)
 }
 

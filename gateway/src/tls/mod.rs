@@ -36,6 +36,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
@@ -57,6 +58,11 @@ pub const WRITE_BUFFER: usize = 64 * 1024;
 /// Everything that is wrong with a certificate and its key, at once.
 pub fn problems_of_pair(files: &CertificateFiles) -> Vec<TlsProblem> {
     pem::problems(files)
+}
+
+/// What there is to be warned of in a file with a certificate that can be used: that it is out of its time.
+pub fn warnings_of_certificate(path: &Path) -> Vec<String> {
+    pem::out_of_time(path, SystemTime::now()).unwrap_or_default()
 }
 
 /// What is wrong with a file of authorities.

@@ -1,7 +1,7 @@
 //! From PEM files to certificates, keys and CAs.
 //!
 //! In: paths. Out: what rustls wants, or a [`TlsProblem`] that names the file. A certificate and its key are checked to
-//! belong together. A certificate out of its time is a warning, not an error: the gateway serves the others, and says so.
+//! belong together. A certificate out of its time is no error: the gateway serves the others, and warns of it.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,8 +13,7 @@ use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{InconsistentKeys, RootCertStore};
-use tracing::warn;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
 use super::{FILE_SIZE, TlsProblem, provider};
 use crate::config::model::CertificateFiles;
@@ -47,7 +46,7 @@ pub(super) fn certified_key(files: &CertificateFiles) -> Result<CertifiedKey, Tl
             return Err(TlsProblem::BadCertificate { path: files.certificate.clone(), what: error.to_string() });
         }
     }
-    warn_of_expiry(&files.certificate, &pair.cert)?;
+    parsed(&files.certificate, &pair.cert)?;
     Ok(pair)
 }
 
@@ -132,20 +131,33 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsProblem> {
     Err(TlsProblem::NoKey { path: path.into(), hint })
 }
 
-fn warn_of_expiry(path: &Path, chain: &[CertificateDer<'static>]) -> Result<(), TlsProblem> {
-    for der in chain {
-        let bad = |_| TlsProblem::BadCertificate { path: path.into(), what: "not an X.509 certificate".into() };
-        let (_, certificate) = X509Certificate::from_der(der).map_err(bad)?;
+fn parsed<'c>(path: &Path, chain: &'c [CertificateDer<'static>]) -> Result<Vec<X509Certificate<'c>>, TlsProblem> {
+    let bad = |_| TlsProblem::BadCertificate { path: path.into(), what: "not an X.509 certificate".into() };
+    chain.iter().map(|der| X509Certificate::from_der(der).map(|(_, certificate)| certificate).map_err(bad)).collect()
+}
+
+/// Which certificates of a chain are out of their time, in words.
+pub(super) fn out_of_time(path: &Path, now: SystemTime) -> Result<Vec<String>, TlsProblem> {
+    let chain = certificates(path, &read(path)?)?;
+    let words = |certificate: &X509Certificate<'_>| {
         let bounds = certificate.validity();
-        match validity(&certificate, SystemTime::now()) {
-            Validity::Valid => {}
+        let file = path.display();
+        match validity(certificate, now) {
+            Validity::Valid => None,
             Validity::NotYet => {
-                warn!(file = %path.display(), from = %bounds.not_before, "a certificate is not valid yet");
+                Some(format!("{file}: a certificate in it is not valid before {}", date(&bounds.not_before)))
             }
-            Validity::Expired => warn!(file = %path.display(), since = %bounds.not_after, "a certificate has expired"),
+            Validity::Expired => Some(format!("{file}: a certificate in it expired on {}", date(&bounds.not_after))),
         }
-    }
-    Ok(())
+    };
+    Ok(parsed(path, &chain)?.iter().filter_map(words).collect())
+}
+
+/// `2026-01-31 12:00 UTC`.
+fn date(time: &ASN1Time) -> String {
+    let time = time.to_datetime();
+    let (date, hour, minute) = (time.date(), time.hour(), time.minute());
+    format!("{date} {hour:02}:{minute:02} UTC")
 }
 
 fn broken(path: &Path, error: &rustls::pki_types::pem::Error) -> TlsProblem {

@@ -267,8 +267,13 @@ fn unknown(name: &str, schema: &Value) -> String {
         _ => {
             let known: Vec<_> = known().collect();
             // The bounds are too many for one line.
-            let known = if known.len() > 16 { "see the schema for those there are".into() } else { known.join(", ") };
-            format!("unknown key; there are: {known}")
+            if known.len() > 16 {
+                return format!(
+                    "unknown key; the {} that there are stand in config/README.md, \"Limits\"",
+                    known.len()
+                );
+            }
+            format!("unknown key; there are: {}", known.join(", "))
         }
     }
 }

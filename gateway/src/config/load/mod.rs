@@ -194,7 +194,11 @@ impl Reader<'_, '_> {
         let pools = file.pool.unwrap_or_default();
         let pools: Vec<_> = pools.iter().filter_map(|(name, pool)| self.pool(name, pool, &plugin_names)).collect();
         let pool_names = Names::new("pool", pools.iter().map(|pool| &pool.name), &written.pools);
-        let routes = self.routes(&file.route.unwrap_or_default(), &pool_names, &plugin_names);
+        let in_file = file.route.unwrap_or_default();
+        if in_file.is_empty() && !self.report.is_damaged(root) {
+            self.report.warn(&(0..0), "there is no [[route]]: every request is answered 404");
+        }
+        let routes = self.routes(&in_file, &pool_names, &plugin_names);
         Config {
             workers: file.workers.map(|workers| workers.value as usize),
             listeners: listeners.into_iter().map(|(listener, _)| listener).collect(),
@@ -207,6 +211,9 @@ impl Reader<'_, '_> {
             log: file.log.map(|log| self.log(&log)).unwrap_or_default(),
             limits: file.limits.map(|limits| self.limits(&limits)).unwrap_or_default(),
             places: self.places,
+            marks: self.report.places(|key| {
+                ["workers", "admin", "log"].contains(&key) || key.ends_with(".address") || key.ends_with(".tls")
+            }),
             named: self.named,
             warnings: self.report.warnings(),
         }

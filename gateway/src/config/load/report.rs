@@ -3,7 +3,7 @@
 //! Positions are byte ranges of the text; the walk over the tree records the key path of every range, so that a later
 //! check needs no more than the range which serde handed it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -63,6 +63,12 @@ impl<'t> Report<'t> {
     pub(super) fn place(&self, span: &Span) -> Place {
         let (line, column) = self.position(span.start);
         Place { line, column, key: self.path(span).to_owned() }
+    }
+
+    /// Where all the values stand whose key path is one of these.
+    pub(super) fn places(&self, wanted: impl Fn(&str) -> bool) -> BTreeMap<String, Place> {
+        let found = self.paths.iter().filter(|(_, path)| wanted(path));
+        found.map(|(&(start, end), path)| (path.clone(), self.place(&(start..end)))).collect()
     }
 
     /// Reports a problem with the value at this place.

@@ -214,7 +214,7 @@ impl Reader<'_, '_> {
         let pool = route.pool.as_ref().and_then(|pool| self.index(&pool.value, &pool.span, pools)).map(Action::Pool);
         let folder = route.folder.as_ref().and_then(|folder| self.folder(folder)).map(Action::Static);
         let redirect = route.redirect.as_ref().and_then(|to| self.redirect(to, captures)).map(Action::Redirect);
-        let respond = route.respond.as_ref().and_then(|respond| self.respond(respond)).map(Action::Respond);
+        let respond = route.respond.as_ref().and_then(|respond| self.respond(respond, captures)).map(Action::Respond);
         pool.or(folder).or(redirect).or(respond)
     }
 
@@ -238,7 +238,16 @@ impl Reader<'_, '_> {
         Some(Redirect { to, status: status.unwrap_or(StatusCode::PERMANENT_REDIRECT) })
     }
 
-    fn respond(&mut self, at: &At<Either<String, file::Respond>>) -> Option<Respond> {
+    fn respond(&mut self, at: &At<Either<String, file::Respond>>, captures: Captures<'_>) -> Option<Respond> {
+        let body = match &at.value {
+            Either::Short(body) => Some((body, &at.span)),
+            Either::Long(table) => table.body.as_ref().map(|body| (&body.value, &body.span)),
+        };
+        if let Some((body, span)) = body
+            && let Some(found) = pattern::like_a_placeholder(body, captures.unwrap_or_default())
+        {
+            self.report.warn(span, format!("{found} is sent as it stands here: a body has no placeholders"));
+        }
         let default =
             |body| Respond { status: StatusCode::OK, body, content_type: "text/plain; charset=utf-8".to_owned() };
         let table = match &at.value {

@@ -54,6 +54,7 @@ fn uncommented(text: &str) -> String {
 
 fn without_places(mut config: Config) -> String {
     config.places.clear();
+    config.marks.clear();
     config.warnings.clear();
     format!("{config:#?}")
 }
@@ -141,6 +142,30 @@ fn the_reference_file_has_every_key_with_its_true_default() {
     let (full, bare) = (without_places(read(&text(&full))), without_places(read(&text(&bare))));
     let differ = full.lines().zip(bare.lines()).find(|(full, bare)| full != bare);
     assert_eq!(differ, None, "a default that is none");
+}
+
+#[test]
+fn a_body_with_what_looks_like_a_placeholder_is_warned_of() {
+    let warnings = |text: &str| {
+        let text =
+            format!("[[listener]]\naddress = '127.0.0.1:0'\n[[route]]\nmatch = {{ path = '/u/{{id}}' }}\n{text}");
+        read(&text).warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let line = "5:11: route[0].respond: warning: {client} is sent as it stands here: a body has no placeholders";
+    assert_eq!(warnings("respond = 'you are {client}'"), [line]);
+    let found = warnings("respond = { body = 'user {id}' }");
+    assert!(found.len() == 1 && found[0].contains("route[0].respond.body: warning: {id} is sent"), "{found:?}");
+    assert!(warnings("respond = '{\"status\": \"ok\", \"host\": {}}'").is_empty());
+}
+
+#[test]
+fn an_unknown_limit_is_answered_with_the_nearest_or_with_where_they_stand() {
+    let found = wrong("[limits]\nx = 1\nidle_tim = '1s'\n");
+    assert!(
+        found.iter().any(|line| line.contains("limits.x: unknown key; the ") && line.contains("README")),
+        "{found:?}"
+    );
+    assert!(found.iter().any(|line| line.contains("did you mean \"idle_time\"?")), "{found:?}");
 }
 
 #[test]
@@ -525,7 +550,9 @@ fn what_is_allowed_but_hardly_meant_is_warned_of() {
             "4:21: route[0].match.path[1]: warning: \":id\" is compared letter by letter; for any one segment write \"{id}\""
         ]
     );
-    let any = "[pool.api]\nendpoints = [\"a:80\"]\ntls = { dangerously_accept_any_certificate = true }\n";
+    assert_eq!(warnings(""), ["1:1: warning: there is no [[route]]: every request is answered 404"]);
+    let any = "[pool.api]\nendpoints = [\"a:80\"]\ntls = { dangerously_accept_any_certificate = true }\n\
+               [[route]]\npool = \"api\"\n";
     let said = "5:46: pool.api.tls.dangerously_accept_any_certificate: warning: the endpoints of pool \"api\" are not";
     assert!(warnings(any)[0].starts_with(said), "{:?}", warnings(any));
     assert_eq!(warnings(&any.replace("true", "false")), [""; 0]);

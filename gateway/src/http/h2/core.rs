@@ -5,7 +5,7 @@
 //!
 //! Invariants: a stream stands in `open` as long as one of its halves is; it stays in `streams` until its handles are
 //! gone as well. Whatever flow control counted for the connection is given back exactly once. Bounds: open streams by
-//! `http2_streams`, output by `http2_send_buffer_size` (data) and [`CONTROL_ROOM`] (all else: nothing is read beyond).
+//! `http2_streams`, what waits to be read by `http2_connection_window` (from an upstream by `http2_stream_window` for each stream), output by `http2_send_buffer_size` (data) and [`CONTROL_ROOM`] (all else: nothing is read beyond).
 
 use std::collections::VecDeque;
 use std::task::{Context, Waker};
@@ -346,8 +346,26 @@ impl Core {
         self.notify();
     }
 
-    /// Gives bytes of the connection's window back.
+    /// A reader took so many bytes, or never will: gives them back to the connection's window. An upstream has had them back
+    /// since they came, see [`Core::credit_received`].
     pub(super) fn give(&mut self, bytes: usize) {
+        if self.role == Role::Server {
+            self.credit(bytes);
+        }
+    }
+
+    /// So many bytes of a DATA frame came, of which a reader will be given `kept`.
+    ///
+    /// The requests on an upstream's connection are those of many clients, and the slow ones must not use up its window for
+    /// the others; each stream's own window bounds what waits. All of a client's connection is its own.
+    pub(super) fn credit_received(&mut self, bytes: usize, kept: usize) {
+        match self.role {
+            Role::Server => self.credit(bytes - kept),
+            Role::Client => self.credit(bytes),
+        }
+    }
+
+    fn credit(&mut self, bytes: usize) {
         if bytes == 0 {
             return;
         }

@@ -34,14 +34,13 @@ impl SendWindow {
 /// What the peer may still send, and what of it was used up here but not yet given back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ReceiveWindow {
-    size: u32,
     left: u32,
     used: u32,
 }
 
 impl ReceiveWindow {
     pub(super) fn new(size: u32) -> ReceiveWindow {
-        ReceiveWindow { size, left: size, used: 0 }
+        ReceiveWindow { left: size, used: 0 }
     }
 
     /// Bytes arrived; `None` when they are more than were allowed.
@@ -50,10 +49,11 @@ impl ReceiveWindow {
         Some(())
     }
 
-    /// Bytes were consumed. Returns the increment to announce, once it is worth a frame: half of the window.
+    /// Bytes were consumed. Returns the increment to announce, once it is worth a frame: as much as the peer has left, which
+    /// is half of the window unless others hold a part of it.
     pub(super) fn give(&mut self, bytes: usize) -> Option<u32> {
         self.used = self.used.saturating_add(bytes as u32);
-        if self.used < self.size.div_ceil(2) {
+        if self.used == 0 || self.used < self.left {
             return None;
         }
         let increment = std::mem::take(&mut self.used);
@@ -81,11 +81,24 @@ mod tests {
     #[test]
     fn credit_is_given_back_by_halves() {
         let mut window = ReceiveWindow::new(10);
+        window.take(4).unwrap();
+        assert_eq!(window.give(4), None);
+        window.take(1).unwrap();
+        assert_eq!(window.give(1), Some(5));
         window.take(10).unwrap();
         assert_eq!(window.take(1), None);
-        assert_eq!(window.give(4), None);
-        assert_eq!(window.give(1), Some(5));
-        window.take(5).unwrap();
-        assert_eq!(window.take(1), None);
+    }
+
+    #[test]
+    fn what_is_not_read_leaves_the_rest_of_the_window_in_use() {
+        let mut window = ReceiveWindow::new(10);
+        // Eight of which nobody ever reads.
+        window.take(8).unwrap();
+        for _ in 0..10 {
+            window.take(2).unwrap();
+            assert_eq!(window.give(0), None);
+            assert_eq!(window.give(2), Some(2));
+        }
+        assert_eq!(window.take(3), None);
     }
 }

@@ -67,7 +67,7 @@ impl Core {
             return Err(Fault::connection(Code::FLOW_CONTROL_ERROR, "connection window exceeded"));
         }
         let result = self.stream_data(header, payload, shared);
-        self.give(payload.len() - result.unwrap_or(0));
+        self.credit_received(payload.len(), result.unwrap_or(0));
         result.map(|_| ())
     }
 

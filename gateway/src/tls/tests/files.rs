@@ -1,7 +1,5 @@
 //! What is said of files that cannot be used, and which kinds can.
 
-use std::io::Write;
-use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_parser::der_parser::parse_der;
@@ -9,7 +7,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certs::{self, authority, issue};
 use super::*;
-use crate::tls::pem::{Validity, validity};
+use crate::tls::pem::{Validity, out_of_time, validity};
+use crate::tls::warnings_of_certificate;
 
 /// What loading says; file names without their folder.
 fn problem_of(folder: &Folder, config: &Tls) -> String {
@@ -97,14 +96,16 @@ fn a_certificate_out_of_its_time_is_served_with_a_warning() {
     let mut params = certs::server(&["a.example"]);
     params.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let pair = ca.sign(&params, &rcgen::PKCS_ECDSA_P256_SHA256);
-    let config = tls(vec![folder.pair("old", &pair)]);
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    tracing::subscriber::with_default(subscriber, || ServerTls::load(&config, &BOTH)).unwrap();
-    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(said.contains("WARN") && said.contains("a certificate has expired"), "{said}");
-    assert!(said.contains("old.pem"), "{said}");
+    let pair = folder.pair("old", &pair);
+    let path = pair.certificate.clone();
+    ServerTls::load(&tls(vec![pair]), &BOTH).unwrap();
+    let name = path.display();
+    let expected = format!("{name}: a certificate in it expired on 2020-01-01 00:00 UTC");
+    assert_eq!(warnings_of_certificate(&path), [expected]);
+    let early = UNIX_EPOCH + Duration::from_secs(24 * 3600);
+    let words = out_of_time(&path, early).unwrap();
+    let expected = format!("{name}: a certificate in it is not valid before ");
+    assert!(words.len() == 1 && words[0].starts_with(&expected), "{words:?}");
 }
 
 #[test]
@@ -120,21 +121,6 @@ fn validity_has_two_ends() {
         [Validity::NotYet, Validity::Valid, Validity::Valid, Validity::Expired]
     });
     assert_eq!(validity(&parsed, SystemTime::now()), Validity::Expired);
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn base64(bytes: &[u8]) -> String {

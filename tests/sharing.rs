@@ -1,0 +1,111 @@
+//! Requests that share one HTTP/2 connection, to an upstream or from a client, do not hold up each other.
+
+use crate::harness::{Frames, Gateway, Origin, Outcome, RawOrigin, Wire, kind};
+
+/// The default of `http2_stream_window`.
+const STREAM_WINDOW: usize = 256 * 1024;
+const PIECE: usize = 16 * 1024;
+
+/// What may still be sent on a connection, as its peer says.
+struct Window(usize);
+
+impl Window {
+    /// What the peer's first words allow.
+    async fn of(peer: &mut Frames) -> Window {
+        Window(0xffff + more(&peer.next_of(kind::WINDOW_UPDATE).await.payload))
+    }
+
+    /// Sends a piece when the connection's window lets it through.
+    async fn send(&mut self, peer: &mut Frames, stream: u32) {
+        while self.0 < PIECE {
+            let update = peer.next_of(kind::WINDOW_UPDATE).await;
+            if update.stream == 0 {
+                self.0 += more(&update.payload);
+            }
+        }
+        self.0 -= PIECE;
+        peer.data(stream, &[0; PIECE], false).await;
+    }
+}
+
+fn more(increment: &[u8]) -> usize {
+    u32::from_be_bytes(increment.try_into().expect("four bytes")) as usize
+}
+
+#[tokio::test]
+async fn slow_readers_do_not_hold_up_the_others_of_an_upstream_connection() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::between(Wire::H2, Wire::H2, &origin).await;
+    // It opens no window, so the gateway has to keep what comes for it.
+    let mut slow = gateway.frames().await;
+    let streams = (1..).step_by(2).take(10);
+    for stream in streams.clone() {
+        slow.get(stream, "/large").await;
+    }
+    let mut upstream = Frames::accept(origin.accept().await).await;
+    let mut window = Window::of(&mut upstream).await;
+    for stream in streams.clone() {
+        assert_eq!(upstream.next_of(kind::HEADERS).await.stream, stream);
+    }
+    for stream in streams {
+        upstream.headers(stream, &[(":status", "200")], false).await;
+        for _ in 0..STREAM_WINDOW / PIECE {
+            window.send(&mut upstream, stream).await;
+        }
+    }
+    let mut quick = gateway.frames().await;
+    quick.get(1, "/small").await;
+    let stream = upstream.next_of(kind::HEADERS).await.stream;
+    upstream.headers(stream, &[(":status", "200")], false).await;
+    upstream.data(stream, b"small", true).await;
+    assert_eq!(quick.outcome(1).await, Outcome::Response(Vec::new(), 200, b"small".to_vec()));
+    origin.is_untouched();
+}
+
+#[tokio::test]
+async fn uploads_that_nobody_reads_do_not_hold_up_the_others_of_a_client_connection() {
+    const LENGTH: usize = 64 * PIECE;
+    let (stuck, origin) = (RawOrigin::start().await, Origin::echo().await);
+    let text = "
+        [pool.stuck]
+        endpoints = ['<stuck>']
+        max_connections = 1
+        timeouts = { queue = '60s' }
+        [pool.origin]
+        endpoints = ['<origin>']
+        [[route]]
+        match = { path = '/stuck' }
+        pool = 'stuck'
+        [[route]]
+        pool = 'origin'";
+    let gateway = Gateway::of(text).with("stuck", &stuck).with("origin", &origin).start().await;
+    // The one connection is taken, so further requests wait for it with their bodies.
+    let mut first = gateway.raw().await;
+    first.send("GET /stuck HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let _upstream = stuck.accept().await;
+    let mut client = gateway.frames().await;
+    let mut window = Window::of(&mut client).await;
+    let post = |path| [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", path)];
+    for stream in [1, 3, 5] {
+        client.headers(stream, &post("/stuck"), false).await;
+        for _ in 0..STREAM_WINDOW / PIECE {
+            window.send(&mut client, stream).await;
+        }
+    }
+    client.headers(7, &post("/"), false).await;
+    let mut allowed = STREAM_WINDOW;
+    for _ in 0..LENGTH / PIECE {
+        while window.0 < PIECE || allowed < PIECE {
+            let update = client.next_of(kind::WINDOW_UPDATE).await;
+            match update.stream {
+                0 => window.0 += more(&update.payload),
+                7 => allowed += more(&update.payload),
+                _ => {}
+            }
+        }
+        allowed -= PIECE;
+        window.send(&mut client, 7).await;
+    }
+    client.data(7, b"", true).await;
+    assert_eq!(client.outcome(7).await.status(), Some(200));
+}
