@@ -271,3 +271,11 @@ async fn error_pages_come_in_the_form_that_is_asked_for() {
     assert!(html.field("content-type").is_some_and(|kind| kind.starts_with("text/html")));
     assert!(html.text().contains("404") && !html.text().contains("<b>"));
 }
+
+#[tokio::test]
+async fn an_exact_path_serves_the_file_of_its_name() {
+    let text = "[[route]]\nmatch = { path = '/icons/favicon.ico' }\nstatic = '.'\n[[route]]\nrespond = 'else'";
+    let gateway = Gateway::of(text).file("favicon.ico", "icon").start().await;
+    assert_eq!(gateway.get("a/icons/favicon.ico", &[]).await.text(), "icon");
+    assert_eq!(gateway.get("a/icons/favicon.ico/", &[]).await.text(), "else");
+}

@@ -51,7 +51,7 @@ pub struct Found<'t> {
     pub index: usize,
     /// What the path captured.
     pub captures: Captures<'t>,
-    /// How many segments of the normal path the pattern took; what is left lies below its prefix.
+    /// How many segments of the normal path lie before what a folder has: those of a prefix; of an exact path all but the last.
     pub segments: usize,
 }
 
@@ -274,7 +274,8 @@ impl<'t, 'r> Walk<'t, 'r> {
         let table = self.table;
         let node = table.nodes.get(node)?;
         let Some(start) = start else {
-            return self.first(&node.exact, depth).or_else(|| self.first(&node.prefix, depth));
+            // One file is meant: it stands under its own name in the folder of a static route.
+            return self.first(&node.exact, depth.saturating_sub(1)).or_else(|| self.first(&node.prefix, depth));
         };
         let path = self.path;
         let rest = path.get(start..)?;
