@@ -23,6 +23,7 @@ mod framing_upstream;
 mod ipv6;
 mod limits;
 mod matrix;
+mod refusals_h2;
 mod reload;
 mod reuse;
 mod routing;

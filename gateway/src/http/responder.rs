@@ -69,6 +69,14 @@ impl Responder {
         }
     }
 
+    /// Whether nobody can be answered any more, since the stream was reset before a response began.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Responder::H2(StreamResponder { state: State::Awaited(responder), .. }) => responder.is_over(),
+            Responder::H1(_) | Responder::H2(_) => false,
+        }
+    }
+
     /// Ends a response that broke, so that it cannot look complete.
     pub fn abort(&mut self) {
         match self {

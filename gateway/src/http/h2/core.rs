@@ -63,9 +63,12 @@ pub(super) enum Ended {
 
 /// A request that waits to be handed on.
 pub(super) struct Arrived {
-    pub(super) key: usize,
+    /// Its stream; `None` when that is already reset.
+    pub(super) key: Option<usize>,
     pub(super) head: RequestHead,
-    /// Why it is not to be served, when its head went over a bound.
+    /// The head says at least its method.
+    pub(super) known: bool,
+    /// Why it is not to be served.
     pub(super) refused: Option<Error>,
 }
 

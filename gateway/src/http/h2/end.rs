@@ -67,6 +67,11 @@ impl Core {
         }
         self.phase = Phase::Closing;
         self.error = Some(error);
+        // What one stream did wrong, or nobody's stream, is not the fault of all: to their exchanges the client is gone.
+        let error = match (self.role, error.kind) {
+            (Role::Server, Kind::Malformed(_)) => self.peer_error(Kind::Closed, Retry::Never),
+            _ => error,
+        };
         self.block = None;
         self.incoming = None;
         self.ready.clear();

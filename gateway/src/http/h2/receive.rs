@@ -155,7 +155,7 @@ impl Core {
             self.count(Event::Control);
             return Ok(());
         };
-        if self.incoming.as_ref().is_some_and(|incoming| incoming.key == key) {
+        if self.incoming.as_ref().is_some_and(|incoming| incoming.key == Some(key)) {
             self.incoming = None;
         }
         self.reset_by_peer(key, Code(code));
