@@ -105,6 +105,27 @@ async fn a_body_that_differs_from_its_length_never_makes_a_complete_request() {
 }
 
 #[tokio::test]
+async fn a_request_that_could_have_a_body_and_has_none_says_so() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).start().await;
+    let mut client = gateway.frames().await;
+    let mut upstream = None;
+    for (stream, method, length) in
+        [(1, "POST", Some("0")), (3, "PUT", Some("0")), (5, "PATCH", Some("0")), (7, "GET", None)]
+    {
+        let head = [(":method", method), (":scheme", "http"), (":authority", "localhost"), (":path", "/")];
+        client.headers(stream, &head, true).await;
+        let upstream = match &mut upstream {
+            Some(upstream) => upstream,
+            none => none.insert(origin.accept().await),
+        };
+        assert_eq!(upstream.request().await.field("content-length").as_deref(), length, "{method}");
+        upstream.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+        assert_eq!(client.outcome(stream).await.status(), Some(204), "{method}");
+    }
+}
+
+#[tokio::test]
 async fn authority_and_host_may_both_stand_when_they_agree() {
     let origin = Origin::echo().await;
     let gateway = Gateway::to(&origin).start().await;

@@ -25,6 +25,7 @@ mod ipv6;
 mod limits;
 mod matrix;
 mod plugins;
+mod refusals_h2;
 mod reload;
 mod reuse;
 mod routing;

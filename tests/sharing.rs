@@ -1,6 +1,6 @@
 //! Requests that share one HTTP/2 connection, to an upstream or from a client, do not hold up each other.
 
-use crate::harness::{Frames, Gateway, Origin, Outcome, RawOrigin, Wire, kind};
+use crate::harness::{Frames, Gateway, Origin, Outcome, RawOrigin, Wire, frame, kind};
 
 /// The default of `http2_stream_window`.
 const STREAM_WINDOW: usize = 256 * 1024;
@@ -108,4 +108,80 @@ async fn uploads_that_nobody_reads_do_not_hold_up_the_others_of_a_client_connect
     }
     client.data(7, b"", true).await;
     assert_eq!(client.outcome(7).await.status(), Some(200));
+}
+
+/// A gateway that bears few frames without a use, and its connection to an origin of which the settings are known.
+async fn impatient(origin: &RawOrigin) -> (Gateway, Frames, Frames) {
+    let text = "
+        [pool.origin]
+        endpoints = ['<origin>']
+        protocol = 'h2'
+        [[route]]
+        pool = 'origin'
+        [admin]
+        address = '127.0.0.1:0'
+        [limits]
+        http2_control_frames_per_second = 20";
+    let gateway = Gateway::of(text).with("origin", origin).start().await;
+    let mut client = gateway.frames().await;
+    client.get(1, "/").await;
+    let mut upstream = Frames::accept(origin.accept().await).await;
+    assert_eq!(upstream.next_of(kind::HEADERS).await.stream, 1);
+    (gateway, client, upstream)
+}
+
+const NO_ERROR: &[u8] = &[0; 4];
+
+#[tokio::test]
+async fn an_upstream_may_reset_what_is_finished() {
+    let origin = RawOrigin::start().await;
+    let (_gateway, mut client, mut upstream) = impatient(&origin).await;
+    for stream in (3..).step_by(2).take(300) {
+        client.get(stream, "/").await;
+        assert_eq!(upstream.next_of(kind::HEADERS).await.stream, stream);
+        upstream.headers(stream, &[(":status", "204")], true).await;
+        upstream.send(kind::RST_STREAM, 0, stream, NO_ERROR).await;
+        assert_eq!(client.outcome(stream).await.status(), Some(204));
+    }
+    upstream.headers(1, &[(":status", "200")], true).await;
+    assert_eq!(client.outcome(1).await.status(), Some(200));
+    origin.is_untouched();
+}
+
+#[tokio::test]
+async fn an_upstream_may_ask_whether_we_are_there() {
+    let origin = RawOrigin::start().await;
+    let (_gateway, mut client, mut upstream) = impatient(&origin).await;
+    for number in 0..100 {
+        upstream.send(kind::PING, 0, 0, &[number; 8]).await;
+    }
+    for number in 0..100 {
+        assert_eq!(upstream.next_of(kind::PING).await.payload, [number; 8]);
+    }
+    upstream.headers(1, &[(":status", "200")], true).await;
+    assert_eq!(client.outcome(1).await.status(), Some(200));
+    client.get(3, "/").await;
+    assert_eq!(upstream.next_of(kind::HEADERS).await.stream, 3);
+}
+
+#[tokio::test]
+async fn an_upstream_that_floods_finishes_what_runs_and_gets_no_more() {
+    let origin = RawOrigin::start().await;
+    let (gateway, mut client, mut upstream) = impatient(&origin).await;
+    // Ten times what a client may send, in any second.
+    let pings = frame(kind::PING, 0, 0, &[0; 8]).repeat(1000);
+    upstream.raw().send(&pings).await;
+    for _ in 0..1000 {
+        upstream.next_of(kind::PING).await;
+    }
+    client.get(3, "/").await;
+    let mut second = Frames::accept(origin.accept().await).await;
+    let stream = second.next_of(kind::HEADERS).await.stream;
+    second.headers(stream, &[(":status", "204")], true).await;
+    assert_eq!(client.outcome(3).await.status(), Some(204));
+    upstream.headers(1, &[(":status", "200")], true).await;
+    assert_eq!(client.outcome(1).await.status(), Some(200));
+    assert_eq!(upstream.farewell().await, Some(0));
+    let met = "gatewright_limits_hit_total{limit=\"http2_control_frames_per_second\"}";
+    assert_eq!(gateway.metric(met).await, 1.0);
 }

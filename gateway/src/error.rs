@@ -54,6 +54,8 @@ pub enum Kind {
     BodyTooLarge,
     /// The line before a chunk is longer than allowed.
     ChunkHeadTooLarge,
+    /// More requests at the same time on one HTTP/2 connection than allowed.
+    TooManyStreams,
     /// Time is up; the phase says which time.
     Timeout(Phase),
     /// The peer ended the connection in the middle of a message.
@@ -190,6 +192,8 @@ impl Error {
             Kind::HeadTooLarge(_) => answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, false, "head-too-large"),
             Kind::BodyTooLarge if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-body-too-large"),
             Kind::BodyTooLarge => answer(StatusCode::PAYLOAD_TOO_LARGE, false, "body-too-large"),
+            // The stream is reset, so that the client sends it again.
+            Kind::TooManyStreams => nobody("too-many-streams"),
             Kind::Timeout(Phase::Head) => answer(StatusCode::REQUEST_TIMEOUT, false, "head-timeout"),
             Kind::Timeout(Phase::BodyIdle) if upstream => {
                 answer(StatusCode::GATEWAY_TIMEOUT, true, "upstream-idle-timeout")
@@ -234,6 +238,7 @@ impl Error {
             Kind::HeadTooLarge(Bound::List) => Some("http2_header_list_size"),
             Kind::BodyTooLarge => Some("body_size"),
             Kind::ChunkHeadTooLarge => Some("chunk_header_size"),
+            Kind::TooManyStreams => Some("http2_streams"),
             Kind::Timeout(Phase::Head) => Some("header_time"),
             Kind::Timeout(Phase::BodyIdle) => Some("body_idle_time"),
             Kind::Timeout(Phase::HalfClosed) => Some("half_close_time"),
@@ -286,7 +291,8 @@ pub(crate) mod tests {
             Kind::HeadTooLarge(Bound::Fields) => Kind::HeadTooLarge(Bound::List),
             Kind::HeadTooLarge(Bound::List) => Kind::BodyTooLarge,
             Kind::BodyTooLarge => Kind::ChunkHeadTooLarge,
-            Kind::ChunkHeadTooLarge => Kind::Timeout(Phase::Head),
+            Kind::ChunkHeadTooLarge => Kind::TooManyStreams,
+            Kind::TooManyStreams => Kind::Timeout(Phase::Head),
             Kind::Timeout(Phase::Head) => Kind::Timeout(Phase::BodyIdle),
             Kind::Timeout(Phase::BodyIdle) => Kind::Timeout(Phase::BodyPace),
             Kind::Timeout(Phase::BodyPace) => Kind::Timeout(Phase::HalfClosed),

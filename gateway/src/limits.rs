@@ -130,8 +130,8 @@ limits! {
     http2_resets_per_second: count = 200, "200", "Streams that a client opens and resets in a second (rapid reset); the connection ends beyond it.";
     http2_header_list_size: size = 65536, "\"64KiB\"", "The decoded head of one HTTP/2 request, 32 bytes added for each field; 431 beyond it.";
     http2_continuation_frames: count = 8, "8", "CONTINUATION frames of one head; the connection ends beyond it.";
-    http2_control_frames_per_second: count = 1000, "1000", "SETTINGS, PING, PRIORITY, WINDOW_UPDATE on idle streams and other frames that carry nothing, in a second; the connection ends beyond it.";
-    http2_empty_frames_per_second: count = 200, "200", "Empty DATA, HEADERS or CONTINUATION frames in a second; the connection ends beyond it.";
+    http2_control_frames_per_second: count = 1000, "1000", "SETTINGS, PING, PRIORITY, WINDOW_UPDATE on idle streams and other frames that carry nothing, in a second; the connection ends beyond it. Upstreams may send ten times as many, and what runs is finished.";
+    http2_empty_frames_per_second: count = 200, "200", "Empty DATA, HEADERS or CONTINUATION frames in a second; the connection ends beyond it. Upstreams may send ten times as many, and what runs is finished.";
     http2_small_frames_per_second: count = 20000, "20000", "DATA frames with fewer than 16 bytes from a client, the last of a body aside, in a second; the connection ends beyond it.";
     http2_stream_window: size = 262144, "\"256KiB\"", "What a peer may send on one HTTP/2 stream before it is read.";
     http2_connection_window: size = 1048576, "\"1MiB\"", "What a client may send on one HTTP/2 connection before it is read. What an upstream sends is bounded by `http2_stream_window` for each request alone, so that slow clients do not hold up others.";

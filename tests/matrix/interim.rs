@@ -5,6 +5,7 @@ use crate::harness::{Frames, Gateway, Message, Raw, RawOrigin, Wire, kind};
 
 over_everything! {
     early_hints_are_passed_on
+    interim_responses_frame_nothing
     a_client_that_waits_for_100_gets_it
     a_client_that_waits_for_100_may_be_refused
 }
@@ -70,6 +71,28 @@ impl Peer {
         }
     }
 
+    /// Sends an interim response that says more than it may, or not.
+    async fn hint(&mut self, is_framed: bool) {
+        match self {
+            Peer::H1(raw) => {
+                let framing = if is_framed { "Content-Length: 7\r\nKeep-Alive: timeout=5\r\n" } else { "" };
+                raw.send(format!("HTTP/1.1 103 It\r\n{framing}Link: </a.css>\r\n\r\n")).await;
+            }
+            Peer::H2(frames) => {
+                let framing: &[_] = if is_framed { &[("content-length", "7")] } else { &[] };
+                frames.headers(1, &[&[(":status", "103")], framing, &[("link", "</a.css>")]].concat(), false).await;
+            }
+        }
+    }
+
+    /// The next head as it came. The first of HTTP/2 may change the table's size.
+    async fn head(&mut self) -> Vec<u8> {
+        match self {
+            Peer::H1(raw) => raw.until("\r\n\r\n").await.into_bytes(),
+            Peer::H2(frames) => frames.next_of(kind::HEADERS).await.payload,
+        }
+    }
+
     /// Sends a head without a body, which is the response unless the status is 1xx.
     async fn respond(&mut self, status: u16) {
         match self {
@@ -112,6 +135,24 @@ async fn early_hints_are_passed_on(sides: Sides) {
         upstream.respond(103).await;
         assert_eq!(client.status().await, 103);
     }
+    upstream.request_body().await;
+    upstream.respond(200).await;
+    assert_eq!(client.status().await, 200);
+}
+
+async fn interim_responses_frame_nothing(sides: Sides) {
+    let (mut client, origin, _gateway) = start(sides).await;
+    client.post_head(&[]).await;
+    client.post_body().await;
+    let mut upstream = Peer::origin(&origin, sides.upstream).await;
+    upstream.request_head().await;
+    upstream.hint(false).await;
+    client.head().await;
+    upstream.hint(false).await;
+    let plain = client.head().await;
+    upstream.hint(true).await;
+    let framed = client.head().await;
+    assert_eq!(framed, plain, "{:?}", String::from_utf8_lossy(&framed));
     upstream.request_body().await;
     upstream.respond(200).await;
     assert_eq!(client.status().await, 200);

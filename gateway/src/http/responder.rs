@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::h1::framing::has_no_body;
+use super::hygiene::is_framing;
 use super::pump::Outlet;
 use super::{Body, Fields, Method, ResponseHead, h1, h2};
 use crate::clock::Deadline;
@@ -43,13 +44,14 @@ impl Responder {
         Responder::H2(StreamResponder { state: State::Awaited(responder), is_head: *method == Method::HEAD })
     }
 
-    /// Passes a 1xx response on.
-    pub fn inform(&mut self, head: &ResponseHead) {
+    /// Passes a 1xx response on, without what frames a message: it has no content (RFC 9110 section 8.6).
+    pub fn inform(&mut self, mut head: ResponseHead) {
+        head.fields.retain(|field, _| !is_framing(field));
         match self {
-            Responder::H1(responder) => responder.inform(head),
+            Responder::H1(responder) => responder.inform(&head),
             Responder::H2(stream) => {
                 if let State::Awaited(responder) = &mut stream.state {
-                    responder.inform(head);
+                    responder.inform(&head);
                 }
             }
         }
@@ -66,6 +68,14 @@ impl Responder {
                 stream.begin(head, end)?;
                 Ok(!end)
             }
+        }
+    }
+
+    /// Whether nobody can be answered any more, since the stream was reset before a response began.
+    pub fn is_over(&self) -> bool {
+        match self {
+            Responder::H2(StreamResponder { state: State::Awaited(responder), .. }) => responder.is_over(),
+            Responder::H1(_) | Responder::H2(_) => false,
         }
     }
 

@@ -146,7 +146,12 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
     .await;
     if let Some(ending) = ended {
         match ending {
-            Ending::Limit("header_time" | "body_idle_time") => connection.abort(h2::Code::ENHANCE_YOUR_CALM),
+            Ending::Limit(limit @ ("header_time" | "body_idle_time")) => {
+                if limit == "header_time" {
+                    warn_of(&client, "no complete head in time");
+                }
+                connection.abort(h2::Code::ENHANCE_YOUR_CALM);
+            }
             _ => connection.graceful_shutdown(),
         }
         let deadline = Deadline::after(FAREWELL_TIME, Phase::Head, Side::Client);
@@ -161,10 +166,18 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
     count_hits(worker, &connection);
     match connection.error().map(|error| error.kind) {
         Some(Kind::Malformed(violation)) => {
-            tracing::debug!(client = %client.source, violation, "HTTP/2 connection ended");
+            warn_of(&client, violation);
             Ending::Violation
         }
         _ => left.map_or(Ending::Client, |(_, why)| why),
+    }
+}
+
+/// A connection that is given up for what was sent on it: there may be no request whose line in the access log would tell of it.
+fn warn_of(client: &Client, violation: &'static str) {
+    if let Some(suppressed) = notice::due((client.listener.address, violation)) {
+        let (listener, client) = (client.listener.address, client.source);
+        tracing::warn!(%listener, %client, violation, suppressed, "HTTP/2 connection given up");
     }
 }
 
@@ -179,6 +192,7 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 async fn stream_exchange(worker: Rc<Worker>, client: Rc<Client>, control: Rc<Control>, received: h2::server::Incoming) {
     let (mut facts, view) = (Facts::new(&client), worker.view());
+    facts.known = received.known;
     let mut watchdog = Watchdog::default();
     let responder = Responder::h2(received.responder, &received.head.method);
     exchange(Exchange {

@@ -70,7 +70,7 @@ fn note(x: &mut Exchange<'_>, error: Error) {
 /// The page that tells of an error, when there is somebody to read it.
 fn error_page(x: &Exchange<'_>, error: Error) -> Option<Response> {
     let outcome = error.outcome();
-    let status = outcome.status?;
+    let status = outcome.status.filter(|_| !x.responder.is_over())?;
     let request = x.refused.is_none().then_some(&x.request);
     let (mut head, body) = page::page(request, status, error.explanation(), x.facts.request_id.text());
     if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -156,7 +156,7 @@ impl Attempt<'_> {
         let response = poll_fn(|cx| {
             loop {
                 match exchange.poll_event(cx) {
-                    Poll::Ready(Ok(Event::Interim(head))) => responder.inform(&head),
+                    Poll::Ready(Ok(Event::Interim(head))) => responder.inform(head),
                     Poll::Ready(Ok(Event::Response(parsed))) => return Poll::Ready(Ok(parsed)),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
@@ -214,7 +214,7 @@ impl Attempt<'_> {
         let response = poll_fn(|cx| {
             loop {
                 match exchange.poll_event(tunnel, cx) {
-                    Poll::Ready(Ok(h2::Event::Informational(head))) => responder.inform(&head),
+                    Poll::Ready(Ok(h2::Event::Informational(head))) => responder.inform(head),
                     Poll::Ready(Ok(h2::Event::Response(head, body))) => return Poll::Ready(Ok((head, body))),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {

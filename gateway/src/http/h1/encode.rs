@@ -5,7 +5,7 @@
 
 use super::framing::Framing;
 use crate::clock;
-use crate::http::{Fields, Name, RequestHead, ResponseHead, Version, name};
+use crate::http::{Fields, Method, Name, RequestHead, ResponseHead, Version, name};
 
 /// What a response says about its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +30,9 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, framing: Framing) {
     out.extend_from_slice(b"\r\n");
     // Whatever the fields say, a length goes out only for a body that goes out: the upstream would wait for it, and take
     // somebody else's request for it.
-    let empty = framing == Framing::None && head.upgrade.is_none() && head.fields.contains(name::CONTENT_LENGTH);
+    // RFC 9110 section 8.6: where a method usually has a body, that there is none is said.
+    let is_told = head.fields.contains(name::CONTENT_LENGTH) || has_usually_a_body(&head.method);
+    let empty = framing == Framing::None && head.upgrade.is_none() && is_told;
     let framing = if empty { Framing::Length(0) } else { framing };
     fields(out, &head.fields, true);
     framing_field(out, framing);
@@ -45,6 +47,10 @@ pub fn request(out: &mut Vec<u8>, head: &RequestHead, framing: Framing) {
         None => {}
     }
     out.extend_from_slice(b"\r\n");
+}
+
+fn has_usually_a_body(method: &Method) -> bool {
+    [Method::POST, Method::PUT, Method::PATCH].contains(method)
 }
 
 /// A response head towards a client.
@@ -175,6 +181,12 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(written(&head), "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n");
+        head.fields.clear();
+        for (method, is_told) in [("POST", true), ("PUT", true), ("PATCH", true), ("GET", false), ("DELETE", false)] {
+            head.method = method.parse().unwrap();
+            assert_eq!(written(&head).contains("content-length: 0\r\n"), is_told, "{method}");
+        }
+        head.method = crate::http::Method::POST;
         head.upgrade = Some("websocket".into());
         assert!(!written(&head).contains("content-length"));
     }

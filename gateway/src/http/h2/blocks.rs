@@ -12,7 +12,7 @@ use super::head::{Collector, Refusal, Section};
 use super::settings::{INITIAL_WINDOW, Role, stream_window};
 use super::stream::{Receiving, Sending, Stream, wake};
 use crate::error::{Kind, Retry};
-use crate::http::head::{Method, StatusCode};
+use crate::http::head::StatusCode;
 
 /// Interim responses that wait to be taken from one stream.
 const INTERIM: usize = 16;
@@ -100,44 +100,45 @@ impl Core {
         let full = self.open.len() >= self.limits.http2_streams as usize
             // Streams that were reset while their handlers still run count as well.
             || self.streams.len() >= self.limits.http2_streams as usize * 2;
-        if self.phase == Phase::Draining || full {
+        if self.phase == Phase::Draining {
             self.collect(Section::Unwanted, &block)?;
             self.remember(id, Ended::ByUs);
-            if full {
-                self.hits.add("http2_streams");
-                self.write_reset(id, Code::REFUSED_STREAM);
-                // Before the client knows the limit it is not to blame.
-                if self.acknowledged {
-                    self.count(Event::Reset);
-                }
-            }
             return Ok(());
         }
         let mut collector = self.collect(Section::Request, &block)?;
-        self.processed_id = id;
-        // RFC 7540 section 5.3.1.
-        if block.parent == Some(id) {
-            return Err(Fault::stream(id, Code::PROTOCOL_ERROR, "stream depends on itself"));
+        if full {
+            self.turn_away(id, collector, Code::REFUSED_STREAM, Kind::TooManyStreams);
+            // Before the client knows the limit it is not to blame, but may not go on for ever.
+            self.count(if self.acknowledged { Event::Reset } else { Event::Control });
+            return Ok(());
         }
+        self.processed_id = id;
         let length = collector.length;
-        let (result, refused) = match collector.check() {
+        let tunnel = collector.is_connect();
+        let check = match collector.check().and_then(|()| collector.check_request(self.scheme)) {
+            // RFC 7540 section 5.3.1.
+            Ok(()) if block.parent == Some(id) => Err(Refusal::Malformed("stream depends on itself")),
+            Ok(()) if block.end_stream && !tunnel && length.is_some_and(|length| length > 0) => {
+                Err(Refusal::Malformed("Content-Length not kept"))
+            }
+            checked => checked,
+        };
+        let known = collector.knows_method();
+        let (head, refused) = match check {
             Ok(()) => (collector.request(self.scheme), None),
             Err(Refusal::TooLarge(bound)) => {
                 // Work was begun for nothing; the answer is 431 (RFC 6585 section 5).
                 self.count(Event::Reset);
-                (Ok(collector.known(self.scheme)), Some(self.peer_error(Kind::HeadTooLarge(bound), Retry::Never)))
+                (collector.known(self.scheme), Some(self.peer_error(Kind::HeadTooLarge(bound), Retry::Never)))
             }
-            Err(malformed) => (Err(malformed), None),
+            Err(Refusal::Malformed(what)) => {
+                self.violation = Some(what);
+                self.turn_away(id, collector, Code::PROTOCOL_ERROR, Kind::Malformed(what));
+                self.count(Event::Reset);
+                return Ok(());
+            }
         };
-        let head = match result {
-            Ok(head) => head,
-            Err(Refusal::Malformed(what)) => return Err(Fault::stream(id, Code::PROTOCOL_ERROR, what)),
-            Err(Refusal::TooLarge(_)) => return Ok(()),
-        };
-        let tunnel = head.method == Method::CONNECT;
-        if block.end_stream && !tunnel && refused.is_none() && length.is_some_and(|length| length > 0) {
-            return Err(Fault::stream(id, Code::PROTOCOL_ERROR, "Content-Length not kept"));
-        }
+        let tunnel = tunnel && refused.is_none();
         let mut stream = Stream::new(id, self.enforced_window(), self.peer.initial_window_size);
         stream.tunnel = tunnel;
         stream.length_left = length.filter(|_| !tunnel && refused.is_none());
@@ -145,8 +146,17 @@ impl Core {
             stream.receiving = Receiving::Ended;
         }
         let key = self.insert(stream);
-        self.incoming = Some(Arrived { key, head, refused });
+        self.incoming = Some(Arrived { key: Some(key), head, known, refused });
         Ok(())
+    }
+
+    /// Resets the stream of a request that is not served (RFC 9113 sections 5.1.2 and 8.1.1). It is handed on all the same, so that
+    /// it is told of like any other.
+    fn turn_away(&mut self, id: u32, collector: Collector, code: Code, why: Kind) {
+        self.write_reset(id, code);
+        self.remember(id, Ended::ByUs);
+        let (known, refused) = (collector.knows_method(), Some(self.peer_error(why, Retry::Never)));
+        self.incoming = Some(Arrived { key: None, head: collector.known(self.scheme), known, refused });
     }
 
     /// The window of a new stream. A peer that has not seen our settings may use the initial size.
@@ -241,7 +251,8 @@ impl Core {
     /// Takes a request that arrived; the stream gets a handle for each half that is open.
     pub(super) fn take_incoming(&mut self) -> Option<(Arrived, bool)> {
         let arrived = self.incoming.take()?;
-        let stream = self.streams.get_mut(arrived.key)?;
+        let Some(key) = arrived.key else { return Some((arrived, false)) };
+        let stream = self.streams.get_mut(key)?;
         let body = stream.receiving == Receiving::Open;
         stream.handles = 1 + u8::from(body);
         debug_assert!(stream.sending == Sending::Head);

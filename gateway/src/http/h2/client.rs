@@ -189,8 +189,7 @@ impl Handle {
     /// Closes the connection after what runs.
     pub fn close(&self) {
         let mut core = self.core.borrow_mut();
-        core.leaving = true;
-        core.notify();
+        core.leave();
     }
 
     /// Ends the connection and all its streams with an error code.

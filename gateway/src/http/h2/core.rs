@@ -63,9 +63,12 @@ pub(super) enum Ended {
 
 /// A request that waits to be handed on.
 pub(super) struct Arrived {
-    pub(super) key: usize,
+    /// Its stream; `None` when that is already reset.
+    pub(super) key: Option<usize>,
     pub(super) head: RequestHead,
-    /// Why it is not to be served, when its head went over a bound.
+    /// The head says at least its method.
+    pub(super) known: bool,
+    /// Why it is not to be served.
     pub(super) refused: Option<Error>,
 }
 
@@ -103,7 +106,7 @@ pub(super) struct Core {
     pub(super) processed_id: u32,
     /// Client: the id of the next request.
     pub(super) next_id: u32,
-    /// The peer sent GOAWAY.
+    /// The peer sent GOAWAY, or we are to leave after what runs.
     pub(super) leaving: bool,
     /// Client: how many handles there are; without one nothing new will come.
     pub(super) handles: usize,
@@ -162,7 +165,7 @@ impl Core {
             ready: VecDeque::new(),
             held_back: VecDeque::new(),
             openers: Vec::new(),
-            flood: Flood::new(limits, now),
+            flood: Flood::new(role, limits, now),
             now,
             last_activity: now,
             incomplete_since: Some(now),

@@ -48,7 +48,30 @@ impl Core {
     }
 
     pub(super) fn flooded(&mut self, label: &'static str) {
-        self.fault(Fault::connection(Code::ENHANCE_YOUR_CALM, label));
+        let fault = Fault::connection(Code::ENHANCE_YOUR_CALM, label);
+        if self.role == Role::Server {
+            return self.fault(fault);
+        }
+        // The requests on it are those of clients who did nothing wrong: they are finished, and no more are sent.
+        if self.violation != Some(label) {
+            self.violation = Some(label);
+            if let Some(limit) = fault.limit() {
+                self.hits.add(limit);
+            }
+        }
+        self.leave();
+    }
+
+    /// The connection is given no more requests, and closes when those under way are finished.
+    pub(super) fn leave(&mut self) {
+        if self.leaving {
+            return;
+        }
+        self.leaving = true;
+        for waker in self.openers.drain(..) {
+            waker.wake();
+        }
+        self.notify();
     }
 
     /// GOAWAY and the end of every stream (RFC 9113 section 5.4.1).
@@ -67,6 +90,11 @@ impl Core {
         }
         self.phase = Phase::Closing;
         self.error = Some(error);
+        // What one stream did wrong, or nobody's stream, is not the fault of all: to their exchanges the client is gone.
+        let error = match (self.role, error.kind) {
+            (Role::Server, Kind::Malformed(_)) => self.peer_error(Kind::Closed, Retry::Never),
+            _ => error,
+        };
         self.block = None;
         self.incoming = None;
         self.ready.clear();

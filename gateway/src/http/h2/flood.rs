@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::settings::Role;
 use crate::limits::Limits;
 
 /// What is counted.
@@ -43,9 +44,14 @@ struct Count {
 /// Updates that may be saved up: a peer can hold them back and send many at once.
 const MOST_UPDATES: u32 = 1 << 16;
 
+/// So many times what a client may do is allowed to an upstream, which is trusted with more: its one connection carries what many
+/// clients ask for, and each message of a stream may bring a PING.
+const TRUST: u32 = 10;
+
 impl Flood {
-    pub(super) fn new(limits: &Limits, now: Instant) -> Flood {
-        let count = |limit| Count { count: 0, limit };
+    pub(super) fn new(role: Role, limits: &Limits, now: Instant) -> Flood {
+        let factor = if role == Role::Client { TRUST } else { 1 };
+        let count = |limit: u32| Count { count: 0, limit: limit.saturating_mul(factor) };
         Flood {
             since: now,
             resets: count(limits.http2_resets_per_second),
@@ -100,7 +106,7 @@ mod tests {
     fn each_event_is_bounded_by_the_second() {
         let limits = Limits { http2_resets_per_second: 2, ..Limits::default() };
         let start = Instant::now();
-        let mut flood = Flood::new(&limits, start);
+        let mut flood = Flood::new(Role::Server, &limits, start);
         assert_eq!(flood.count(Event::Reset, start), None);
         assert_eq!(flood.count(Event::Empty, start), None);
         assert_eq!(flood.count(Event::Reset, start), None);
@@ -109,10 +115,21 @@ mod tests {
     }
 
     #[test]
+    fn an_upstream_may_do_more() {
+        let limits = Limits { http2_control_frames_per_second: 2, ..Limits::default() };
+        let now = Instant::now();
+        let mut flood = Flood::new(Role::Client, &limits, now);
+        for _ in 0..2 * TRUST {
+            assert_eq!(flood.count(Event::Control, now), None);
+        }
+        assert_eq!(flood.count(Event::Control, now), Some("control-flood"));
+    }
+
+    #[test]
     fn updates_are_free_as_far_as_data_explains_them() {
         let limits = Limits { http2_control_frames_per_second: 1, ..Limits::default() };
         let now = Instant::now();
-        let mut flood = Flood::new(&limits, now);
+        let mut flood = Flood::new(Role::Server, &limits, now);
         flood.sent(10);
         for _ in 0..18 {
             assert_eq!(flood.updated(now), None);

@@ -79,8 +79,15 @@ pub struct Responder {
 }
 
 impl Responder {
-    pub(super) fn new(part: Part) -> Responder {
-        Responder { part: Some(part) }
+    /// Without its part the stream is already reset.
+    pub(super) fn new(part: Option<Part>) -> Responder {
+        Responder { part }
+    }
+
+    /// Whether the stream was reset, so that no answer goes out any more.
+    pub fn is_over(&self) -> bool {
+        let Some(part) = &self.part else { return true };
+        part.core.borrow().streams.get(part.key).is_none_or(|stream| stream.error.is_some())
     }
 
     /// Sends an interim response (100, 103, …).

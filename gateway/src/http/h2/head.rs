@@ -79,47 +79,57 @@ impl Collector {
         }
     }
 
-    /// The request, whose scheme is the connection's; [`Collector::check`] found nothing.
-    pub(super) fn request(self, scheme: Scheme) -> Result<RequestHead, Refusal> {
-        let malformed = Refusal::Malformed;
-        let method = self.method.ok_or(malformed(":method missing"))?;
-        let connect = method == Method::CONNECT;
+    /// The request, whose scheme is the connection's; [`Collector::check`] and [`Collector::check_request`] found nothing.
+    pub(super) fn request(mut self, scheme: Scheme) -> RequestHead {
+        let (upgrade, fields) = (self.protocol.take(), std::mem::take(&mut self.fields));
+        RequestHead { upgrade, fields, ..self.known(scheme) }
+    }
+
+    /// Whether what came makes a request together.
+    pub(super) fn check_request(&self, scheme: Scheme) -> Result<(), Refusal> {
+        let malformed = |what| Err(Refusal::Malformed(what));
+        let Some(method) = &self.method else { return malformed(":method missing") };
+        let connect = *method == Method::CONNECT;
         if self.protocol.is_some() && !connect {
-            return Err(malformed(":protocol without CONNECT"));
+            return malformed(":protocol without CONNECT");
         }
         // RFC 9110 section 9.3.6: CONNECT has no content; what follows is the tunnel's.
         if connect && self.length.is_some() {
-            return Err(malformed("Content-Length in CONNECT"));
+            return malformed("Content-Length in CONNECT");
         }
-        let authority = match (self.authority, self.host) {
-            (Some(authority), Some(host)) if !same_authority(&authority, &host, scheme) => {
-                return Err(malformed("Host differs from :authority"));
+        match (&self.authority, &self.host) {
+            (Some(authority), Some(host)) if !same_authority(authority, host, scheme) => {
+                return malformed("Host differs from :authority");
             }
-            (Some(authority), _) => authority,
+            (Some(_), _) => {}
             // RFC 9113 section 8.5: CONNECT names its target by :authority.
-            (None, Some(host)) if !connect => host,
-            _ => return Err(malformed(":authority missing")),
-        };
-        let target = if connect && self.protocol.is_none() {
-            if self.scheme || self.path.is_some() {
-                return Err(malformed("CONNECT with :scheme or :path"));
-            }
-            String::new()
-        } else {
-            if !self.scheme {
-                return Err(malformed(":scheme missing"));
-            }
-            let path = self.path.ok_or(malformed(":path missing"))?;
-            if !path.starts_with('/') && (path != "*" || method != Method::OPTIONS) {
-                return Err(malformed("invalid :path"));
-            }
-            path
-        };
-        let version = Version::Http2;
-        Ok(RequestHead { method, version, scheme, authority, target, upgrade: self.protocol, fields: self.fields })
+            (None, Some(_)) if !connect => {}
+            _ => return malformed(":authority missing"),
+        }
+        if connect && self.protocol.is_none() {
+            let more = self.scheme || self.path.is_some();
+            return if more { malformed("CONNECT with :scheme or :path") } else { Ok(()) };
+        }
+        if !self.scheme {
+            return malformed(":scheme missing");
+        }
+        match self.path.as_deref() {
+            None => malformed(":path missing"),
+            Some(path) if path.starts_with('/') || (path == "*" && *method == Method::OPTIONS) => Ok(()),
+            Some(_) => malformed("invalid :path"),
+        }
     }
 
-    /// What is known of a request that went over a bound, for those who tell of it.
+    pub(super) fn is_connect(&self) -> bool {
+        self.method.as_ref() == Some(&Method::CONNECT)
+    }
+
+    /// Whether the method is known.
+    pub(super) fn knows_method(&self) -> bool {
+        self.method.is_some()
+    }
+
+    /// What is known of a request that is refused, for those who tell of it.
     pub(super) fn known(self, scheme: Scheme) -> RequestHead {
         RequestHead {
             method: self.method.unwrap_or(Method::GET),
@@ -358,7 +368,8 @@ mod tests {
     fn request(fields: &[(&str, &str)]) -> Result<RequestHead, Refusal> {
         let mut collector = collect(Section::Request, fields);
         collector.check()?;
-        collector.request(Scheme::Https)
+        collector.check_request(Scheme::Https)?;
+        Ok(collector.request(Scheme::Https))
     }
 
     fn collect(section: Section, fields: &[(&str, &str)]) -> Collector {
@@ -492,7 +503,8 @@ mod tests {
         let mut collector = Collector::new(Section::Request, &Limits::default());
         Decoder::new().decode(&block, &mut collector).unwrap();
         collector.check().unwrap();
-        let back = collector.request(Scheme::Https).unwrap();
+        collector.check_request(Scheme::Https).unwrap();
+        let back = collector.request(Scheme::Https);
         assert_eq!((back.target, back.authority, back.fields.len()), (head.target, head.authority, 2));
     }
 }

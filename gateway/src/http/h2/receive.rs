@@ -152,10 +152,13 @@ impl Core {
             return Err(Fault::connection(Code::PROTOCOL_ERROR, "RST_STREAM on an idle stream"));
         }
         let Some(key) = self.find(header.stream) else {
-            self.count(Event::Control);
+            // An upstream may reset each stream once more after its end (RFC 9113 section 8.1).
+            if self.role == Role::Server || self.ended(header.stream) == Ended::Forgotten {
+                self.count(Event::Control);
+            }
             return Ok(());
         };
-        if self.incoming.as_ref().is_some_and(|incoming| incoming.key == key) {
+        if self.incoming.as_ref().is_some_and(|incoming| incoming.key == Some(key)) {
             self.incoming = None;
         }
         self.reset_by_peer(key, Code(code));
@@ -235,7 +238,7 @@ impl Core {
             return Err(Fault::connection(Code::FRAME_SIZE_ERROR, "GOAWAY too short"));
         };
         self.count(Event::Control);
-        self.leaving = true;
+        self.leave();
         if self.role == Role::Client {
             // RFC 9113 section 6.8: what is above was not and will not be processed.
             let last = last & 0x7fff_ffff;
@@ -243,9 +246,6 @@ impl Core {
             for key in above {
                 self.abandon(key);
             }
-        }
-        for waker in self.openers.drain(..) {
-            waker.wake();
         }
         Ok(())
     }

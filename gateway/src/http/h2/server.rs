@@ -36,7 +36,9 @@ pub struct Incoming {
     pub body: Body,
     /// Where the answer goes.
     pub responder: Responder,
-    /// Why it is not to be served, when its head went over a bound.
+    /// The head says at least its method.
+    pub known: bool,
+    /// Why it is not to be served. It may have been answered already, by a reset: see [`Responder::is_over`].
     pub refused: Option<Error>,
 }
 
@@ -55,10 +57,11 @@ impl Connection {
                 Turn::Incoming => {}
             }
             let Some((arrived, has_body)) = self.core.borrow_mut().take_incoming() else { continue };
-            let Arrived { key, head, refused } = arrived;
-            let part = || Part { core: Rc::clone(&self.core), key };
-            let body = if has_body { Body::source(Receiver::new(part())) } else { Body::Empty };
-            return Poll::Ready(Some(Incoming { head, body, responder: Responder::new(part()), refused }));
+            let Arrived { key, head, known, refused } = arrived;
+            let part = |key| Part { core: Rc::clone(&self.core), key };
+            let body = key.filter(|_| has_body).map_or(Body::Empty, |key| Body::source(Receiver::new(part(key))));
+            let responder = Responder::new(key.map(part));
+            return Poll::Ready(Some(Incoming { head, body, responder, known, refused }));
         }
     }
 

@@ -69,9 +69,11 @@ fn get(target: &str) -> RequestHead {
 
 /// What the test server does, by path.
 async fn answer(incoming: Incoming) {
-    let Incoming { head, mut body, mut responder, refused } = incoming;
+    let Incoming { head, mut body, mut responder, refused, known: _ } = incoming;
     if let Some(error) = refused {
-        responder.send_head(&ResponseHead::new(error.outcome().status.unwrap()), true);
+        if !responder.is_over() {
+            responder.send_head(&ResponseHead::new(error.outcome().status.unwrap()), true);
+        }
         return;
     }
     let mut response = ResponseHead::new(StatusCode::OK);

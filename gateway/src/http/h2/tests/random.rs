@@ -45,7 +45,7 @@ fn play(role: Role, frames: Vec<(u8, u8, u32, Vec<u8>)>) {
         if let Err(fault) = core.check(header).and_then(|()| core.receive(header, &payload, None)) {
             core.fault(fault);
         }
-        if let Some((Arrived { key, .. }, body)) = core.take_incoming() {
+        if let Some((Arrived { key: Some(key), .. }, body)) = core.take_incoming() {
             core.send_head(key, false, false, |_, _| {});
             core.send_data(key, vec![b'x'; 30_000].into(), body);
         }
