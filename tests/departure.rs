@@ -174,3 +174,21 @@ async fn requests_sent_ahead_are_answered_in_turn() {
     }
     client.is_over().await;
 }
+
+#[tokio::test]
+async fn one_that_has_sent_more_than_is_read_ahead_is_noticed_too() {
+    for reset in [true, false] {
+        let origin = RawOrigin::start().await;
+        let gateway = Gateway::to(&origin).and(LOG).and(IMPATIENT).start().await;
+        let mut client = gateway.raw().await;
+        client.send(GET.repeat(2000)).await;
+        let mut upstream = origin.accept().await;
+        upstream.request().await;
+        match reset {
+            true => client.reset(),
+            false => client.finish().await,
+        }
+        upstream.is_over().await;
+        tells_of_a_departure(&gateway, if reset { "client-io" } else { "client-closed" }).await;
+    }
+}

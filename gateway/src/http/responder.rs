@@ -108,6 +108,14 @@ impl Responder {
         }
     }
 
+    /// When [`Responder::poll_gone`] wants to be asked again although nothing happened.
+    pub fn look_again(&self) -> Option<Instant> {
+        match self {
+            Responder::H1(responder) => responder.look_again(),
+            Responder::H2(_) => None,
+        }
+    }
+
     /// Answers the upgrade and hands the connection or stream over; `body` is what the client sends on a stream.
     pub fn upgrade(&mut self, head: &ResponseHead, body: Body) -> Result<Box<dyn Duplex>, Error> {
         match self {

@@ -16,6 +16,31 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub struct Tcp(TcpStream);
 
+/// How a peer has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Departure {
+    /// It sends no more.
+    HalfClosed,
+    /// There is no connection any more.
+    Broken,
+}
+
+/// Whether the peer has said that it sends no more, or has broken the connection; without reading anything.
+pub(super) fn departure(socket: &TcpStream) -> Option<Departure> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    #[cfg(target_os = "linux")]
+    const END: PollFlags = PollFlags::RDHUP;
+    #[cfg(not(target_os = "linux"))]
+    const END: PollFlags = PollFlags::HUP;
+    let mut asked = [PollFd::new(socket, END)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let found = poll(&mut asked, Some(&at_once)).ok().and_then(|_| asked.first().map(PollFd::revents))?;
+    if found.intersects(PollFlags::ERR | PollFlags::HUP) {
+        return Some(Departure::Broken);
+    }
+    found.contains(END).then_some(Departure::HalfClosed)
+}
+
 impl Tcp {
     /// Takes a connected socket.
     pub fn new(stream: TcpStream) -> Tcp {

@@ -1,7 +1,7 @@
 //! Sends a response: its head, then its body as fast as both sides go; or hands the connection over to a tunnel.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -86,14 +86,23 @@ async fn pump(x: &mut Exchange<'_>, body: &mut Body, idle: Duration) -> Result<(
             since = Some(clock::coarse());
         }
         let from_upstream = pump.waiting_for == WaitingFor::Source;
-        if from_upstream && let Poll::Ready(error) = responder.poll_gone(cx) {
-            return Poll::Ready(Err(error));
-        }
         let Some(since) = since else { return Poll::Pending };
         let side = if from_upstream { Side::Upstream } else { Side::Client };
-        let patience = if from_upstream { responder.patience(Some(since)) } else { None };
-        let deadline = Deadline::from(since, idle, Phase::BodyIdle, side).or(overall).or(patience);
-        watchdog.poll_passed(deadline.at, cx).map(|()| Err(deadline.error()))
+        let mut deadline = Deadline::from(since, idle, Phase::BodyIdle, side).or(overall);
+        loop {
+            if !from_upstream {
+                return watchdog.poll_passed(deadline.at, cx).map(|()| Err(deadline.error()));
+            }
+            if let Poll::Ready(error) = responder.poll_gone(cx) {
+                return Poll::Ready(Err(error));
+            }
+            deadline = deadline.or(responder.patience(Some(since)));
+            let look = responder.look_again().filter(|look| *look < deadline.at);
+            ready!(watchdog.poll_passed(look.unwrap_or(deadline.at), cx));
+            if look.is_none() {
+                return Poll::Ready(Err(deadline.error()));
+            }
+        }
     })
     .await
 }

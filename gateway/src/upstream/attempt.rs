@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::connect::{self, ClientEnds};
 use super::pool::{PoolState, Site, Turn};
@@ -285,9 +285,15 @@ fn wait<T>(
     deadline: Deadline,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, Error>> {
-    if let Poll::Ready(error) = responder.poll_gone(cx) {
-        return Poll::Ready(Err(error));
+    loop {
+        if let Poll::Ready(error) = responder.poll_gone(cx) {
+            return Poll::Ready(Err(error));
+        }
+        let deadline = deadline.or(responder.patience(None));
+        let look = responder.look_again().filter(|look| *look < deadline.at);
+        ready!(watchdog.poll_passed(look.unwrap_or(deadline.at), cx));
+        if look.is_none() {
+            return Poll::Ready(Err(deadline.error()));
+        }
     }
-    let deadline = deadline.or(responder.patience(None));
-    watchdog.poll_passed(deadline.at, cx).map(|()| Err(deadline.error()))
 }

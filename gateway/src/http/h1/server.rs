@@ -24,6 +24,7 @@ use super::parse::{self, ParsedRequest};
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::pump::Outlet;
+use crate::http::tcp::{Departure, departure};
 use crate::http::{
     Body, Control, Ending, Fields, Frame, Method, RequestHead, ResponseHead, Scheme, Source, StatusCode, Version,
 };
@@ -304,6 +305,11 @@ fn unwanted(error: Error) -> Option<Ending> {
 }
 
 impl State {
+    /// More requests wait here than are read ahead.
+    fn is_far_ahead(&self) -> bool {
+        self.half_closed.is_none() && self.request.is_done() && self.io.read.len() >= READ_AHEAD
+    }
+
     /// Why the connection is over after this exchange, if it is.
     fn ending(&self) -> Ending {
         match self.response {
@@ -315,6 +321,8 @@ impl State {
     }
 }
 
+/// How often a client is looked at of which nothing more is read.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// How much of the next requests is read while one is answered, to see whether the client is still there.
 const READ_AHEAD: usize = 4 * 1024;
 /// How long a client that is told to go may go on sending.
@@ -423,7 +431,19 @@ impl Responder {
                 Poll::Pending => break,
             }
         }
+        if state.is_far_ahead() {
+            match departure(state.io.stream().tcp()) {
+                Some(Departure::Broken) => return Poll::Ready(Error::client(Kind::Io)),
+                Some(Departure::HalfClosed) => state.half_closed = Some(clock::coarse()),
+                None => {}
+            }
+        }
         Poll::Pending
+    }
+
+    /// When to look again at a client that has sent so much ahead that no more is read: nothing tells of its end then.
+    pub fn look_again(&self) -> Option<Instant> {
+        self.shared.borrow().is_far_ahead().then(|| clock::coarse() + LOOK_AGAIN)
     }
 
     /// Until when a client that shut down its sending side is believed to read on.
