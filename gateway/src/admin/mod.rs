@@ -56,7 +56,9 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 impl Desk {
     /// Answers from what is shared; passes orders on.
     pub fn new(shared: Arc<Shared>, orders: mpsc::WeakUnboundedSender<Order>) -> Desk {
-        let limits = Limits { idle_time: Duration::from_secs(30), body_size: 0, ..Limits::default() };
+        // Short, since there are few places: whoever connects has something to ask.
+        let (idle_time, header_time) = (Duration::from_secs(10), Duration::from_secs(2));
+        let limits = Limits { idle_time, header_time, body_size: 0, ..Limits::default() };
         Desk { shared, orders, limits: Arc::new(limits) }
     }
 
