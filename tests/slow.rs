@@ -103,15 +103,19 @@ async fn a_client_that_talks_with_the_origin_may_take_its_time() {
 async fn a_grpc_client_speaks_when_it_has_something_to_say() {
     let origin = RawOrigin::start().await;
     let gateway = hurried(&origin).await;
-    let mut client = gateway.raw().await;
-    let fields = "Content-Type: application/grpc+proto\r\nTransfer-Encoding: chunked";
-    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n")).await;
+    let mut client = gateway.frames().await;
+    post(&mut client, &[("content-type", "application/grpc+proto")]).await;
     let mut upstream = origin.accept().await;
-    trickle(&mut client, "1\r\nx\r\n", 3 * PATIENCE).await;
-    client.send("0\r\n\r\n").await;
-    upstream.request().await;
+    let end = Instant::now() + 3 * PATIENCE;
+    while Instant::now() < end {
+        client.data(1, &[b'x'; 20], false).await;
+        // Each when the one before has arrived.
+        upstream.until("14\r\nxxxxxxxxxxxxxxxxxxxx\r\n").await;
+    }
+    client.data(1, b"", true).await;
+    upstream.until("0\r\n\r\n").await;
     upstream.send("HTTP/1.1 204 No Content\r\n\r\n").await;
-    assert_eq!(client.response().await.status(), 204);
+    assert_eq!(client.outcome(1).await.status(), Some(204));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::forwarded::is_forwarding;
 use super::pace::Pace;
 use crate::clock;
 use crate::error::{Error, Kind, Phase};
-use crate::http::{Body, Fields, Frame, RequestHead, Source, hygiene, name};
+use crate::http::{Body, Fields, Frame, RequestHead, Source, Version, hygiene, name};
 use crate::worker::View;
 
 /// What came of a request's body, and how fast it has to come.
@@ -33,7 +33,8 @@ impl Received {
     /// Demands so many bytes a second from now on, with a patience of that time. Messages of gRPC come when there is
     /// something to say, and what follows an upgrade is no body.
     pub(super) fn demand_pace(&self, request: &RequestHead, bytes_per_second: u64, patience: Duration) {
-        if request.upgrade.is_none() && !is_grpc(&request.fields) {
+        let is_grpc = request.version == Version::Http2 && is_grpc(&request.fields);
+        if request.upgrade.is_none() && !is_grpc {
             self.pace.set(Pace::new(bytes_per_second, patience));
         }
     }
