@@ -279,3 +279,20 @@ async fn an_exact_path_serves_the_file_of_its_name() {
     assert_eq!(gateway.get("a/icons/favicon.ico", &[]).await.text(), "icon");
     assert_eq!(gateway.get("a/icons/favicon.ico/", &[]).await.text(), "else");
 }
+
+#[tokio::test]
+async fn what_a_route_sets_nobody_forges_with_underscores_and_dots_do_not_go_on() {
+    let origin = Origin::echo().await;
+    let text = "[pool.a]\nendpoints = ['<origin>']\n[[route]]\npool = 'a'\n\
+                request_headers = { set = { x-user = '7' }, remove = ['x-secret'] }";
+    let gateway = Gateway::of(text).with("origin", &origin).start().await;
+    let seen =
+        gateway.get("a/x/.", &["X_User: admin", "x_secret: y", "x_other: z", "Front-End-Https: on"]).await.seen();
+    let fields = &seen["headers"];
+    assert_eq!((&fields["x-user"], &fields["x_other"]), (&"7".into(), &"z".into()));
+    assert!(
+        fields["x_user"].is_null() && fields["x_secret"].is_null() && fields["front-end-https"].is_null(),
+        "{seen}"
+    );
+    assert_eq!(seen["target"], "/x/", "{seen}");
+}

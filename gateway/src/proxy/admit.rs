@@ -74,16 +74,18 @@ fn settle_path(request: &RequestHead) -> Result<Option<String>, Error> {
     let path = request.path();
     let malformed = |problem: PathProblem| Error::client(Kind::Malformed(problem.text()));
     match route::normalise(path).map_err(malformed)? {
-        Cow::Owned(normal)
-            if normal.bytes().filter(|&b| b == b'/').count() < path.bytes().filter(|&b| b == b'/').count() =>
-        {
-            Ok(Some(match request.query() {
-                Some(query) => format!("{normal}?{query}"),
-                None => normal,
-            }))
-        }
+        Cow::Owned(normal) if path.split('/').any(is_dots) => Ok(Some(match request.query() {
+            Some(query) => format!("{normal}?{query}"),
+            None => normal,
+        })),
         _ => Ok(None),
     }
+}
+
+/// `.` or `..`, however they are written.
+fn is_dots(segment: &str) -> bool {
+    let plain = segment.replace("%2e", ".").replace("%2E", ".");
+    plain == "." || plain == ".."
 }
 
 /// Tells upstreams who the client proved to be, and believes nobody else who says so.

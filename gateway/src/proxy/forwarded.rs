@@ -212,7 +212,11 @@ fn is_decided(field: Name<'_>) -> bool {
 ///
 /// `X-Original-URL` and `X-Rewrite-URL` make some frameworks serve another path than the one that was routed.
 pub(super) fn is_forwarding(field: Name<'_>) -> bool {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 15] = [
+        "forwarded-for",
+        "front-end-https",
+        "x-envoy-external-address",
+        "x-url-scheme",
         "x-real-port",
         "x-client-ip",
         "x-cluster-client-ip",
