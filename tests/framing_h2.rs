@@ -547,3 +547,88 @@ async fn a_client_that_never_reads_does_not_hold_others_up() {
         assert_eq!(good.get("/").await.body.len(), 1 << 20);
     }
 }
+
+#[tokio::test]
+async fn a_request_that_is_answered_before_its_end_is_heard_out() {
+    let origin = RawOrigin::start().await;
+    let text = "[[route]]\nmatch.path = '/fixed'\nrespond = 'no'\n\
+                [[route]]\nmatch.path = '/redirect'\nredirect = 'https://a/'\n\
+                [[route]]\nmatch.path = '/static/'\nstatic = '.'\n\
+                [[route]]\nmatch.path = '/little'\nbody_limit = '1KiB'\npool = 'app'\n\
+                [[route]]\nmatch.path = '/upstream'\npool = 'app'";
+    let gateway = Gateway::of(&format!("{text}\n[pool.app]\nendpoints = ['{origin}']")).start().await;
+    let mut client = gateway.frames().await;
+    let cases =
+        [("/fixed", 200), ("/redirect", 308), ("/static/", 405), ("/little", 413), ("/none", 404), ("/upstream", 401)];
+    for (number, (path, status)) in cases.into_iter().enumerate() {
+        let stream = number as u32 * 2 + 1;
+        let mut head = post("100000");
+        head.retain(|(name, _)| *name != ":path");
+        client.headers(stream, &[&head[..3], &[(":path", path)], &head[3..]].concat(), false).await;
+        if path == "/upstream" {
+            let mut upstream = origin.accept().await;
+            upstream.head().await;
+            upstream.send("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
+        }
+        assert_eq!(client.outcome(stream).await.status(), Some(status), "{path}");
+        for piece in 1..=10 {
+            client.data(stream, &[b'x'; 10_000], piece == 10).await;
+        }
+        let is_reset = async |client: &mut Frames| {
+            client.send(kind::PING, 0, 0, b"the end?").await;
+            loop {
+                let frame = client.next().await.expect("the connection to live");
+                match frame.kind {
+                    kind::RST_STREAM => return true,
+                    kind::PING => return false,
+                    _ => {}
+                }
+            }
+        };
+        assert!(!is_reset(&mut client).await, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_end_after_its_answer_is_reset() {
+    let text = "[admin]\naddress = '127.0.0.1:0'\n[[route]]\nrespond = 'no'\n\
+                [limits]\nbody_idle_time = '50ms'\ndiscard_size = '10B'";
+    let gateway = Gateway::of(text).start().await;
+    let mut client = gateway.frames().await;
+    let hits = "gatewright_limits_hit_total{limit=\"discard_size\"";
+    // Too slow; too much; too much from the beginning.
+    for (stream, body, length) in [(1, &b"x"[..], "9"), (3, &[b'x'; 11], "20"), (5, b"", "1000000")] {
+        client.headers(stream, &post(length), false).await;
+        assert_eq!(client.outcome(stream).await.status(), Some(200));
+        if !body.is_empty() {
+            client.data(stream, body, false).await;
+        }
+        let reset = client.next_of(kind::RST_STREAM).await;
+        assert_eq!((reset.stream, &reset.payload[..]), (stream, &[0; 4][..]));
+        let too_much = if stream == 1 { 0.0 } else { 1.0 };
+        eventually("the limit to be counted", async || gateway.metric(hits).await >= too_much).await;
+    }
+    assert_eq!(gateway.metric(hits).await, 2.0);
+}
+
+#[tokio::test]
+async fn requests_that_do_not_end_after_their_answers_count_as_streams_and_not_as_resets() {
+    const REFUSED_STREAM: u32 = 7;
+    let text = "[[route]]\nrespond = 'no'\n[limits]\nhttp2_streams = 3\nhttp2_resets_per_second = 2";
+    let gateway = Gateway::of(text).start().await;
+    let mut client = gateway.frames().await;
+    for round in 0..5 {
+        let streams = [0, 2, 4].map(|number| round * 8 + 1 + number);
+        for stream in streams {
+            client.headers(stream, &post("9"), false).await;
+            assert_eq!(client.outcome(stream).await.status(), Some(200));
+        }
+        if round == 0 {
+            client.get(7, "/").await;
+            assert_eq!(client.outcome(7).await, Outcome::Reset(REFUSED_STREAM, None));
+        }
+        for stream in streams {
+            client.send(kind::RST_STREAM, 0, stream, &[0; 4]).await;
+        }
+    }
+}

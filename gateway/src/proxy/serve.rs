@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::exchange;
@@ -104,44 +104,50 @@ pub async fn serve_h2(worker: &Rc<Worker>, io: Io, client: Rc<Client>, control: 
     let mut left: Option<(Instant, Ending)> = None;
     let ended = poll_fn(|cx| {
         loop {
-            match connection.poll_accept(cx) {
-                Poll::Ready(Some(incoming)) => {
-                    requests += 1;
-                    tokio::task::spawn_local(stream_exchange(
-                        worker.clone(),
-                        client.clone(),
-                        control.clone(),
-                        incoming,
-                    ));
+            loop {
+                match connection.poll_accept(cx) {
+                    Poll::Ready(Some(incoming)) => {
+                        requests += 1;
+                        tokio::task::spawn_local(stream_exchange(
+                            worker.clone(),
+                            client.clone(),
+                            control.clone(),
+                            incoming,
+                        ));
+                    }
+                    Poll::Ready(None) => return Poll::Ready(None),
+                    Poll::Pending => break,
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => break,
+            }
+            count_hits(worker, &connection);
+            if left.is_none() {
+                let why = match (control.poll_draining(cx), requests >= limits.keepalive_requests) {
+                    (true, _) => Some(Ending::Drained),
+                    (false, true) => Some(Ending::Limit("keepalive_requests")),
+                    (false, false) => None,
+                };
+                if let Some(why) = why {
+                    left = Some((clock::coarse(), why));
+                    connection.graceful_shutdown();
+                }
+            }
+            // A client that was told to go and has nothing under way has a moment to say that it heard.
+            let farewell = left.filter(|_| connection.is_idle());
+            let times = [
+                (connection.incomplete_since(), limits.header_time, Ending::Limit("header_time")),
+                (connection.stalled_since(), limits.body_idle_time, Ending::Limit("body_idle_time")),
+                (connection.idle_since(), limits.idle_time, Ending::Limit("idle_time")),
+                (farewell.map(|(since, _)| since), FAREWELL_TIME, farewell.map_or(Ending::Closed, |(_, why)| why)),
+            ];
+            let due = times.into_iter().filter_map(|(since, time, ending)| Some((since? + time, Some(ending))));
+            let due = due.chain(connection.lingers_until().map(|until| (until, None)));
+            // Otherwise requests run, which have their own times.
+            let Some((deadline, ending)) = due.min_by_key(|(deadline, _)| *deadline) else { return Poll::Pending };
+            ready!(watchdog.poll_passed(deadline, cx));
+            if ending.is_some() {
+                return Poll::Ready(ending);
             }
         }
-        count_hits(worker, &connection);
-        if left.is_none() {
-            let why = match (control.poll_draining(cx), requests >= limits.keepalive_requests) {
-                (true, _) => Some(Ending::Drained),
-                (false, true) => Some(Ending::Limit("keepalive_requests")),
-                (false, false) => None,
-            };
-            if let Some(why) = why {
-                left = Some((clock::coarse(), why));
-                connection.graceful_shutdown();
-            }
-        }
-        // A client that was told to go and has nothing under way has a moment to say that it heard.
-        let farewell = left.filter(|_| connection.is_idle());
-        let times = [
-            (connection.incomplete_since(), limits.header_time, Ending::Limit("header_time")),
-            (connection.stalled_since(), limits.body_idle_time, Ending::Limit("body_idle_time")),
-            (connection.idle_since(), limits.idle_time, Ending::Limit("idle_time")),
-            (farewell.map(|(since, _)| since), FAREWELL_TIME, farewell.map_or(Ending::Closed, |(_, why)| why)),
-        ];
-        let due = times.into_iter().filter_map(|(since, time, ending)| Some((since? + time, ending)));
-        // Otherwise requests run, which have their own times.
-        let Some((deadline, ending)) = due.min_by_key(|(deadline, _)| *deadline) else { return Poll::Pending };
-        watchdog.poll_passed(deadline, cx).map(|()| Some(ending))
     })
     .await;
     if let Some(ending) = ended {

@@ -120,6 +120,8 @@ pub(super) struct Core {
     pub(super) ready: VecDeque<usize>,
     /// Streams that wait for room in the output.
     pub(super) held_back: VecDeque<usize>,
+    /// Server: answered streams whose requests have not ended, by when they will be reset; each of them is open.
+    pub(super) lingering: VecDeque<(Instant, u32)>,
     /// Those who wait for a stream to be opened.
     pub(super) openers: Vec<Waker>,
 
@@ -164,6 +166,7 @@ impl Core {
             out: Output::default(),
             ready: VecDeque::new(),
             held_back: VecDeque::new(),
+            lingering: VecDeque::new(),
             openers: Vec::new(),
             flood: Flood::new(role, limits, now),
             now,
@@ -278,13 +281,17 @@ impl Core {
             && stream.receiving == Receiving::Open
             && !stream.tunnel;
         if needless {
-            return self.reset(key, Code::NO_ERROR, self.peer_error(Kind::Closed, Retry::Never));
+            return self.linger(key);
         }
         if !stream.is_closed() {
             return;
         }
         if let Ok(at) = self.open.binary_search_by_key(&id, |&(id, _)| id) {
             self.open.remove(at);
+            if let Some(at) = self.lingering.iter().position(|&(_, other)| other == id) {
+                self.lingering.remove(at);
+                self.lingered();
+            }
             self.remember(id, how);
             // The connection's task may have run last long ago.
             self.last_activity = if self.open.is_empty() { Instant::now() } else { self.now };
@@ -402,6 +409,7 @@ impl Core {
             self.open = Vec::new();
             self.ready = VecDeque::new();
             self.held_back = VecDeque::new();
+            self.lingering = VecDeque::new();
             self.openers = Vec::new();
         }
     }

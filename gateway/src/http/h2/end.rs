@@ -98,6 +98,7 @@ impl Core {
         self.block = None;
         self.incoming = None;
         self.ready.clear();
+        self.lingering.clear();
         for (_, key) in std::mem::take(&mut self.open) {
             self.cut(key, error, Ended::Forgotten);
             self.release(key);

@@ -49,16 +49,26 @@ impl ReceiveWindow {
         Some(())
     }
 
+    /// Allows so many bytes from now on, if that is more than before. Returns the increment to announce.
+    pub(super) fn widen(&mut self, room: u64) -> Option<u32> {
+        let room = room.min(u64::from(MAX_WINDOW)) as u32;
+        let increment = room.checked_sub(self.left).filter(|increment| *increment > 0)?;
+        self.left = room;
+        Some(increment)
+    }
+
     /// Bytes were consumed. Returns the increment to announce, once it is worth a frame: as much as the peer has left, which
     /// is half of the window unless others hold a part of it.
     pub(super) fn give(&mut self, bytes: usize) -> Option<u32> {
         self.used = self.used.saturating_add(bytes as u32);
-        if self.used == 0 || self.used < self.left {
-            return None;
-        }
+        if self.used == 0 || self.used < self.left { None } else { self.give_all() }
+    }
+
+    /// Returns the increment that gives back all that was consumed.
+    pub(super) fn give_all(&mut self) -> Option<u32> {
         let increment = std::mem::take(&mut self.used);
         self.left = self.left.saturating_add(increment);
-        Some(increment)
+        Some(increment).filter(|increment| *increment > 0)
     }
 }
 
@@ -100,5 +110,14 @@ mod tests {
             assert_eq!(window.give(2), Some(2));
         }
         assert_eq!(window.take(3), None);
+    }
+
+    #[test]
+    fn a_receive_window_can_be_made_as_large_as_what_is_to_come() {
+        let mut window = ReceiveWindow::new(10);
+        window.take(8).unwrap();
+        assert_eq!((window.widen(2), window.widen(5), window.widen(4)), (None, Some(3), None));
+        window.take(5).unwrap();
+        assert_eq!(window.take(1), None);
     }
 }

@@ -102,8 +102,9 @@ impl Responder {
     pub fn send_head(mut self, head: &ResponseHead, end: bool) -> SendStream {
         if let Some(part) = &self.part {
             let mut core = part.core.borrow_mut();
-            if let Some(stream) = core.streams.get_mut(part.key).filter(|_| !head.status.is_success()) {
-                stream.tunnel = false;
+            if let Some(stream) = core.streams.get_mut(part.key) {
+                stream.succeeded = head.status.is_success();
+                stream.tunnel &= stream.succeeded;
             }
             core.send_head(part.key, false, end, |encoder, out| encode_response(head, encoder, out));
         }

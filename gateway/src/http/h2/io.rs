@@ -91,6 +91,7 @@ impl Io {
         let core = &mut *core.borrow_mut();
         core.enter(cx);
         core.now = Instant::now();
+        core.end_overdue();
         let mut reads = 0;
         loop {
             let mut read = false;

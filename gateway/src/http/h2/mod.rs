@@ -22,6 +22,7 @@ mod handle;
 mod head;
 mod hpack;
 mod io;
+mod linger;
 mod output;
 mod receive;
 mod send;

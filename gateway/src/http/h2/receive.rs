@@ -114,6 +114,8 @@ impl Core {
         if last {
             stream.receiving = Receiving::Ended;
             self.settle(key, Ended::Complete);
+        } else if !self.may_discard(key, payload.len()) {
+            self.end_lingering(key);
         } else if !self.streams.get(key).is_some_and(|stream| stream.unwanted) {
             self.give_stream(key, payload.len() - data.len());
         }
@@ -161,9 +163,11 @@ impl Core {
         if self.incoming.as_ref().is_some_and(|incoming| incoming.key == Some(key)) {
             self.incoming = None;
         }
+        // A client that was answered may well end its request so.
+        let answered = self.streams.get(key).is_some_and(|stream| stream.discard_left.is_some());
         self.reset_by_peer(key, Code(code));
         if self.role == Role::Server {
-            self.count(Event::Reset);
+            self.count(if answered { Event::Control } else { Event::Reset });
         }
         Ok(())
     }

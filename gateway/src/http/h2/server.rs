@@ -22,7 +22,8 @@ use crate::limits::{Hits, Limits};
 /// A connection of a client.
 ///
 /// Polling [`Connection::accept`] does all reading and writing, so it must be polled as long as streams are open. Time
-/// is for the caller to watch: [`Connection::idle_since`], [`Connection::incomplete_since`].
+/// is for the caller to watch: [`Connection::idle_since`], [`Connection::incomplete_since`],
+/// [`Connection::lingers_until`].
 pub struct Connection {
     core: Rc<RefCell<Core>>,
     io: Io,
@@ -101,6 +102,11 @@ impl Connection {
     pub fn idle_since(&self) -> Option<Instant> {
         let core = self.core.borrow();
         core.open.is_empty().then_some(core.last_activity)
+    }
+
+    /// Until when the first of the requests that are answered but not at their end is waited for.
+    pub fn lingers_until(&self) -> Option<Instant> {
+        self.core.borrow().lingering.front().map(|&(until, _)| until)
     }
 
     /// Since when nothing has moved although the client owes us room: it reads too little, or opens no window.

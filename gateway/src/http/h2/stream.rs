@@ -58,6 +58,10 @@ pub(super) struct Stream {
     pub(super) responded: bool,
     /// Nobody will take what arrives.
     pub(super) unwanted: bool,
+    /// Server: the answer says that all is well.
+    pub(super) succeeded: bool,
+    /// Server: the answer is complete, and so much more of the request is thrown away.
+    pub(super) discard_left: Option<u64>,
     /// Stands in the queue of streams that have something to send.
     pub(super) scheduled: bool,
     /// Stands in the queue of those who wait for room in the output.
@@ -93,6 +97,8 @@ impl Stream {
             head_request: false,
             responded: false,
             unwanted: false,
+            succeeded: false,
+            discard_left: None,
             scheduled: false,
             held_back: false,
             chunks: VecDeque::new(),

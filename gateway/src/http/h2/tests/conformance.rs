@@ -390,16 +390,40 @@ fn more_than_the_window_is_refused() {
 #[test]
 fn what_nobody_reads_does_not_use_up_the_connection() {
     run(async {
-        let limits = Limits { http2_stream_window: 65_535, http2_connection_window: 65_535, ..Limits::default() };
+        let limits = Limits {
+            http2_stream_window: 65_535,
+            http2_connection_window: 65_535,
+            discard_size: 10_000,
+            ..Limits::default()
+        };
         let mut raw = Raw::greeted(served(&limits).await).await;
         for stream in (1..40).step_by(2) {
-            raw.send(&cat(&[post(stream, "/no-body"), data(stream, 0, &[0; 16_000])])).await;
+            raw.send(&post(stream, "/no-body")).await;
+            raw.next_of(kind::HEADERS).await.unwrap();
+            raw.send(&data(stream, 0, &[0; 16_000])).await;
             let (reset, payload) = raw.next_of(kind::RST_STREAM).await.unwrap();
             assert_eq!((reset.stream, &payload[..]), (stream, &[0, 0, 0, 0][..]));
             // Still on its way when the reset came.
             raw.send(&data(stream, END | flag::PADDED, &[&[255][..], &[0; 9000]].concat())).await;
         }
         assert_eq!(raw.outcome(None).await, Alive);
+    });
+}
+
+#[test]
+fn a_request_may_go_on_for_a_while_after_its_answer() {
+    run(async {
+        let limits = Limits { http2_stream_window: 65_535, discard_size: 200_000, ..Limits::default() };
+        let mut raw = Raw::greeted(served(&limits).await).await;
+        for stream in (1..40).step_by(2) {
+            raw.send(&post(stream, "/no-body")).await;
+            assert!(raw.next_of(kind::HEADERS).await.unwrap().0.has(END));
+            let (window, payload) = raw.next_of(kind::WINDOW_UPDATE).await.unwrap();
+            assert_eq!((window.stream, &payload[..]), (stream, &(200_000u32 - 65_535).to_be_bytes()[..]));
+            raw.send(&vec![data(stream, 0, &[0; 10_000]); 19].concat()).await;
+            raw.send(&data(stream, END, &[0; 10_000])).await;
+            assert_eq!(raw.outcome(None).await, Alive);
+        }
     });
 }
 
