@@ -76,7 +76,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // The control path.
     ("cli", &["config", "metrics", "reload", "run", "snapshot", "tls"]),
-    ("run", &["admin", "config", "metrics", "reload", "snapshot", "tls", "worker"]),
+    ("run", &["admin", "config", "listener", "metrics", "reload", "snapshot", "tls", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin;
 use crate::config::{self, Problems, model};
+use crate::listener;
 use crate::metrics::Metrics;
 use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file, warn};
 use crate::snapshot::Snapshot;
@@ -58,6 +59,7 @@ pub fn start(config: model::Config) -> Result<Running, StartError> {
 }
 
 fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, StartError> {
+    listener::prepare(config.limits.connections);
     let stamps = Stamps::of(watched(file.as_deref(), &config));
     let workers = config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let metrics = Metrics::new(workers);
