@@ -12,7 +12,12 @@ use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, certs, eventually, tl
 
 fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
-    command.args(arguments).current_dir(folder.path()).env("TMPDIR", folder.path()).kill_on_drop(true);
+    command.args(arguments);
+    within_folder(command, folder)
+}
+
+fn within_folder(mut command: Command, folder: &TempDir) -> Command {
+    command.current_dir(folder.path()).env("TMPDIR", folder.path()).kill_on_drop(true);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -41,7 +46,11 @@ struct Process {
 
 impl Process {
     fn start(folder: &TempDir, arguments: &[&str]) -> Process {
-        let mut child = command(folder, arguments).spawn().expect("to start");
+        Process::of(command(folder, arguments))
+    }
+
+    fn of(mut command: Command) -> Process {
+        let mut child = command.spawn().expect("to start");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         Process { child, stdout, stderr }
@@ -184,6 +193,41 @@ async fn sighup_opens_the_access_log_anew_and_no_line_is_lost() {
     assert_eq!(all.lines().count(), 1002);
     for number in 0..1000 {
         assert_eq!(all.matches(&format!("\"/n{number}\"")).count(), 1, "{number}");
+    }
+}
+
+#[tokio::test]
+async fn clients_leave_open_files_to_upstreams() {
+    let origin = RawOrigin::start().await;
+    let folder = folder(&format!(
+        "workers = 1\n[log]\nformat = 'json'\n[[listener]]\naddress = '127.0.0.1:0'\n[pool.a]\n\
+         endpoints = ['{origin}']\n[[route]]\npool = 'a'\n"
+    ));
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -Sn 30; ulimit -Hn 200; exec \"$0\" run", env!("CARGO_BIN_EXE_gatewright")]);
+    let mut gateway = Process::of(within_folder(shell, &folder));
+    gateway.logs("too few open files for `limits.connections`").await;
+    let address = gateway.logs("listening").await.expect("an address");
+    // More than the soft limit was, fewer than clients may have.
+    let mut clients = Vec::new();
+    for _ in 0..40 {
+        clients.push(Raw::connect(address).await);
+    }
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        crowd.push(Raw::connect(address).await);
+    }
+    gateway.logs("connection refused").await;
+    let mut upstreams = Vec::new();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut upstream = origin.accept().await;
+        upstream.request().await;
+        upstreams.push(upstream);
+    }
+    for (client, upstream) in clients.iter_mut().zip(&mut upstreams) {
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await;
+        assert_eq!(client.response().await.text(), "hi");
     }
 }
 

@@ -95,7 +95,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // The control path.
     ("cli", &["balance", "config", "examine", "plugin", "reload", "run"]),
-    ("run", &["admin", "config", "examine", "metrics", "plugin", "reload", "snapshot", "tls", "worker"]),
+    ("run", &["admin", "config", "examine", "listener", "metrics", "plugin", "reload", "snapshot", "tls", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (

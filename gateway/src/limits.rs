@@ -110,7 +110,7 @@ pub enum Unit {
 }
 
 limits! {
-    connections: count = 100000, "100000", "Client connections in all; beyond it new ones are closed at once.";
+    connections: count = 100000, "100000", "Client connections in all, or fewer where the system allows too few open files; beyond it new ones are closed at once.";
     connections_per_address: count = 4096, "4096", "Client connections from one address (IPv6: one /64); beyond it new ones are closed at once.";
     tls_handshake_time: time = 10000, "\"10s\"", "From accept to the end of the TLS handshake, with the PROXY header before it.";
     header_time: time = 15000, "\"15s\"", "From the first byte of a request head to its last; 408 beyond it.";

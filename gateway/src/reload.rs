@@ -157,6 +157,7 @@ impl Force {
         self.shared.replace(snapshot);
         self.put_in_place(prepared);
         self.tell(|| Command::Refresh);
+        listener::prepare(self.shared.snapshot().limits.connections);
         warn(&self.shared.snapshot().config, file);
         self.shared.metrics.reload_succeeded(&hash, SystemTime::now());
         Ok(changes)

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin;
 use crate::config::{Problems, model};
 use crate::examine;
+use crate::listener;
 use crate::metrics::Metrics;
 use crate::plugin::House;
 use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file, warn};
@@ -57,6 +58,7 @@ pub fn start(config: model::Config) -> Result<Running, StartError> {
 }
 
 fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, StartError> {
+    listener::prepare(config.limits.connections);
     let stamps = Stamps::of(watched(file.as_deref(), &config));
     let workers = config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let metrics = Metrics::new(workers);

@@ -5,21 +5,24 @@
 //! sockets stay.
 
 mod connection;
+mod descriptors;
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+pub use descriptors::prepare;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::config::model;
 use crate::metrics::ListenerId;
+use crate::notice;
 use crate::tls::ServerTls;
 use crate::worker::Worker;
 
@@ -139,18 +142,14 @@ impl Door {
 }
 
 async fn accept(worker: Rc<Worker>, listener: Arc<Listener>, socket: Rc<tokio::net::TcpListener>) {
-    let reported = RefCell::new(None::<io::ErrorKind>);
     loop {
         match socket.accept().await {
-            Ok((tcp, peer)) => {
-                reported.take();
-                welcome(&worker, &listener, tcp, peer);
-            }
+            Ok((tcp, peer)) => welcome(&worker, &listener, tcp, peer),
             // The client was gone before we came to it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                if reported.replace(Some(error.kind())) != Some(error.kind()) {
-                    tracing::error!(address = %listener.address, %error, "cannot accept connections");
+                if let Some(suppressed) = notice::due((listener.address, "accept", error.raw_os_error())) {
+                    tracing::warn!(listener = %listener.address, %error, suppressed, "cannot accept connections");
                 }
                 tokio::time::sleep(PAUSE).await;
             }
@@ -170,6 +169,13 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 fn welcome(worker: &Rc<Worker>, listener: &Arc<Listener>, tcp: TcpStream, peer: SocketAddr) {
     let peer = canonical(peer);
     // Dropping the stream closes it: whoever is over the limit costs nothing more.
+    if descriptors::is_kept(tcp.as_raw_fd()) {
+        if let Some(suppressed) = notice::due((listener.address, "descriptors")) {
+            let (listener, reason) = (listener.address, "the rest of the open files is kept for upstreams");
+            tracing::warn!(%listener, client = %peer, reason, suppressed, "connection refused");
+        }
+        return worker.metrics.limit_hit("connections");
+    }
     match worker.shared.admission.admit(&worker.view().snapshot.limits) {
         Ok(admitted) => {
             worker.metrics.connection_opened(listener.id);

@@ -2,6 +2,7 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatewright_abi::COLUMNS;
 use wasmtime::{Memory, ResourceLimiter};
@@ -21,6 +22,8 @@ pub(super) struct Guest {
     pub(super) edits: Edits,
     pub(super) bounds: Bounds,
     pub(super) random: fastrand::Rng,
+    /// What the current call may take, and since when it is over that.
+    pub(super) patience: Patience,
     head: Option<Shown>,
 }
 
@@ -41,6 +44,7 @@ impl Guest {
             edits: Edits::default(),
             bounds,
             random: fastrand::Rng::with_seed(seed),
+            patience: Patience::default(),
             head: None,
         }
     }
@@ -74,6 +78,39 @@ pub(super) fn show<S, R>(
     guest(store).head = Some(Shown(pointer));
     let hide = Hide(store, guest);
     call(hide.0)
+}
+
+/// How long a call that is over its time is borne with. Epochs are counted by the clock on the wall; a thread that others
+/// keep from running must not be taken for a plugin that does not end. So what is over its time has that time once more, and
+/// by the clock of the processor.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Patience {
+    /// The call's time.
+    pub(super) time: Duration,
+    /// What the thread had used when the time was over, and how often it was asked since.
+    over: Option<(Duration, u32)>,
+}
+
+impl Patience {
+    /// For a call that may take so long.
+    pub(super) fn new(time: Duration) -> Patience {
+        Patience { time, over: None }
+    }
+
+    /// So many more epochs, or none.
+    pub(super) fn more(&mut self) -> Option<u64> {
+        const OFTEN: u32 = 200;
+        let used = thread_time();
+        let (since, asked) = *self.over.get_or_insert((used, 0));
+        self.over = Some((since, asked + 1));
+        (asked < OFTEN && used.saturating_sub(since) < self.time).then_some(1)
+    }
+}
+
+/// What the current thread has used of a processor.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What an instance may take up.

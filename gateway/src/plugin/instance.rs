@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatewright_abi::{bound, export, kind};
-use wasmtime::{Memory, Store, Trap, TypedFunc};
+use wasmtime::{Memory, Store, Trap, TypedFunc, UpdateDeadline};
 
 use super::check::Interface;
 use super::compile::Compiled;
 use super::decision::{self, Decision};
 use super::engine::{Called, Engine, epochs};
 use super::fault::{Fault, LoadError};
-use super::guest::{Bounds, Guest, show};
+use super::guest::{Bounds, Guest, Patience, show};
 use super::imports::slice;
 use super::request::{Edits, Head};
 use super::services::Services;
@@ -61,10 +61,10 @@ struct Core {
     store: Store<Guest>,
     memory: Memory,
     called: Called,
-    /// Epochs of a decision.
-    decision: u64,
-    /// Epochs of everything that is done off the path.
-    configure: u64,
+    /// Time and epochs of a decision.
+    decision: (Duration, u64),
+    /// Those of everything that is done off the path.
+    configure: (Duration, u64),
     faulted: bool,
 }
 
@@ -113,8 +113,14 @@ impl Instance {
         let called = engine.clock();
         let mut store = Store::new(engine.wasm(), Guest::new(mould.services.clone(), bounds, mould.seed));
         store.limiter(|guest| &mut guest.bounds);
-        let configure = epochs(mould.budget.configure);
-        store.set_epoch_deadline(configure);
+        store.data_mut().patience = Patience::new(mould.budget.configure);
+        store.epoch_deadline_callback(|mut store| match store.data_mut().patience.more() {
+            Some(epochs) => Ok(UpdateDeadline::Continue(epochs)),
+            None => Err(Fault::Deadline.into()),
+        });
+        let limit = |time| (time, epochs(time));
+        let configure = limit(mould.budget.configure);
+        store.set_epoch_deadline(configure.1);
         called.now();
         let starting = |fault| LoadError::Fault { stage: "start", fault };
         let instance = match compiled.pre.instantiate(&mut store) {
@@ -125,7 +131,7 @@ impl Instance {
         let memory = instance.get_memory(&mut store, export::MEMORY).ok_or(starting(Fault::Pointer))?;
         store.data_mut().memory = Some(memory);
         let calls = Calls::of(&instance, &mut store).ok_or(starting(Fault::Pointer))?;
-        let core = Core { store, memory, called, decision: epochs(mould.budget.decision), configure, faulted: false };
+        let core = Core { store, memory, called, decision: limit(mould.budget.decision), configure, faulted: false };
         let mut instance = Instance { core, calls, table: None, interface: compiled.interface.clone() };
         instance.begin(mould)?;
         Ok(instance)
@@ -303,11 +309,16 @@ impl Core {
     }
 
     #[inline]
-    fn run<T>(&mut self, epochs: u64, call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>) -> Result<T, Fault> {
+    fn run<T>(
+        &mut self,
+        (time, epochs): (Duration, u64),
+        call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+    ) -> Result<T, Fault> {
         if self.faulted {
             return Err(Fault::Absent);
         }
         self.called.now();
+        self.store.data_mut().patience = Patience::new(time);
         self.store.set_epoch_deadline(epochs);
         match call(&mut self.store) {
             Ok(value) => Ok(value),

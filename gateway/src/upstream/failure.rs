@@ -4,6 +4,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use super::PoolState;
 use crate::error::{Error, Kind, Phase, Side};
 use crate::notice;
@@ -40,6 +42,9 @@ pub fn tell(pool: &PoolState, endpoint: &str, error: &Error) {
 }
 
 fn refusal(error: &io::Error) -> &'static str {
+    if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(error) {
+        return "no file descriptor is free";
+    }
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused: nobody listens there",
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "there is no way to its address",
