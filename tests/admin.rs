@@ -121,7 +121,8 @@ async fn a_reload_is_ordered_and_reported() {
 async fn a_web_page_cannot_order_a_reload() {
     let gateway = Gateway::of(&format!("{ADMIN}\n[[route]]\nrespond = 'x'")).start_file().await;
     let mut raw = crate::harness::Raw::connect(gateway.admin_address()).await;
-    raw.send("POST /reload HTTP/1.1\r\nHost: admin\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\n\r\n").await;
+    raw.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\nContent-Length: 0\r\n\r\n")
+        .await;
     assert_eq!(raw.response().await.status(), 403);
 }
 
@@ -164,4 +165,44 @@ async fn connections_are_closed_for_the_reason_that_is_counted() {
     assert!(client.try_response().await.is_err());
     eventually("a broken response", async || count("broken").await == 1.0).await;
     assert_eq!((count("client").await, count("idle").await), (2.0, 1.0));
+}
+
+#[tokio::test]
+async fn those_who_keep_silent_leave_for_those_who_ask() {
+    let origin = Origin::says("hi").await;
+    let gateway = Gateway::to(&origin).and(ADMIN).start().await;
+    let mut silent = Vec::new();
+    for number in 0..200 {
+        let mut raw = Raw::connect(gateway.admin_address()).await;
+        if number % 2 == 0 {
+            raw.try_send("GET /healthz HT").await.expect("to send");
+        }
+        silent.push(raw);
+    }
+    let (status, _) = gateway.admin("GET", "/healthz").await;
+    assert_eq!(status, 200);
+    for raw in &mut silent[..100] {
+        raw.is_over().await;
+    }
+    // The last to come is served like any other.
+    let last = silent.last_mut().expect("one");
+    last.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    last.response().await.is(200);
+}
+
+#[tokio::test]
+async fn a_name_that_anybody_could_point_here_is_not_answered() {
+    let origin = Origin::says("hi").await;
+    let gateway = Gateway::to(&origin).and(ADMIN).start().await;
+    let asked = async |host: &str| {
+        let mut raw = Raw::connect(gateway.admin_address()).await;
+        raw.send(format!("GET /status HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        raw.response().await.status()
+    };
+    for host in ["localhost", "LOCALHOST:9900", "127.0.0.1:1", "10.1.2.3", "[::1]:80", "[::1]"] {
+        assert_eq!(asked(host).await, 200, "{host}");
+    }
+    for host in ["evil.example", "evil.example:9900", "localhost.evil.example", "127.0.0.1.evil.example", "0x7f.1"] {
+        assert_eq!(asked(host).await, 403, "{host}");
+    }
 }

@@ -113,7 +113,7 @@ impl Gateway {
     /// The answer of the admin address.
     pub(crate) async fn admin(&self, method: &str, path: &str) -> (u16, String) {
         let mut raw = Raw::connect(self.admin_address()).await;
-        raw.send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")).await;
+        raw.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await;
         let response = raw.response().await;
         (response.status(), response.text())
     }

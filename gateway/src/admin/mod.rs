@@ -2,20 +2,23 @@
 //!
 //! In: requests at the admin address, in HTTP/1.1. Out: text for Prometheus, JSON for everybody else. Runs on the control thread, so that
 //! it answers while workers are busy. Whoever reaches the address may reload; it belongs on a loopback or management
-//! address. Requests that a browser sends on behalf of another site are refused.
+//! address. Requests that a browser sends on behalf of another site are refused, and so are those for a name that this other
+//! site might have pointed at us. Limits: so many connections; whoever comes then takes the place of the one that has kept
+//! us waiting longest.
 
+mod places;
 mod status;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Phase, Side};
@@ -26,9 +29,8 @@ use crate::http::{Body, Control, Method, RequestHead, ResponseHead, Scheme, Stat
 use crate::limits::Limits;
 use crate::reload::Order;
 use crate::worker::Shared;
+use places::{Place, Places};
 
-/// Connections at a time.
-const MOST: usize = 64;
 /// To write one answer.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
@@ -69,30 +71,29 @@ impl Desk {
             Err(error) => return tracing::error!(%error, "the admin address does not answer"),
         };
         let desk = Rc::new(self);
-        let places = Arc::new(Semaphore::new(MOST));
+        let mut places = Places::default();
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
             match socket.accept().await {
                 Ok((tcp, _)) => {
-                    let desk = desk.clone();
-                    tokio::task::spawn_local(async move {
-                        desk.connection(tcp).await;
-                        drop(place);
-                    });
+                    let (desk, place) = (desk.clone(), Place::default());
+                    places.make_room().await;
+                    let answering = place.clone();
+                    let task = tokio::task::spawn_local(async move { desk.connection(tcp, &answering).await });
+                    places.take(place, task.abort_handle());
                 }
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
     }
 
-    async fn connection(&self, tcp: TcpStream) {
+    async fn connection(&self, tcp: TcpStream, place: &Place) {
         let io = Io::new(Stream::cleartext(tcp), BytesMut::new());
         let mut connection = Connection::new(io, Scheme::Http, self.limits.clone());
         let (control, mut watchdog) = (Control::default(), Watchdog::default());
         loop {
             let (answer, head_only, mut responder) = match connection.next(&control, &mut watchdog).await {
                 Next::Request(received) => {
-                    let answer = self.answer(&received.head).await;
+                    let answer = place.keep(self.answer(&received.head)).await;
                     (answer, received.head.method == Method::HEAD, received.responder)
                 }
                 Next::Refused(Refused { error, .. }, responder) => {
@@ -111,6 +112,10 @@ impl Desk {
     }
 
     async fn answer(&self, request: &RequestHead) -> Answer {
+        if !is_ours(request) {
+            let text = "ask for it by an address or as localhost: other names may be another site's\n";
+            return Answer::text(StatusCode::FORBIDDEN, text.into());
+        }
         let reading = request.method == Method::GET || request.method == Method::HEAD;
         match request.path() {
             "/metrics" if reading => Answer {
@@ -151,6 +156,15 @@ impl Desk {
             Err(_) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping\n".into()),
         }
     }
+}
+
+/// Whether a request is for a name that nobody else can point at us: a page of a site that does would be of the same origin
+/// to a browser, and read what we answer.
+fn is_ours(request: &RequestHead) -> bool {
+    let host = request.host();
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    // Without a name it is no browser: HTTP/1.0.
+    host.is_empty() || host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok()
 }
 
 const HELP: &str = "\
