@@ -33,4 +33,5 @@ mod sharing;
 mod slow;
 mod tls;
 mod upstream;
+mod versions;
 mod warnings;

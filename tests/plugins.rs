@@ -3,7 +3,7 @@
 use crate::harness::{Gateway, Origin, Wire, eventually};
 
 /// A plugin in the text format: what it needs, and what it exports beside that.
-fn plugin(imports: &str, body: &str) -> Vec<u8> {
+pub(crate) fn plugin(imports: &str, body: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
         {imports}
@@ -24,19 +24,19 @@ fn plugin(imports: &str, body: &str) -> Vec<u8> {
 }
 
 /// A balancer that always picks this endpoint.
-fn picks(index: u32) -> Vec<u8> {
+pub(crate) fn picks(index: u32) -> Vec<u8> {
     plugin("", &format!(r#"(func (export "gw_pick") (param i32) (result i64) (i64.const {index}))"#))
 }
 
 /// A balancer that fails at each pick.
-fn fails() -> Vec<u8> {
+pub(crate) fn fails() -> Vec<u8> {
     plugin("", r#"(func (export "gw_pick") (param i32) (result i64) unreachable)"#)
 }
 
-const ADMIN: &str = "[admin]\naddress = '127.0.0.1:0'\n[access_log]\noutput = 'access.log'";
+pub(crate) const ADMIN: &str = "[admin]\naddress = '127.0.0.1:0'\n[access_log]\noutput = 'access.log'";
 
 /// Two origins behind a pool that this plugin balances.
-async fn balanced(one: &Origin, two: &Origin, module: &[u8]) -> Gateway {
+pub(crate) async fn balanced(one: &Origin, two: &Origin, module: &[u8]) -> Gateway {
     let text = "
         [plugin.mine]
         source = 'mine.wasm'
@@ -49,7 +49,7 @@ async fn balanced(one: &Origin, two: &Origin, module: &[u8]) -> Gateway {
     gateway.start_file().await
 }
 
-fn swap(gateway: &Gateway, module: &[u8]) {
+pub(crate) fn swap(gateway: &Gateway, module: &[u8]) {
     let draft = gateway.folder().join("draft");
     std::fs::write(&draft, module).expect("to write");
     std::fs::rename(draft, gateway.folder().join("mine.wasm")).expect("to put in place");

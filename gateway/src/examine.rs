@@ -118,7 +118,7 @@ fn problems_of_use(mut config: Config) -> Vec<Problem> {
             return problems;
         }
     };
-    if let Err(more) = Snapshot::compile(config, None, &Metrics::new(1), &house) {
+    if let Err(more) = Snapshot::compile(config, (None, None), &Metrics::new(1), &house) {
         problems.extend(more);
     }
     problems

@@ -95,7 +95,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // The control path.
     ("cli", &["balance", "config", "examine", "plugin", "reload", "run"]),
-    ("run", &["admin", "config", "examine", "listener", "metrics", "plugin", "reload", "snapshot", "tls", "worker"]),
+    (
+        "run",
+        &[
+            "admin", "config", "control", "examine", "listener", "metrics", "plugin", "reload", "snapshot", "tls",
+            "worker",
+        ],
+    ),
+    ("control", &["admin", "config::model", "plugin", "reload", "snapshot", "tls", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
@@ -118,7 +125,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
-        &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "reload", "snapshot", "worker"],
+        &[
+            "balance",
+            "clock",
+            "config::model",
+            "config::value",
+            "error",
+            "http",
+            "limits",
+            "metrics",
+            "plugin",
+            "reload",
+            "snapshot",
+            "worker",
+        ],
     ),
     // Shared.
     ("access_log", &["config::model", "escape", "http", "limits", "metrics"]),

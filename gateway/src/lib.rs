@@ -36,6 +36,7 @@ pub mod snapshot;
 
 pub mod examine;
 
+pub mod control;
 pub mod reload;
 
 pub mod admin;

@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use crate::config::{Problem, Problems, diff, model};
 use crate::examine;
 use crate::listener::{self, Listener, Settings};
-use crate::plugin::Version;
-use crate::snapshot::{self, Deployed, Snapshot};
+use crate::plugin::{Rollout, Version};
+use crate::snapshot::{self, Course, Snapshot};
 use crate::tls::{self, ServerTls};
 use crate::worker::{Command, Shared};
 
@@ -43,6 +43,12 @@ pub enum ReloadError {
     /// It is too late.
     #[error("the gateway is stopping")]
     Stopping,
+    /// There is no such plugin in the configuration.
+    #[error("there is no [plugin.{0}] in the configuration{1}")]
+    NoPlugin(String, String),
+    /// What was asked for about a plugin cannot be done.
+    #[error("{0}")]
+    Plugin(String),
 }
 
 impl ReloadError {
@@ -57,18 +63,79 @@ impl ReloadError {
 
 /// What the control thread is asked for.
 pub enum Order {
-    /// Read the file again.
-    Reload(oneshot::Sender<Result<String, ReloadError>>),
-    /// Put this into force.
-    Apply(Box<model::Config>, oneshot::Sender<Result<String, ReloadError>>),
-    /// A version of a plugin was found unfit.
-    Unfit(Arc<Version>),
+    /// Change what is in force.
+    Change(Change),
     /// Write access-log lines to a new file of the same name.
     ReopenLog,
     /// Finish what runs, then end.
     Stop,
     /// End.
     Leave,
+}
+
+/// What may be changed. One change follows the other.
+pub enum Change {
+    /// Read the file again.
+    Reload(Reply<String>),
+    /// Put this into force.
+    Apply(Box<model::Config>, Reply<String>),
+    /// Bring another version of a plugin into force.
+    Push(Push, Reply<Pushed>),
+    /// Go back to a version of a plugin that was in force before: this one, or the one before.
+    RollBack(String, Option<String>, Reply<Pushed>),
+    /// End a plugin's trial: it went well.
+    Promote(String, Reply<Pushed>),
+    /// A version of a plugin was found unfit.
+    Unfit(Arc<Version>),
+}
+
+/// Where the answer goes.
+pub type Reply<T> = oneshot::Sender<Result<T, ReloadError>>;
+
+/// A module for a plugin.
+pub struct Push {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The module.
+    pub module: Vec<u8>,
+    /// How it is to come into force; as the configuration says when this does not.
+    pub rollout: Option<Rollout>,
+}
+
+/// What became of an order about a plugin.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pushed {
+    /// The version that it was about.
+    pub version: String,
+    /// `in-force`, or how it is tried.
+    pub state: &'static str,
+}
+
+/// A change on its way, for a thread that may take its time.
+pub struct Job {
+    shared: Arc<Shared>,
+    contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    file: Option<PathBuf>,
+    source: Source,
+}
+
+/// Where a configuration comes from.
+pub enum Source {
+    /// The file.
+    File,
+    /// From here.
+    Given(Box<model::Config>),
+    /// It is the one in force, with another course for one plugin.
+    Course(Course),
+}
+
+/// A change that only has to be put in place.
+pub struct Ready {
+    snapshot: Snapshot,
+    changes: String,
+    /// Contents of certificate files; `None` when listeners stay as they are.
+    contents: Option<BTreeMap<PathBuf, Option<Vec<u8>>>>,
+    file: Option<PathBuf>,
 }
 
 /// A listener that is to be, with its sockets when it is new.
@@ -103,92 +170,47 @@ impl Force {
     }
 
     /// Waits until all workers have left.
-    pub async fn workers_left(&self) {
-        for worker in &self.workers {
-            worker.closed().await;
-        }
-    }
-
-    /// Reads the file again and puts it into force. What changed, in words.
-    pub fn reload(&mut self, file: Option<&Path>) -> Result<String, ReloadError> {
-        let result = file.ok_or(ReloadError::NoFile).and_then(|file| {
-            let config = examine::load(file)?;
-            self.apply(config, Some(file))
-        });
-        match &result {
-            Ok(changes) if changes.is_empty() => tracing::info!("reloaded; nothing changed in the configuration"),
-            Ok(changes) => tracing::info!(changes, "reloaded"),
-            Err(error) => {
-                self.shared.metrics.reload_failed();
-                error.log("the configuration was not reloaded, the old one stays in force");
+    pub fn workers_left(&self) -> impl Future<Output = ()> + use<> {
+        let workers = self.workers.clone();
+        async move {
+            for worker in &workers {
+                worker.closed().await;
             }
         }
-        result
     }
 
-    /// Puts a configuration into force. What changed, in words.
-    pub fn apply(&mut self, config: model::Config, file: Option<&Path>) -> Result<String, ReloadError> {
-        let before = self.shared.snapshot();
-        let fixed = [
-            ("workers", config.workers != before.config.workers),
-            ("admin.address", config.admin != before.config.admin),
-            ("log", config.log != before.config.log),
-        ];
-        let fixed = fixed.into_iter().filter(|(_, changed)| *changed);
-        let fixed: Vec<Problem> = fixed
-            .map(|(key, _)| snapshot::problem_with(&config, None, key, "cannot change without a restart"))
-            .collect();
-        if !fixed.is_empty() {
-            return Err(in_file(file, fixed).into());
-        }
-        let mut changes = diff::diff(&before.config, &config);
-        let contents = tls::contents(&config);
-        let other = |path: &Path| {
-            let old = self.contents.get(path);
-            old.is_some() && old != contents.get(path)
-        };
-        diff::renewed(&mut changes, &config.named, other);
-        let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics, &self.shared.house);
-        let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
-        let prepared = self.prepare(&snapshot.config).map_err(|problems| in_file(file, problems))?;
+    /// A change that begins here. Its file is named in what is wrong with it.
+    pub fn job(&self, source: Source, file: Option<&Path>) -> Job {
+        let (shared, contents) = (self.shared.clone(), self.contents.clone());
+        Job { shared, contents, file: file.map(Path::to_owned), source }
+    }
+
+    /// Puts a change in place. What changed, in words.
+    pub fn put(&mut self, ready: Ready) -> Result<String, ReloadError> {
+        let Ready { snapshot, changes, contents, file } = ready;
+        let file = file.as_deref();
+        let prepared = contents.is_some().then(|| self.prepare(&snapshot.config)).transpose();
+        let prepared = prepared.map_err(|problems| in_file(file, problems))?;
         let hash = hash(&snapshot.config);
-        self.contents = contents;
-        snapshot.plugins.iter().for_each(Deployed::enters);
+        let before = self.shared.snapshot();
+        snapshot.plugins.iter().for_each(|plugin| plugin.enters(Some(&before)));
         self.shared.replace(snapshot);
-        self.put_in_place(prepared);
         self.tell(|| Command::Refresh);
-        listener::prepare(self.shared.snapshot().limits.connections);
-        warn(&self.shared.snapshot().config, file);
-        self.shared.metrics.reload_succeeded(&hash, SystemTime::now());
+        if let (Some(prepared), Some(contents)) = (prepared, contents) {
+            self.contents = contents;
+            self.put_in_place(prepared);
+            listener::prepare(self.shared.snapshot().limits.connections);
+            warn(&self.shared.snapshot().config, file);
+            self.shared.metrics.reload_succeeded(&hash, SystemTime::now());
+        }
         Ok(changes)
-    }
-
-    /// Puts the last good version of a plugin in the place of one that was found unfit.
-    pub fn replace_unfit(&mut self, version: &Arc<Version>) {
-        let snapshot = self.shared.snapshot();
-        let (plugin, unfit) = (version.plugin.name(), version.name());
-        if !snapshot.plugins.iter().any(|deployed| Arc::ptr_eq(&deployed.version, version)) {
-            return;
-        }
-        if !self.shared.house.replace(version) {
-            return tracing::warn!(plugin, unfit, "there is no earlier version; the fallback decides");
-        }
-        match self.apply(snapshot.config.clone(), None) {
-            Ok(_) => {
-                let now = self.shared.snapshot();
-                let good = now.plugins.iter().find(|deployed| deployed.version.plugin.name() == plugin);
-                let version = good.map(|deployed| deployed.version.name());
-                tracing::warn!(plugin, unfit, version, "the last good version is back");
-            }
-            Err(error) => tracing::error!(plugin, %error, "the last good version cannot be brought back"),
-        }
     }
 
     /// Opens the listeners of the first configuration.
     pub fn open(&mut self) -> Result<(), Vec<Problem>> {
         let snapshot = self.shared.snapshot();
         self.contents = tls::contents(&snapshot.config);
-        snapshot.plugins.iter().for_each(Deployed::enters);
+        snapshot.plugins.iter().for_each(|plugin| plugin.enters(None));
         let prepared = self.prepare(&snapshot.config)?;
         self.put_in_place(prepared);
         self.shared.metrics.config_loaded(&hash(&snapshot.config), SystemTime::now());
@@ -253,6 +275,44 @@ impl Force {
                 let _ = worker.send(Command::Listen(one.listener.clone(), socket));
             }
         }
+    }
+}
+
+impl Job {
+    /// Does everything that can fail or take long. Not on a thread that others wait for.
+    pub fn compile(self) -> Result<Ready, ReloadError> {
+        let before = self.shared.snapshot();
+        let (config, course) = match self.source {
+            Source::File => (examine::load(self.file.as_deref().ok_or(ReloadError::NoFile)?)?, None),
+            Source::Given(config) => (*config, None),
+            Source::Course(course) => (before.config.clone(), Some(course)),
+        };
+        let file = self.file.as_deref();
+        let fixed = [
+            ("workers", config.workers != before.config.workers),
+            ("admin.address", config.admin != before.config.admin),
+            ("log", config.log != before.config.log),
+        ];
+        let fixed = fixed.into_iter().filter(|(_, changed)| *changed);
+        let fixed: Vec<Problem> = fixed
+            .map(|(key, _)| snapshot::problem_with(&config, None, key, "cannot change without a restart"))
+            .collect();
+        if !fixed.is_empty() {
+            return Err(in_file(file, fixed).into());
+        }
+        let mut changes = diff::diff(&before.config, &config);
+        let contents = course.is_none().then(|| tls::contents(&config));
+        let other = |path: &Path| {
+            let (old, new) = (self.contents.get(path), contents.as_ref().and_then(|contents| contents.get(path)));
+            old.is_some() && old != new
+        };
+        if contents.is_some() {
+            diff::renewed(&mut changes, &config.named, other);
+        }
+        let (metrics, house) = (&self.shared.metrics, &self.shared.house);
+        let compiled = Snapshot::compile(config, (Some(&before), course.as_ref()), metrics, house);
+        let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
+        Ok(Ready { snapshot, changes, contents, file: self.file })
     }
 }
 

@@ -5,22 +5,21 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin;
 use crate::config::{Problems, model};
+use crate::control::{self, Control};
 use crate::examine;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::plugin::House;
-use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file, warn};
+use crate::reload::{Change, Force, Order, ReloadError, cannot_listen, in_file, warn};
 use crate::snapshot::{Snapshot, problem_with};
-use crate::tls::{self, Stamps};
+use crate::tls::Stamps;
 use crate::worker::{self, Command, Shared};
 
 /// A gateway at work. Dropping it stops it at once.
@@ -43,9 +42,6 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// How often files are looked at for changes.
-const WATCH: Duration = Duration::from_millis(500);
-
 /// Starts a gateway from a file, which it watches.
 pub fn start_file(path: &Path) -> Result<Running, StartError> {
     let config = examine::load(path)?;
@@ -59,7 +55,7 @@ pub fn start(config: model::Config) -> Result<Running, StartError> {
 
 fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, StartError> {
     listener::prepare(config.limits.connections);
-    let stamps = Stamps::of(watched(file.as_deref(), &config));
+    let stamps = Stamps::of(control::watched(file.as_deref(), &config));
     let workers = config.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     let metrics = Metrics::new(workers);
     let bind = |admin: &model::Admin| {
@@ -77,10 +73,12 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let weak = orders.downgrade();
     let unfit = move |version| {
         // Without a control thread nothing changes any more.
-        let _ = weak.upgrade().map(|orders: mpsc::UnboundedSender<Order>| orders.send(Order::Unfit(version)));
+        let _ = weak
+            .upgrade()
+            .map(|orders: mpsc::UnboundedSender<Order>| orders.send(Order::Change(Change::Unfit(version))));
     };
     let house = House::new(workers, cache_folder(), unfit).map_err(StartError::Thread)?;
-    let snapshot = Snapshot::compile(config, None, &metrics, &house);
+    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     let shared = Arc::new(Shared::new(snapshot, metrics, house));
     let mut threads = Vec::new();
@@ -122,12 +120,6 @@ fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle
     std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Thread)
 }
 
-/// The files whose change is a reason to reload.
-fn watched(file: Option<&Path>, config: &model::Config) -> impl Iterator<Item = PathBuf> + use<> {
-    let plugins = config.plugin_files().map(Path::to_owned).collect::<Vec<_>>();
-    file.map(Path::to_owned).into_iter().chain(tls::files(config)).chain(plugins)
-}
-
 impl Running {
     /// Where it listens, in the order of the configuration.
     pub fn addresses(&self) -> Vec<SocketAddr> {
@@ -147,13 +139,13 @@ impl Running {
     /// Reads the file again. What changed, in words.
     pub fn reload(&self) -> Result<String, ReloadError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Order::Reload(reply), answer)
+        self.ask(Change::Reload(reply), answer)
     }
 
     /// Puts another configuration into force. What changed, in words.
     pub fn apply(&self, config: model::Config) -> Result<String, ReloadError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Order::Apply(Box::new(config), reply), answer)
+        self.ask(Change::Apply(Box::new(config), reply), answer)
     }
 
     /// Hands an order to the control thread.
@@ -173,8 +165,12 @@ impl Running {
         self.join();
     }
 
-    fn ask<T: Send>(&self, order: Order, answer: oneshot::Receiver<Result<T, ReloadError>>) -> Result<T, ReloadError> {
-        self.order(order);
+    fn ask<T: Send>(
+        &self,
+        change: Change,
+        answer: oneshot::Receiver<Result<T, ReloadError>>,
+    ) -> Result<T, ReloadError> {
+        self.order(Order::Change(change));
         // Also called from threads that run tasks, where `blocking_recv` may not be.
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| answer.blocking_recv().unwrap_or(Err(ReloadError::Stopping)));
@@ -194,121 +190,5 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.order(Order::Leave);
         self.join();
-    }
-}
-
-/// The control thread.
-struct Control {
-    force: Force,
-    file: Option<PathBuf>,
-    stamps: Stamps,
-    addresses: Arc<Mutex<Vec<SocketAddr>>>,
-    orders: mpsc::WeakUnboundedSender<Order>,
-}
-
-impl Control {
-    fn run(self, orders: mpsc::UnboundedReceiver<Order>, admin: Option<std::net::TcpListener>) {
-        match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
-            Ok(runtime) => runtime.block_on(self.obey(orders, admin)),
-            Err(error) => tracing::error!(%error, "the control thread cannot start"),
-        }
-    }
-
-    async fn obey(mut self, mut orders: mpsc::UnboundedReceiver<Order>, admin: Option<std::net::TcpListener>) {
-        if let Some(socket) = admin {
-            let desk = admin::Desk::new(self.force.shared().clone(), self.orders.clone());
-            tokio::task::spawn_local(desk.serve(socket));
-        }
-        let mut watch = tokio::time::interval(WATCH);
-        watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            let order = tokio::select! {
-                order = orders.recv() => order.unwrap_or(Order::Leave),
-                _ = watch.tick() => {
-                    self.look();
-                    continue;
-                }
-            };
-            match order {
-                Order::Reload(reply) => {
-                    let result = self.reload();
-                    let _ = reply.send(result);
-                }
-                Order::Apply(config, reply) => {
-                    let result = self.force.apply(*config, None);
-                    self.changed();
-                    let _ = reply.send(result);
-                }
-                Order::ReopenLog => {
-                    if let Some(log) = &self.force.shared().snapshot().access_log {
-                        log.reopen();
-                    }
-                }
-                Order::Unfit(version) => self.force.replace_unfit(&version),
-                Order::Stop => return self.drain(orders).await,
-                Order::Leave => return self.force.tell(|| Command::Leave),
-            }
-        }
-    }
-
-    fn reload(&mut self) -> Result<String, ReloadError> {
-        // Looked at first: what changes while it is read is seen again.
-        self.stamps.changed();
-        let result = self.force.reload(self.file.as_deref());
-        self.changed();
-        result
-    }
-
-    /// Files that changed since they were last looked at are read again.
-    fn look(&mut self) {
-        if !self.stamps.changed() {
-            return;
-        }
-        if self.file.is_some() {
-            // What went wrong has been logged, and is looked at again when the file changes again.
-            let _ = self.reload();
-        } else {
-            let config = self.force.shared().snapshot().config.clone();
-            match self.force.apply(config, None) {
-                Ok(changes) => tracing::info!(changes, "reloaded"),
-                Err(error) => {
-                    self.force.shared().metrics.reload_failed();
-                    error.log("certificates were not reloaded, the old ones stay in force");
-                }
-            }
-        }
-    }
-
-    fn changed(&mut self) {
-        let addresses = self.force.listeners().iter().map(|listener| listener.address).collect();
-        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
-        let config = &self.force.shared().snapshot().config;
-        self.stamps.follow(watched(self.file.as_deref(), config));
-    }
-
-    async fn drain(&self, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let shared = self.force.shared();
-        let time = shared.snapshot().limits.drain_time;
-        tracing::info!(connections = shared.metrics.connections_open(), "stopping when all requests are finished");
-        self.force.tell(|| Command::Drain(time));
-        // Workers keep the time themselves; one that hangs is not waited for.
-        let mut left = pin!(tokio::time::timeout(time + Duration::from_secs(1), self.force.workers_left()));
-        loop {
-            tokio::select! {
-                _ = &mut left => break,
-                Some(order) = orders.recv() => {
-                    if matches!(order, Order::Leave) {
-                        self.force.tell(|| Command::Leave);
-                    }
-                }
-            }
-        }
-        match shared.requests_cut() {
-            0 => tracing::info!("stopped; all requests were finished"),
-            cut => tracing::warn!(requests = cut, "stopped; requests that took too long were cut"),
-        }
-        if let Some(log) = &shared.snapshot().access_log {
-            log.flush(Duration::from_secs(1));
-        }
     }
 }

@@ -118,6 +118,17 @@ impl Gateway {
         (response.status(), response.text())
     }
 
+    /// What it answers to an order with a body, as JSON.
+    pub(crate) async fn order(&self, path: &str, body: &[u8]) -> (u16, serde_json::Value) {
+        let mut raw = Raw::connect(self.admin_address()).await;
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        raw.send([head.as_bytes(), body].concat()).await;
+        let response = raw.response().await;
+        (response.status(), serde_json::from_str(&response.text()).unwrap_or_default())
+    }
+
     /// The value of a metric, written with its labels as in `name{label="value"}`; 0 when it is not there. Metrics whose labels
     /// begin like that are added up.
     pub(crate) async fn metric(&self, name: &str) -> f64 {

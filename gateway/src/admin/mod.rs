@@ -1,12 +1,14 @@
-//! What operators ask of a running gateway: `GET /metrics`, `GET /status`, `GET /healthz`, `POST /reload`.
+//! What operators ask of a running gateway: `GET /metrics`, `GET /status`, `GET /healthz`, `POST /reload`, and about plugins.
 //!
 //! In: requests at the admin address, in HTTP/1.1. Out: text for Prometheus, JSON for everybody else. Runs on the control thread, so that
-//! it answers while workers are busy. Whoever reaches the address may reload; it belongs on a loopback or management
+//! it answers while workers are busy. Whoever reaches the address may reload and push; it belongs on a loopback or management
 //! address. Requests that a browser sends on behalf of another site are refused, and so are those for a name that this other
 //! site might have pointed at us. Limits: so many connections; whoever comes then takes the place of the one that has kept
 //! us waiting longest.
 
+mod board;
 mod places;
+mod plugins;
 mod status;
 
 use std::future::poll_fn;
@@ -27,8 +29,9 @@ use crate::http::h1::server::{Connection, Next, Refused, Responder};
 use crate::http::pump::Pump;
 use crate::http::{Body, Control, Method, RequestHead, ResponseHead, Scheme, StatusCode, Stream, name};
 use crate::limits::Limits;
-use crate::reload::Order;
+use crate::reload::{Change, Order};
 use crate::worker::Shared;
+pub use board::Board;
 use places::{Place, Places};
 
 /// To write one answer.
@@ -38,6 +41,7 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 pub struct Desk {
     shared: Arc<Shared>,
     orders: mpsc::WeakUnboundedSender<Order>,
+    board: Rc<Board>,
     limits: Arc<Limits>,
 }
 
@@ -57,11 +61,11 @@ pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 
 impl Desk {
     /// Answers from what is shared; passes orders on.
-    pub fn new(shared: Arc<Shared>, orders: mpsc::WeakUnboundedSender<Order>) -> Desk {
+    pub fn new(shared: Arc<Shared>, orders: mpsc::WeakUnboundedSender<Order>, board: Rc<Board>) -> Desk {
         // Short, since there are few places: whoever connects has something to ask.
         let (idle_time, header_time) = (Duration::from_secs(10), Duration::from_secs(2));
         let limits = Limits { idle_time, header_time, body_size: 0, ..Limits::default() };
-        Desk { shared, orders, limits: Arc::new(limits) }
+        Desk { shared, orders, board, limits: Arc::new(limits) }
     }
 
     /// Answers until the thread ends.
@@ -93,7 +97,7 @@ impl Desk {
         loop {
             let (answer, head_only, mut responder) = match connection.next(&control, &mut watchdog).await {
                 Next::Request(received) => {
-                    let answer = place.keep(self.answer(&received.head)).await;
+                    let answer = place.keep(self.answer(&received.head, received.body, &mut watchdog)).await;
                     (answer, received.head.method == Method::HEAD, received.responder)
                 }
                 Next::Refused(Refused { error, .. }, responder) => {
@@ -111,12 +115,17 @@ impl Desk {
         }
     }
 
-    async fn answer(&self, request: &RequestHead) -> Answer {
+    async fn answer(&self, request: &RequestHead, body: Body, watchdog: &mut Watchdog) -> Answer {
         if !is_ours(request) {
             let text = "ask for it by an address or as localhost: other names may be another site's\n";
             return Answer::text(StatusCode::FORBIDDEN, text.into());
         }
         let reading = request.method == Method::GET || request.method == Method::HEAD;
+        let ordering = request.method == Method::POST;
+        if ordering && (request.fields.contains(name::ORIGIN) || request.fields.contains("sec-fetch-site")) {
+            // A page that somebody looks at can send this too; its browser says so.
+            return Answer::text(StatusCode::FORBIDDEN, "not from a browser\n".into());
+        }
         match request.path() {
             "/metrics" if reading => Answer {
                 status: StatusCode::OK,
@@ -126,23 +135,20 @@ impl Desk {
             "/status" if reading => Answer::json(StatusCode::OK, &status::status(&self.shared)),
             "/healthz" if reading => Answer::text(StatusCode::OK, "ok\n".into()),
             "/" if reading => Answer::text(StatusCode::OK, HELP.into()),
-            "/reload" if request.method == Method::POST => self.reload(request).await,
-            "/metrics" | "/status" | "/healthz" | "/" | "/reload" => {
-                Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into())
-            }
+            "/plugins" if reading => self.plugins(),
+            "/reload" if ordering => self.reload().await,
+            "/plugins/push" if ordering => self.push(request, body, watchdog).await,
+            "/plugins/rollback" if ordering => self.roll_back(request).await,
+            "/plugins/promote" if ordering => self.promote(request).await,
+            "/metrics" | "/status" | "/healthz" | "/" | "/reload" | "/plugins" | "/plugins/push"
+            | "/plugins/rollback" | "/plugins/promote" => Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into()),
             _ => Answer::text(StatusCode::NOT_FOUND, HELP.into()),
         }
     }
 
-    async fn reload(&self, request: &RequestHead) -> Answer {
-        // A page that somebody looks at can send this too; its browser says so.
-        if request.fields.contains(name::ORIGIN) || request.fields.contains("sec-fetch-site") {
-            return Answer::text(StatusCode::FORBIDDEN, "not from a browser\n".into());
-        }
+    async fn reload(&self) -> Answer {
         let (reply, answer) = oneshot::channel();
-        if let Some(orders) = self.orders.upgrade() {
-            let _ = orders.send(Order::Reload(reply));
-        }
+        self.order(Change::Reload(reply));
         match answer.await {
             Ok(Ok(changes)) => {
                 Answer::json(StatusCode::OK, &serde_json::json!({ "reloaded": true, "changes": changes }))
@@ -155,6 +161,13 @@ impl Desk {
             }
             Err(_) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping\n".into()),
         }
+    }
+}
+
+impl Desk {
+    fn order(&self, change: Change) {
+        // Without a control thread there is no answer, which whoever waits for it sees.
+        let _ = self.orders.upgrade().map(|orders| orders.send(Order::Change(change)));
     }
 }
 
@@ -171,7 +184,12 @@ const HELP: &str = "\
 GET  /metrics   counters and histograms, for Prometheus
 GET  /status    what is in force: listeners, routes, pools and their endpoints, as JSON
 GET  /healthz   200 while the gateway runs
+GET  /plugins   versions of plugins: in force, on trial, and before
 POST /reload    reads the configuration file again; 422 and the problems when it stays as it was
+POST /plugins/push?plugin=NAME      brings the module that is the body into force; with &shadow=1m,
+                                    &canary=10%25&for=30s or &at_once not as the configuration says
+POST /plugins/rollback?plugin=NAME  goes back to the version before, or to=VERSION
+POST /plugins/promote?plugin=NAME   ends a trial: the version is in force
 ";
 
 impl Answer {

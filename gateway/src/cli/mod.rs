@@ -2,6 +2,7 @@
 //!
 //! In: arguments. Out: an exit code: 0 when all is well, 1 when it is not, 2 when the arguments are wrong.
 
+mod admin;
 mod check;
 mod demo;
 mod log;
@@ -12,7 +13,6 @@ mod run;
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,14 +36,8 @@ enum Command {
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Have a running gateway read its configuration again
-    Reload {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// The admin address of the running gateway, instead of the one in the configuration
-        #[arg(long, value_name = "ADDRESS", value_parser = reload::admin_address)]
-        admin: Option<SocketAddr>,
-    },
-    /// Make, build and check plugins
+    Reload(admin::Where),
+    /// Make, build, check and deploy plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Serve a site and an API with several backends on this machine, to try things out
@@ -90,7 +84,7 @@ pub fn main() -> ExitCode {
         Command::Run(file) => run::from_file(&file.config),
         Command::Check(file) => check::check(&file.config),
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
-        Command::Reload { config, admin } => reload::reload(&config.config, admin),
+        Command::Reload(place) => reload::reload(&place),
         Command::Plugin(command) => plugin::run(command),
         Command::Demo { port } => demo::demo(port),
         Command::Serve { directory, listing, common } => one_line::serve(&directory, listing, &common),

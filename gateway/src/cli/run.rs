@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, log};
 use crate::examine;
-use crate::reload::Order;
+use crate::reload::{Change, Order};
 use crate::run::Running;
 
 /// Runs the gateway of a file.
@@ -30,7 +30,7 @@ pub(super) fn run(start: impl FnOnce() -> Result<Running, Failure>) -> Result<()
                 _ = hangup.recv() => {
                     gateway.order(Order::ReopenLog);
                     let (reply, _) = tokio::sync::oneshot::channel();
-                    gateway.order(Order::Reload(reply));
+                    gateway.order(Order::Change(Change::Reload(reply)));
                 }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,

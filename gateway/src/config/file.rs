@@ -135,6 +135,22 @@ pub struct Plugin {
     /// Memory of one instance, from 64KiB to 4GiB.
     #[schemars(extend("default" = "64MiB"))]
     pub memory_size: Option<At<Size>>,
+    /// How long a new version is asked beside the one in force without being heard, before it comes into force.
+    pub shadow: Option<At<Time>>,
+    /// A new version first decides for some of the requests. When not given, for all of them at once.
+    pub canary: Option<Canary>,
+}
+
+/// How a new version of a plugin is tried.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// Of all requests, from "0.01%" to "100%".
+    #[schemars(extend("examples" = ["10%"]))]
+    pub share: At<String>,
+    /// How long it is tried.
+    #[serde(rename = "for")]
+    pub time: At<Time>,
 }
 
 /// A group of endpoints.

@@ -193,6 +193,19 @@ pub struct Plugin {
     pub configure_time: Duration,
     /// `memory_size`: of one instance, in bytes. Default [`Plugin::MEMORY_SIZE`].
     pub memory_size: u64,
+    /// `shadow`: how long a new version only watches. Default none.
+    pub shadow: Option<Duration>,
+    /// `canary = { … }`: how a new version is tried. Default none.
+    pub canary: Option<Canary>,
+}
+
+/// A trial of a new version with some of the requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Canary {
+    /// `share`: of ten thousand requests.
+    pub share: u32,
+    /// `for`
+    pub time: Duration,
 }
 
 impl Plugin {

@@ -68,6 +68,19 @@ pub fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(unit).filter(|&bytes| i64::try_from(bytes).is_ok()).ok_or("is too large for a size".into())
 }
 
+/// `10%`: of ten thousand.
+pub fn share(text: &str) -> Result<u32, String> {
+    let wrong = || format!("takes a share from \"0.01%\" to \"100%\", not {:?}", excerpt(text));
+    let number = text.strip_suffix('%').ok_or_else(wrong)?;
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str, most: usize| (1..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole, 3) || !digits(part, 2) {
+        return Err(wrong());
+    }
+    let (whole, hundredths): (u32, u32) = (whole.parse().unwrap_or(0), format!("{part:0<2}").parse().unwrap_or(0));
+    Some(whole * 100 + hundredths).filter(|share| (1..=10_000).contains(share)).ok_or_else(wrong)
+}
+
 /// `"0.0.0.0:8080"`, `"[::]:8443"`.
 pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -233,6 +246,18 @@ fn digits(text: &str) -> Option<(u64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_are_read_to_a_hundredth_of_a_percent() {
+        for (text, expected) in [("10%", 1000), ("0.01%", 1), ("100%", 10_000), ("12.5%", 1250), ("0.5%", 50)] {
+            assert_eq!(share(text), Ok(expected), "{text}");
+        }
+        for text in
+            ["", "%", "10", "0%", "0.00%", "100.01%", "101%", "1e1%", "-1%", "+1%", "1.%", ".5%", "1.001%", "9999%"]
+        {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn times_are_read_with_their_units() {

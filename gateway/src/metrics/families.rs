@@ -82,6 +82,10 @@ families! {
         "How often each bound was met.";
     PLUGIN_INFO = Gauge "gatewright_plugin_info" ("plugin, version")
         "The version of each plugin that is in force; always 1.";
+    PLUGIN_TRIAL = Gauge "gatewright_plugin_trial" ("plugin, version, stage")
+        "The version of each plugin that is on trial, and how; always 1.";
+    PLUGIN_SWAPS = Counter "gatewright_plugin_swaps_total" ("plugin, result")
+        "Attempts to bring another version of a plugin into force, by how they ended.";
     PLUGIN_FAULTS = Counter "gatewright_plugin_faults_total" ("plugin, fault")
         "Calls of plugins that failed, by fault.";
     PLUGIN_LINES = Counter "gatewright_plugin_log_lines_dropped_total" ("plugin")

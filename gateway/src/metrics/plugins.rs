@@ -14,6 +14,10 @@ pub struct PluginRow {
     pub name: String,
     /// The version that is in force, when one is.
     pub version: Option<String>,
+    /// The version that is on trial, and how.
+    pub trial: Option<(String, &'static str)>,
+    /// How attempts to bring another version into force ended.
+    pub swaps: Vec<(&'static str, u64)>,
     /// How often each fault has happened.
     pub faults: Vec<(&'static str, u64)>,
     /// Log lines that were too many.
@@ -49,6 +53,19 @@ pub(super) fn render(text: &mut Text, plugins: &[PluginRow]) {
     for plugin in plugins {
         if let Some(version) = &plugin.version {
             text.line(family::PLUGIN_INFO.name, &[("plugin", &plugin.name), ("version", version)], 1);
+        }
+    }
+    text.family(&family::PLUGIN_TRIAL);
+    for plugin in plugins {
+        if let Some((version, stage)) = &plugin.trial {
+            let labels = [("plugin", &*plugin.name), ("version", version), ("stage", stage)];
+            text.line(family::PLUGIN_TRIAL.name, &labels, 1);
+        }
+    }
+    text.family(&family::PLUGIN_SWAPS);
+    for plugin in plugins {
+        for (result, count) in &plugin.swaps {
+            text.line(family::PLUGIN_SWAPS.name, &[("plugin", &plugin.name), ("result", result)], *count);
         }
     }
     text.family(&family::PLUGIN_FAULTS);
@@ -111,6 +128,8 @@ mod tests {
         let row = PluginRow {
             name: "my-plugin".into(),
             version: Some("abc".into()),
+            trial: Some(("def".into(), "canary")),
+            swaps: vec![("done", 4), ("refused", 0)],
             faults: vec![("trap", 2), ("deadline", 0)],
             lines_dropped: 3,
             samples: vec![
@@ -123,6 +142,8 @@ mod tests {
         render(&mut text, &[row]);
         for line in [
             "gatewright_plugin_info{plugin=\"my-plugin\",version=\"abc\"} 1",
+            "gatewright_plugin_trial{plugin=\"my-plugin\",version=\"def\",stage=\"canary\"} 1",
+            "gatewright_plugin_swaps_total{plugin=\"my-plugin\",result=\"done\"} 4",
             "gatewright_plugin_faults_total{plugin=\"my-plugin\",fault=\"trap\"} 2",
             "gatewright_plugin_log_lines_dropped_total{plugin=\"my-plugin\"} 3",
             "# TYPE gatewright_plugin_my_plugin_hits counter",

@@ -2,7 +2,7 @@
 //!
 //! In: a version, and what it is for: the balancer of one pool, or routing and filtering. Out: instances, made off the request
 //! path, one for each worker. Invariant: a worker that has lost its instance takes the next one without waiting, or does
-//! without until one is there. Linked-in plugins belong to the thread that made them, so each worker makes its own when
+//! without until one is there. Beside the instance of the version in force a worker may have one of a version on trial. Linked-in plugins belong to the thread that made them, so each worker makes its own when
 //! it takes its seat.
 
 use std::cell::RefCell;
@@ -19,6 +19,7 @@ use super::instance::{Instance, Mould, Outcome};
 use super::native::Native;
 use super::request::{Edits, Head};
 use super::runner::Runner;
+use super::trial::{Part, Stage, Trial};
 use super::version::{Code, Version};
 use crate::balance::Candidate;
 
@@ -51,6 +52,24 @@ pub struct Seat {
     crew: Arc<Crew>,
     instance: Option<Runner>,
     tick: Option<Instant>,
+    rival: Option<Box<Rival>>,
+}
+
+/// The place of a version on trial, beside that of the one in force.
+struct Rival {
+    trial: Arc<Trial>,
+    seat: Seat,
+    /// Whether it was the one that was heard last.
+    heard: bool,
+}
+
+/// A version on trial, with its instances.
+#[derive(Clone)]
+pub struct Trying {
+    /// The trial.
+    pub trial: Arc<Trial>,
+    /// Those of the version on trial.
+    pub crew: Arc<Crew>,
 }
 
 /// When a plugin's time first passes.
@@ -109,7 +128,7 @@ impl Crew {
 
     fn mould<T>(&self, make: impl FnOnce(&Mould<'_>) -> T) -> T {
         make(&Mould {
-            services: &self.version.plugin.services,
+            services: &self.version.services,
             budget: self.version.budget,
             kinds: self.kinds,
             config: &self.version.config,
@@ -136,23 +155,48 @@ impl Seat {
     /// A worker's place in a crew.
     pub fn new(crew: Arc<Crew>, now: Instant) -> Seat {
         let instance = crew.take();
-        Seat { crew, instance, tick: now.checked_add(FIRST_TICK) }
+        Seat { crew, instance, tick: now.checked_add(FIRST_TICK), rival: None }
     }
 
-    /// A worker's place in the crew of a new configuration: the one that it had, if that is the same crew; else a new one, to
-    /// which the old hands its state.
-    pub fn taken(crew: Option<&Arc<Crew>>, before: Option<&RefCell<Option<Seat>>>, now: Instant) -> Option<Seat> {
+    /// A worker's places in the crews of a new configuration: those that it had, where the crews are the same; else new ones, to
+    /// which the old hand their state.
+    pub fn taken(
+        crew: Option<&Arc<Crew>>,
+        trying: Option<&Trying>,
+        before: Option<&RefCell<Option<Seat>>>,
+        now: Instant,
+    ) -> Option<Seat> {
         let crew = crew?;
         let old = before.and_then(|before| before.try_borrow_mut().ok()?.take());
-        match old {
-            Some(old) if Arc::ptr_eq(&old.crew, crew) => Some(old),
-            Some(mut old) => {
-                let mut seat = Seat::new(crew.clone(), now);
-                seat.inherit(&mut old);
-                Some(seat)
+        let Some(mut old) = old else {
+            let mut seat = Seat::new(crew.clone(), now);
+            seat.rival = trying.map(|trying| Rival::new(trying, now));
+            return Some(seat);
+        };
+        let mut rival = old.rival.take();
+        let rival_is = |rival: &Option<Box<Rival>>, crew: &Arc<Crew>| {
+            rival.as_ref().is_some_and(|rival| Arc::ptr_eq(&rival.seat.crew, crew))
+        };
+        let mut seat = if Arc::ptr_eq(&old.crew, crew) {
+            old
+        } else if rival_is(&rival, crew) {
+            // It was promoted, and goes on with what it has learned meanwhile.
+            rival.take().map_or_else(|| Seat::new(crew.clone(), now), |rival| rival.seat)
+        } else {
+            let mut seat = Seat::new(crew.clone(), now);
+            seat.inherit(&mut old);
+            seat
+        };
+        seat.rival = match trying {
+            Some(trying) if rival_is(&rival, &trying.crew) => rival,
+            Some(trying) => {
+                let mut rival = Rival::new(trying, now);
+                rival.seat.inherit(&mut seat);
+                Some(rival)
             }
-            None => Some(Seat::new(crew.clone(), now)),
-        }
+            None => None,
+        };
+        Some(seat)
     }
 
     /// Takes the state over of the instance that was here, where both know how.
@@ -178,32 +222,76 @@ impl Seat {
         tried: &[usize],
         attempt: u32,
     ) -> Result<Decision, Fault> {
+        if self.rival.is_some() {
+            return self.compare(head, |seat| seat.call(|instance, _| instance.pick(head, candidates, tried, attempt)));
+        }
         self.call(|instance, _| instance.pick(head, candidates, tried, attempt))
     }
 
     /// Picks a route or a pool.
     pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        self.call(|instance, _| instance.route(head))
+        self.compare(head, |seat| seat.call(|instance, _| instance.route(head)))
     }
 
     /// Looks at a request.
     pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        self.call(|instance, _| instance.on_request(head))
+        self.compare(head, |seat| seat.call(|instance, _| instance.on_request(head)))
     }
 
     /// Looks at a response.
     pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        self.call(|instance, _| instance.on_response(head))
+        self.compare(head, |seat| seat.call(|instance, _| instance.on_response(head)))
     }
 
-    /// Tells what became of a request. A fault shows in the counts and in nothing else.
+    /// Asks, beside the version in force, the one on trial.
+    fn compare(
+        &mut self,
+        head: &dyn Head,
+        ask: impl Fn(&mut Seat) -> Result<Decision, Fault>,
+    ) -> Result<Decision, Fault> {
+        let Some(mut rival) = self.rival.take() else { return ask(self) };
+        let (heard, decision) = rival.trial.decide(head.draw(), || ask(self), || ask(&mut rival.seat));
+        rival.heard = heard;
+        self.rival = Some(rival);
+        decision
+    }
+
+    /// What the last decision was in the trial that there is.
+    pub fn part(&self) -> Option<Part> {
+        let rival = self.rival.as_ref()?;
+        Some(Part { trial: rival.trial.clone(), by_candidate: rival.heard })
+    }
+
+    /// Tells what became of a request, of which these were the parts in trials. A fault shows in the counts and in nothing else.
     #[inline]
-    pub fn outcome(&mut self, outcome: &Outcome) {
+    pub fn outcome(&mut self, outcome: &Outcome, parts: &[Part]) {
+        if self.rival.is_some() {
+            return self.outcome_of_trial(outcome, parts);
+        }
         let _ = self.call(|instance, crew| instance.outcome(outcome, &crew.endpoints));
+    }
+
+    /// A version hears of what it decided; one that only watches, of everything.
+    #[cold]
+    fn outcome_of_trial(&mut self, outcome: &Outcome, parts: &[Part]) {
+        let Some(mut rival) = self.rival.take() else { return };
+        let watches = matches!(rival.trial.stage, Stage::Shadow { .. });
+        let part = parts.iter().find(|part| Arc::ptr_eq(&part.trial, &rival.trial));
+        let by_candidate = part.is_some_and(|part| part.by_candidate);
+        if watches || by_candidate {
+            rival.seat.outcome(outcome, &[]);
+        }
+        if !by_candidate {
+            self.outcome(outcome, &[]);
+        }
+        self.rival = Some(rival);
     }
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Instant) {
+        if let Some(rival) = &mut self.rival {
+            rival.seat.tick(now);
+        }
         if self.tick.is_none_or(|at| now < at) {
             return;
         }
@@ -216,12 +304,16 @@ impl Seat {
 
     /// What the last call wants changed.
     pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> Option<T> {
-        self.instance.as_ref().map(|instance| instance.with_edits(read))
+        let heard = self.rival.as_ref().filter(|rival| rival.heard).map_or(self, |rival| &rival.seat);
+        heard.instance.as_ref().map(|instance| instance.with_edits(read))
     }
 
     /// A fault that only the caller can see, such as a name that is not there.
     pub fn note(&mut self, fault: Fault) {
-        self.failed(fault);
+        match self.rival.as_mut().filter(|rival| rival.heard) {
+            Some(rival) => rival.seat.failed(fault),
+            None => self.failed(fault),
+        }
     }
 
     #[inline]
@@ -258,5 +350,12 @@ impl Seat {
             // Without anybody who makes them, the fallback stays.
             let _ = self.crew.requests.send(Want::Instance(Arc::downgrade(&self.crew)));
         }
+    }
+}
+
+impl Rival {
+    fn new(trying: &Trying, now: Instant) -> Box<Rival> {
+        let seat = Seat::new(trying.crew.clone(), now);
+        Box::new(Rival { trial: trying.trial.clone(), seat, heard: false })
     }
 }

@@ -26,14 +26,7 @@ pub struct House {
     engine: OnceLock<Arc<Engine>>,
     compiler: OnceLock<Compiler>,
     plugins: Mutex<HashMap<String, Arc<Plugin>>>,
-    /// What takes the place of a version that was found unfit, as long as that is what the source gives.
-    instead: Mutex<HashMap<String, Instead>>,
     requests: Requests,
-}
-
-struct Instead {
-    unfit: Arc<Version>,
-    good: Arc<Version>,
 }
 
 /// A name, and how the plugin is come by.
@@ -75,7 +68,7 @@ impl House {
         };
         std::thread::Builder::new().name("plugins".into()).spawn(keep)?;
         let (engine, compiler, plugins) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        Ok(House { workers, cache, engine, compiler, plugins, instead: Mutex::default(), requests })
+        Ok(House { workers, cache, engine, compiler, plugins, requests })
     }
 
     /// What all versions of a plugin share.
@@ -105,25 +98,6 @@ impl House {
     /// Makes a version of a plugin.
     pub fn version(&self, name: &str, code: Code, config: &str, budget: Budget) -> Arc<Version> {
         Arc::new(Version::new(self.plugin(name), code, config.to_owned(), budget))
-    }
-
-    /// Puts the last good version in the place of one that was found unfit. Whether there is one.
-    pub fn replace(&self, unfit: &Arc<Version>) -> bool {
-        let Some(good) = unfit.plugin.last_good(unfit) else { return false };
-        let instead = Instead { unfit: unfit.clone(), good };
-        self.instead.lock().unwrap_or_else(PoisonError::into_inner).insert(unfit.plugin.name().to_owned(), instead);
-        true
-    }
-
-    /// The version that is in force instead of this code with this configuration, when that was found unfit.
-    pub fn instead_of(&self, name: &str, code: &Code, config: &str) -> Option<Arc<Version>> {
-        let mut all = self.instead.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.get(name)?.unfit.is_like(code, config) {
-            return all.get(name).map(|instead| instead.good.clone());
-        }
-        // The source gives another one by now.
-        all.remove(name);
-        None
     }
 
     /// Makes the instances of a version for one task, one for each worker.

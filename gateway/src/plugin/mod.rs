@@ -4,7 +4,7 @@
 //! fallback. Invariant: whatever a plugin does, it has done within its time and memory, and nothing that it says is believed
 //! before it was looked at. It knows nothing of HTTP: requests are shown to it as [`request::Head`].
 //!
-//! From source to decision: `compile` (and `check`), `instance`, `decision`; beside them `engine` (what runs it, and the clock
+//! From source to decision: `compile` (and `check`), `instance`, `decision`; `trial` has two versions decide; beside them `engine` (what runs it, and the clock
 //! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory), `services` (what it shares with
 //! the other workers), `fault`.
 
@@ -25,11 +25,12 @@ mod services;
 mod table;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod version;
 
 pub use check::Interface;
 pub use compile::{Compiled, Compiler, Digest, MODULE_SIZE};
-pub use crew::{Crew, Requests, Seat, Want};
+pub use crew::{Crew, Requests, Seat, Trying, Want};
 pub use decision::{Answer, Decision, Field};
 pub use engine::Engine;
 pub use fault::{Fault, LoadError};
@@ -38,4 +39,5 @@ pub use instance::{Budget, Instance, Mould, Outcome};
 pub use native::Native;
 pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
-pub use version::{Code, Plugin, Version};
+pub use trial::{LEAST_DECISIONS, Part, Rollout, Stage, Standing, Trial, Verdict};
+pub use version::{Code, Entry, Plugin, Reason, Swap, Version};

@@ -40,6 +40,11 @@ pub trait Head {
 
     /// Whether this edit is possible at all.
     fn allows(&self, edit: &Edit<'_>) -> bool;
+
+    /// A random number of the request's own, the same whenever it is asked for; where no version is ever on trial, any.
+    fn draw(&self) -> u32 {
+        0
+    }
 }
 
 /// One change that a plugin wants.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use gatewright_sdk::native;
 
@@ -16,20 +16,61 @@ pub struct Plugin {
     /// What its instances share.
     pub services: Arc<Services>,
     faults: [AtomicU64; Fault::LABELS.len()],
-    history: Mutex<Vec<Arc<Version>>>,
+    made: AtomicU64,
+    history: Mutex<Vec<Entry>>,
+    swaps: [AtomicU64; Swap::LABELS.len()],
+}
+
+/// A version that was in force.
+#[derive(Clone)]
+pub struct Entry {
+    /// Which one.
+    pub version: Arc<Version>,
+    /// Since when, the last time.
+    pub entered: SystemTime,
+    /// How it came into force, the last time.
+    pub reason: Reason,
+}
+
+/// How a version came into force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// It is what the configuration names.
+    Source,
+    /// An operator pushed it.
+    Pushed,
+    /// An operator, or a trial that went wrong, went back to it.
+    RolledBack,
+    /// The one after it failed too often.
+    Recovered,
+}
+
+/// How the attempt to bring another version into force ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Swap {
+    /// It is in force.
+    Done,
+    /// It cannot be used.
+    Refused,
+    /// It was tried and is not in force.
+    RolledBack,
 }
 
 /// One version of a plugin, with its configuration.
 pub struct Version {
     /// Whose it is.
     pub plugin: Arc<Plugin>,
+    /// What its instances share: the plugin's, or something of its own as long as it only watches.
+    pub services: Arc<Services>,
+    /// Which of the plugin's versions it is; those made later have higher ones.
+    pub number: u64,
     /// Its code.
     pub code: Code,
     /// Its configuration, JSON.
     pub config: String,
     /// Its times and sizes.
     pub budget: Budget,
-    /// Since when it is in force.
+    /// When it was made.
     pub since: Instant,
     faults: Window,
     quarantined: AtomicBool,
@@ -71,6 +112,32 @@ impl Code {
     }
 }
 
+impl Reason {
+    /// The word for it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Reason::Source => "source",
+            Reason::Pushed => "pushed",
+            Reason::RolledBack => "rolled-back",
+            Reason::Recovered => "recovered",
+        }
+    }
+}
+
+impl Swap {
+    /// All words, in the order of the variants.
+    pub const LABELS: &[&str] = &["done", "refused", "rolled-back"];
+
+    /// The word for it.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Swap::Done => "done",
+            Swap::Refused => "refused",
+            Swap::RolledBack => "rolled-back",
+        }
+    }
+}
+
 /// Versions that are remembered.
 const REMEMBERED: usize = 8;
 /// So many faults within [`WINDOW`], from all workers, and a version is not called any more.
@@ -82,7 +149,9 @@ impl Plugin {
     /// One of this name.
     pub fn new(name: &str) -> Plugin {
         let faults = [const { AtomicU64::new(0) }; Fault::LABELS.len()];
-        Plugin { services: Arc::new(Services::new(name)), faults, history: Mutex::default() }
+        let swaps = [const { AtomicU64::new(0) }; Swap::LABELS.len()];
+        let services = Arc::new(Services::new(name));
+        Plugin { services, faults, made: AtomicU64::new(0), history: Mutex::default(), swaps }
     }
 
     /// Its name.
@@ -95,24 +164,49 @@ impl Plugin {
         Fault::LABELS.iter().zip(&self.faults).map(|(label, count)| (*label, count.load(Ordering::Relaxed)))
     }
 
-    /// Versions that were in force, the latest last.
-    pub fn history(&self) -> Vec<Arc<Version>> {
+    /// How often attempts to bring another version into force ended so.
+    pub fn swaps(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Swap::LABELS.iter().zip(&self.swaps).map(|(label, count)| (*label, count.load(Ordering::Relaxed)))
+    }
+
+    /// Counts the end of such an attempt.
+    pub fn swapped(&self, swap: Swap) {
+        if let Some(count) = self.swaps.get(swap as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Versions that were in force, in the order in which they were made.
+    pub fn history(&self) -> Vec<Entry> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that a version is in force.
-    pub fn enters(&self, version: &Arc<Version>) {
+    pub fn enters(&self, version: &Arc<Version>, reason: Reason) {
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        history.retain(|old| !Arc::ptr_eq(old, version));
-        history.push(version.clone());
-        let surplus = history.len().saturating_sub(REMEMBERED);
-        history.drain(..surplus);
+        let entry = Entry { version: version.clone(), entered: SystemTime::now(), reason };
+        let at = history.partition_point(|old| old.version.number < version.number);
+        match history.get_mut(at).filter(|old| Arc::ptr_eq(&old.version, version)) {
+            Some(old) => *old = entry,
+            None => history.insert(at, entry),
+        }
+        while history.len() > REMEMBERED {
+            // Never the one that is in force.
+            let oldest = if at == 0 { 1 } else { 0 };
+            history.remove(oldest);
+        }
+    }
+
+    /// The version to go back to from this one: the newest of those before it that did not fail.
+    pub fn before(&self, version: &Version) -> Option<Arc<Version>> {
+        let older = |old: &&Entry| old.version.number < version.number && old.version.may_replace(version);
+        self.history().iter().rev().find(older).map(|entry| entry.version.clone())
     }
 
     /// The latest version that was in force and did not fail, other than this one.
     pub fn last_good(&self, unfit: &Version) -> Option<Arc<Version>> {
-        let good = |old: &Arc<Version>| !old.is_quarantined() && !old.is_like(&unfit.code, &unfit.config);
-        self.history().into_iter().rev().find(good)
+        let latest = || self.history().into_iter().rev().find(|old| old.version.may_replace(unfit));
+        self.before(unfit).or_else(|| latest().map(|entry| entry.version))
     }
 
     fn count(&self, fault: Fault) {
@@ -126,7 +220,25 @@ impl Plugin {
 impl Version {
     /// A version that was just compiled.
     pub fn new(plugin: Arc<Plugin>, code: Code, config: String, budget: Budget) -> Version {
+        let services = plugin.services.clone();
+        Version::with(plugin, services, code, config, budget)
+    }
+
+    /// The same, with nothing that the plugin's other versions could see of it: no metric, no shared state.
+    pub fn apart(&self) -> Version {
+        let services = Arc::new(Services::new(self.plugin.name()));
+        Version::with(self.plugin.clone(), services, self.code.clone(), self.config.clone(), self.budget)
+    }
+
+    /// The same once more, which has not failed yet and shares what the plugin's versions share.
+    pub fn anew(&self, budget: Budget) -> Version {
+        Version::new(self.plugin.clone(), self.code.clone(), self.config.clone(), budget)
+    }
+
+    fn with(plugin: Arc<Plugin>, services: Arc<Services>, code: Code, config: String, budget: Budget) -> Version {
         Version {
+            services,
+            number: plugin.made.fetch_add(1, Ordering::Relaxed),
             plugin,
             code,
             config,
@@ -135,6 +247,10 @@ impl Version {
             faults: Window::default(),
             quarantined: AtomicBool::new(false),
         }
+    }
+
+    fn may_replace(&self, other: &Version) -> bool {
+        !self.is_quarantined() && !self.is_like(&other.code, &other.config)
     }
 
     /// What it is called in logs and metrics: the begin of its module's hash, or `builtin:NAME`.

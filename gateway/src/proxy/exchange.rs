@@ -15,6 +15,7 @@ use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
 use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme, StatusCode};
 use crate::listener::Listener;
+use crate::plugin::Part;
 use crate::respond;
 use crate::snapshot::CompiledRoute;
 use crate::tls::TlsFacts;
@@ -104,6 +105,10 @@ pub struct Facts {
     pub bytes_out: Cell<u64>,
     /// What plugins say of it.
     pub tags: SmallVec<[(String, String); 2]>,
+    /// Which versions of plugins on trial it took part in.
+    pub parts: Vec<Part>,
+    /// A random number of its own, by which it belongs to a share of all requests.
+    pub draw: u32,
     /// What went wrong.
     pub error: Option<Error>,
     /// Whether all this has been told.
@@ -147,8 +152,18 @@ impl Facts {
             status: None,
             bytes_out: Cell::new(0),
             tags: SmallVec::new(),
+            parts: Vec::new(),
+            draw: fastrand::u32(..),
             error: None,
             told: false,
+        }
+    }
+
+    /// Notes that a version on trial, or the one beside it, was asked about it.
+    pub fn take_part(&mut self, part: Part) {
+        match self.parts.iter_mut().find(|known| Arc::ptr_eq(&known.trial, &part.trial)) {
+            Some(known) => known.by_candidate |= part.by_candidate,
+            None => self.parts.push(part),
         }
     }
 

@@ -100,7 +100,7 @@ pub(super) async fn forward(
                         latency: began.elapsed(),
                         bytes: 0,
                     };
-                    pool.outcome(&outcome);
+                    pool.outcome(&outcome, &x.facts.parts);
                 }
                 let tell = |error| upstream::tell(&pool.state, &site.endpoint.address, &error);
                 if x.facts.retries + 1 >= MOST_ATTEMPTS {

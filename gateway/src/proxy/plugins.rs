@@ -104,11 +104,13 @@ fn ask(
             client: x.client,
             snapshot: &view.snapshot,
         };
-        let decision = call(seat, &shown)?;
+        let decision = call(seat, &shown);
         let changes = seat.with_edits(|edits| (!edits.is_empty()).then(|| edits.clone())).flatten();
-        Ok((decision, changes))
+        (decision, changes, seat.part())
     });
-    let (decision, changes) = asked.unwrap_or(Err(Fault::Absent))?;
+    let (decision, changes, part) = asked.unwrap_or((Err(Fault::Absent), None, None));
+    part.into_iter().for_each(|part| x.facts.take_part(part));
+    let decision = decision?;
     let Some(changes) = changes else { return Ok(decision) };
     let mut response = response;
     for edit in changes.iter() {
@@ -121,6 +123,7 @@ fn ask(
 pub(super) fn note_pick(x: &mut Exchange<'_>, pool: &Pool) {
     let changes = pool.with_edits(|edits| (!edits.is_empty()).then(|| edits.clone())).flatten();
     // Tags are all that a balancer may change: the request may have been sent already.
+    pool.part().into_iter().for_each(|part| x.facts.take_part(part));
     for edit in changes.iter().flat_map(|changes| changes.iter()).filter(|edit| matches!(edit, Edit::Tag(..))) {
         apply(x, None, edit);
     }

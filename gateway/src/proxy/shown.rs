@@ -70,6 +70,10 @@ impl Shown<'_> {
 }
 
 impl Head for Shown<'_> {
+    fn draw(&self) -> u32 {
+        self.facts.draw
+    }
+
     fn read(&self, what: What<'_>, reader: &mut dyn FnMut(&[u8])) -> bool {
         let name = |name| std::str::from_utf8(name).ok();
         match what {

@@ -13,7 +13,7 @@ use crate::metrics::Finished;
 use crate::metrics::RouteId;
 use crate::plugin::Outcome;
 use crate::policy;
-use crate::proxy::{Exchange, Response};
+use crate::proxy::{Exchange, Facts, Response};
 use crate::route::Captures;
 use crate::route::rewrite;
 
@@ -79,6 +79,17 @@ fn error_page(x: &Exchange<'_>, error: Error) -> Option<Response> {
     Some(Response { keep: outcome.keep, ..Response::new(head, body) })
 }
 
+/// Tells the trials of plugins what became of a request. One that its client gave up says nothing of them.
+fn note_parts(facts: &Facts) {
+    for part in &facts.parts {
+        match (facts.status, facts.error) {
+            (_, Some(error)) if error.side == Side::Client => {}
+            (None, None) => {}
+            (status, _) => part.note(status.is_none_or(|status| status.is_server_error()), facts.first_byte),
+        }
+    }
+}
+
 fn tell(x: &mut Exchange<'_>) {
     x.facts.told = true;
     let snapshot = &x.view.snapshot;
@@ -95,14 +106,16 @@ fn tell(x: &mut Exchange<'_>) {
     });
     if let (Some(endpoint), Some(pool)) = (x.facts.answered, x.facts.pool.and_then(|pool| x.view.pools.get(pool))) {
         let broken = x.facts.error.is_some_and(|error| error.side == Side::Upstream);
-        pool.outcome(&Outcome {
+        let outcome = Outcome {
             endpoint: u32::try_from(endpoint).unwrap_or(u32::MAX),
             status: x.facts.status.filter(|_| !broken).map_or(0, |status| status.as_u16()),
             attempt: x.facts.retries,
             latency: x.facts.latency,
             bytes: bytes_out,
-        });
+        };
+        pool.outcome(&outcome, &x.facts.parts);
     }
+    note_parts(&x.facts);
     let mut log = x.worker.access_log.borrow_mut();
     if !log.is_on() {
         return;

@@ -19,7 +19,7 @@ use crate::plugin::House;
 use crate::route::RouteTable;
 use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
-pub use plugins::Deployed;
+pub use plugins::{Course, Deployed, Step};
 
 /// A configuration, ready to serve requests.
 pub struct Snapshot {
@@ -64,17 +64,17 @@ pub struct CompiledPool {
 }
 
 impl Snapshot {
-    /// Compiles a configuration. All problems are told at once.
+    /// Compiles a configuration, or the same with another course for a plugin. All problems are told at once.
     pub fn compile(
         config: Config,
-        before: Option<&Snapshot>,
+        (before, course): (Option<&Snapshot>, Option<&Course>),
         metrics: &Arc<Metrics>,
         house: &House,
     ) -> Result<Snapshot, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut plugins = Vec::new();
         for index in 0..config.plugins.len() {
-            let deployed = plugins::deploy(index, &config, before, house);
+            let deployed = plugins::deploy(index, &config, (before, course), house);
             plugins.push(deployed.map_err(|wrong| problems.extend(wrong)).ok());
         }
         let limits = Arc::new(config.limits.clone());
@@ -100,6 +100,11 @@ impl Snapshot {
         let identity_fields = identity_fields(&config);
         let plugins = plugins.into_iter().flatten().collect();
         Ok(Snapshot { identity_fields, number, limits, table, plugins, routes, pools, access_log, config })
+    }
+
+    /// The plugin of this name.
+    pub fn plugin(&self, name: &str) -> Option<&Deployed> {
+        self.plugins.iter().find(|deployed| deployed.version.plugin.name() == name)
     }
 }
 
@@ -153,8 +158,8 @@ fn compile_pool(
     })?;
     let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
     let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
-    let before = same.and_then(|old| old.state.crew.as_ref());
-    state.crew = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
+    let before = same.map(|old| &*old.state);
+    (state.crew, state.trying) = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })
 }
 

@@ -1,7 +1,8 @@
 //! The plugins of a configuration: which version of each, and the instances for each of its tasks.
 //!
-//! In: a configuration, and the snapshot before it. Out: versions, those before where nothing about them has changed, with a
-//! crew for routing and filtering where routes ask for it. (Pools have crews of their own.)
+//! In: a configuration, the snapshot before it, and what is to become of one plugin besides. Out: versions, those before where
+//! nothing about them has changed, with a crew for routing and filtering where routes ask for it. (Pools have crews of their
+//! own.) What the source gives is in force, unless something else was ordered since it began to give that.
 
 use std::sync::Arc;
 
@@ -10,21 +11,60 @@ use gatewright_abi::kind;
 use super::{Snapshot, problem_with};
 use crate::config::Problem;
 use crate::config::model::{self, Config, PluginSource};
-use crate::plugin::{self, Budget, Code, Crew, Digest, House, LoadError, MODULE_SIZE, Version};
+use crate::plugin::{
+    self, Budget, Code, Crew, Digest, House, LoadError, MODULE_SIZE, Reason, Rollout, Trial, Trying, Version,
+};
 
 /// A plugin of a configuration.
 #[derive(Clone)]
 pub struct Deployed {
-    /// Its version.
+    /// The version in force.
     pub version: Arc<Version>,
+    /// How it came into force.
+    pub reason: Reason,
+    /// The code that the source gives.
+    pub given: Code,
     /// Its instances for routes, when routes name it.
     pub crew: Option<Arc<Crew>>,
+    /// What is on trial beside it.
+    pub trial: Option<Arc<Trial>>,
+    /// The instances of that for routes.
+    pub trying: Option<Trying>,
+}
+
+/// What is to become of a plugin, whatever its source gives.
+#[derive(Clone)]
+pub struct Course {
+    /// Its name.
+    pub plugin: String,
+    /// What.
+    pub step: Step,
+}
+
+/// A step from one version to another.
+#[derive(Clone)]
+pub enum Step {
+    /// This one comes into force; what is on trial no longer is.
+    Take(Arc<Version>, Reason),
+    /// This trial begins.
+    Try(Arc<Trial>),
+}
+
+/// What is in force, what is tried beside it, and how it came.
+struct Standing {
+    version: Arc<Version>,
+    reason: Reason,
+    trial: Option<Arc<Trial>>,
 }
 
 impl Deployed {
     /// Notes that its version is in force.
-    pub fn enters(&self) {
-        self.version.plugin.enters(&self.version);
+    pub fn enters(&self, before: Option<&Snapshot>) {
+        let plugin = &self.version.plugin;
+        let old = before.and_then(|before| before.plugin(plugin.name()));
+        if !old.is_some_and(|old| Arc::ptr_eq(&old.version, &self.version)) {
+            plugin.enters(&self.version, self.reason);
+        }
     }
 }
 
@@ -32,7 +72,7 @@ impl Deployed {
 pub(super) fn deploy(
     index: usize,
     config: &Config,
-    before: Option<&Snapshot>,
+    (before, course): (Option<&Snapshot>, Option<&Course>),
     house: &House,
 ) -> Result<Deployed, Vec<Problem>> {
     let Some(plugin) = config.plugins.get(index) else { return Err(Vec::new()) };
@@ -44,57 +84,120 @@ pub(super) fn deploy(
     let wrong = |what: &str, error: &dyn std::fmt::Display| {
         vec![problem_with(config, path, &format!("{key}.{what}"), error.to_string())]
     };
-    let same = before.and_then(|before| {
-        let at = before.config.plugins.iter().position(|old| old.name == plugin.name)?;
-        before.plugins.get(at)
-    });
-    let code = load(plugin, house).map_err(|error| wrong("source", &error))?;
-    let budget = Budget { decision: plugin.deadline, configure: plugin.configure_time, memory: plugin.memory_size };
-    let kept = same.map(|old| &old.version);
-    let kept = kept.filter(|old| old.is_like(&code, &plugin.config) && old.budget == budget && !old.is_quarantined());
-    let version = match house.instead_of(&plugin.name, &code, &plugin.config) {
-        Some(good) => good,
-        None => kept.cloned().unwrap_or_else(|| house.version(&plugin.name, code, &plugin.config, budget)),
+    let same = before.and_then(|before| before.plugin(&plugin.name));
+    let given = match (course, same) {
+        // Sources are asked when the configuration is read, and not when something else is ordered.
+        (Some(_), Some(old)) => old.given.clone(),
+        _ => load(plugin, house).map_err(|error| wrong("source", &error))?,
     };
+    let course = course.filter(|course| course.plugin == plugin.name).map(|course| &course.step);
+    let before_config = before.and_then(|before| before.config.plugins.iter().find(|old| old.name == plugin.name));
+    let standing = stand(plugin, &given, same.zip(before_config), course, house);
     let kinds = wanted(index, config);
-    let problems = misused(index, config, version.code.kinds());
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let crew = match kinds & (kind::ROUTER | kind::FILTER) {
-        0 => None,
-        kinds => {
-            let old = same.and_then(|old| old.crew.as_ref());
-            let kept = old.filter(|crew| Arc::ptr_eq(&crew.version, &version) && crew.kinds() == kinds);
-            let made = kept.cloned().map_or_else(|| house.crew(&version, kinds, &[]), Ok);
-            Some(made.map_err(|error| wrong(of(&error), &error))?)
+    for version in
+        [Some(&standing.version), standing.trial.as_ref().map(|trial| &trial.candidate)].into_iter().flatten()
+    {
+        let problems = misused(index, config, version.code.kinds());
+        if !problems.is_empty() {
+            return Err(problems);
         }
+    }
+    let kinds = kinds & (kind::ROUTER | kind::FILTER);
+    let crew = |version: &Arc<Version>, kept: Option<&Arc<Crew>>| {
+        let kept = kept.filter(|crew| Arc::ptr_eq(&crew.version, version) && crew.kinds() == kinds);
+        let made = kept.cloned().map_or_else(|| house.crew(version, kinds, &[]), Ok);
+        made.map_err(|error| wrong(of(&error), &error))
     };
-    Ok(Deployed { version, crew })
+    let crews = same.map(|old| (old.crew.as_ref(), old.trying.as_ref().map(|trying| &trying.crew)));
+    let (old, tried) = crews.unwrap_or_default();
+    let Standing { version, reason, trial } = standing;
+    let (mut own, mut trying) = (None, None);
+    if kinds != 0 {
+        let promoted = tried.filter(|crew| Arc::ptr_eq(&crew.version, &version));
+        own = Some(crew(&version, promoted.or(old))?);
+        if let Some(trial) = &trial {
+            trying = Some(Trying { trial: trial.clone(), crew: crew(&trial.candidate, tried)? });
+        }
+    }
+    Ok(Deployed { version, reason, given, crew: own, trial, trying })
 }
 
-/// The instances of a pool's balancer.
+/// Which version is in force, and which on trial.
+fn stand(
+    plugin: &model::Plugin,
+    given: &Code,
+    before: Option<(&Deployed, &model::Plugin)>,
+    step: Option<&Step>,
+    house: &House,
+) -> Standing {
+    let budget = Budget { decision: plugin.deadline, configure: plugin.configure_time, memory: plugin.memory_size };
+    let of_source = || house.version(&plugin.name, given.clone(), &plugin.config, budget);
+    let Some((old, config)) = before else {
+        return Standing { version: of_source(), reason: Reason::Source, trial: None };
+    };
+    let within_budget = |version: &Arc<Version>| match version.budget == budget {
+        true => version.clone(),
+        false => Arc::new(version.anew(budget)),
+    };
+    match step {
+        Some(Step::Take(version, reason)) => {
+            return Standing { version: version.clone(), reason: *reason, trial: None };
+        }
+        Some(Step::Try(trial)) => {
+            return Standing { version: old.version.clone(), reason: old.reason, trial: Some(trial.clone()) };
+        }
+        None => {}
+    }
+    let gives_the_same = old.given.is(given) && config.config == plugin.config;
+    // One that failed gets another chance when there is none in its place.
+    if gives_the_same && !old.version.is_quarantined() {
+        let trial = old.trial.clone().filter(|trial| trial.candidate.budget == budget);
+        return Standing { version: within_budget(&old.version), reason: old.reason, trial };
+    }
+    if old.version.is_like(given, &plugin.config) && !old.version.is_quarantined() {
+        return Standing { version: within_budget(&old.version), reason: Reason::Source, trial: None };
+    }
+    let version = of_source();
+    let rollout = Rollout { shadow: plugin.shadow, canary: plugin.canary.map(|canary| (canary.share, canary.time)) };
+    match rollout.stages().filter(|_| !old.version.is_quarantined()) {
+        Some((stage, then)) => {
+            let trial = Trial::new(&version, stage, then, Reason::Source);
+            Standing { version: within_budget(&old.version), reason: old.reason, trial: Some(Arc::new(trial)) }
+        }
+        None => Standing { version, reason: Reason::Source, trial: None },
+    }
+}
+
+/// The instances of a pool's balancer, and of a version that is on trial beside it.
 pub(super) fn balancer(
     pool: &model::Pool,
     config: &Config,
     plugins: &[Option<Deployed>],
     candidates: &[crate::balance::Candidate],
-    before: Option<&Arc<Crew>>,
+    before: Option<&crate::upstream::PoolState>,
     house: &House,
-) -> Result<Option<Arc<Crew>>, Problem> {
-    let Some(index) = pool.balancer else { return Ok(None) };
+) -> Result<(Option<Arc<Crew>>, Option<Trying>), Problem> {
+    let Some(index) = pool.balancer else { return Ok((None, None)) };
     // What is wrong with the plugin itself has been told.
-    let Some(Some(deployed)) = plugins.get(index) else { return Ok(None) };
-    let same = |crew: &&Arc<Crew>| Arc::ptr_eq(&crew.version, &deployed.version) && crew.serves(candidates);
-    if let Some(crew) = before.filter(same) {
-        return Ok(Some(crew.clone()));
-    }
-    let crew = house.crew(&deployed.version, kind::BALANCER, candidates);
-    let name = config.plugins.get(index).map_or("", |plugin| &plugin.name);
-    crew.map(Some).map_err(|error| {
-        let key = format!("plugin.{name}.{}", of(&error));
-        problem_with(config, None, &key, format!("for pool {:?}: {error}", pool.name))
-    })
+    let Some(Some(deployed)) = plugins.get(index) else { return Ok((None, None)) };
+    let tried = before.and_then(|before| before.trying.as_ref()).map(|trying| &trying.crew);
+    let known = [before.and_then(|before| before.crew.as_ref()), tried];
+    let crew = |version: &Arc<Version>| {
+        let same = |crew: &&&Arc<Crew>| Arc::ptr_eq(&crew.version, version) && crew.serves(candidates);
+        if let Some(crew) = known.iter().flatten().find(same) {
+            return Ok((*crew).clone());
+        }
+        house.crew(version, kind::BALANCER, candidates).map_err(|error| {
+            let name = config.plugins.get(index).map_or("", |plugin| &plugin.name);
+            let key = format!("plugin.{name}.{}", of(&error));
+            problem_with(config, None, &key, format!("for pool {:?}: {error}", pool.name))
+        })
+    };
+    let trying = match &deployed.trial {
+        Some(trial) => Some(Trying { trial: trial.clone(), crew: crew(&trial.candidate)? }),
+        None => None,
+    };
+    Ok((Some(crew(&deployed.version)?), trying))
 }
 
 /// Which key an error is about.

@@ -26,7 +26,7 @@ use crate::http::h2;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
-use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, Seat, Services};
+use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, Part, Seat, Services, Trying};
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
@@ -37,6 +37,8 @@ pub struct PoolState {
     pub candidates: Vec<Candidate>,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
+    /// The one that is on trial beside it.
+    pub trying: Option<Trying>,
     /// What the pool's own balancers share.
     services: Arc<Services>,
     /// How TLS is spoken to them.
@@ -126,6 +128,7 @@ impl PoolState {
             model,
             candidates,
             crew: None,
+            trying: None,
             tls,
             limits,
             wanted: Notify::new(),
@@ -143,7 +146,8 @@ impl Pool {
     /// With the connections of the pool that it takes the place of, where they still fit.
     pub fn new(state: Arc<PoolState>, before: Option<&Pool>, metrics: &Rc<metrics::Worker>) -> Rc<Pool> {
         let own = RefCell::new(own_balancer(&state));
-        let seat = Seat::taken(state.crew.as_ref(), before.map(|before| &before.seat), Instant::now());
+        let old = before.map(|before| &before.seat);
+        let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let before = before.filter(|before| state.connects_like(&before.state));
         let site = |candidate: &Candidate| {
             let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
@@ -202,8 +206,13 @@ impl Pool {
         self.seat.borrow().as_ref()?.with_edits(read)
     }
 
+    /// What the last pick was in a trial, when there is one.
+    pub fn part(&self) -> Option<Part> {
+        self.seat.borrow().as_ref()?.part()
+    }
+
     /// Takes in what became of a request, and tells the plugin.
-    pub fn outcome(&self, outcome: &Outcome) {
+    pub fn outcome(&self, outcome: &Outcome, parts: &[Part]) {
         if let Some(candidate) = self.state.candidates.get(outcome.endpoint as usize) {
             let latency = (outcome.status > 0).then_some(outcome.latency);
             let failed = outcome.status == 0 || outcome.status >= 500;
@@ -212,7 +221,7 @@ impl Pool {
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
         {
-            seat.outcome(outcome);
+            seat.outcome(outcome, parts);
         }
     }
 

@@ -119,13 +119,16 @@ impl Shared {
     /// Everything that is counted, as Prometheus reads it.
     pub fn metrics_text(&self) -> String {
         let snapshot = self.snapshot();
-        let version = |name: &str| {
-            let deployed = snapshot.plugins.iter().find(|deployed| deployed.version.plugin.name() == name);
-            deployed.map(|deployed| deployed.version.name())
+        let version = |name: &str| snapshot.plugin(name).map(|deployed| deployed.version.name());
+        let trial = |name: &str| {
+            let trial = snapshot.plugin(name)?.trial.as_ref()?;
+            Some((trial.candidate.name(), trial.stage.text()))
         };
         let row = |plugin: &Arc<Plugin>| PluginRow {
             name: plugin.name().to_owned(),
             version: version(plugin.name()),
+            trial: trial(plugin.name()),
+            swaps: plugin.swaps().collect(),
             faults: plugin.faults().collect(),
             lines_dropped: plugin.services.lines_dropped(),
             samples: plugin.services.all_series().iter().map(|series| sample(series)).collect(),
@@ -169,7 +172,7 @@ impl View {
                 let at = view.snapshot.plugins.iter().position(|old| old.version.plugin.name() == name)?;
                 view.seats.get(at)
             });
-            RefCell::new(Seat::taken(plugin.crew.as_ref(), old, now))
+            RefCell::new(Seat::taken(plugin.crew.as_ref(), plugin.trying.as_ref(), old, now))
         });
         View { pools: pools.collect(), seats: seats.collect(), snapshot }
     }

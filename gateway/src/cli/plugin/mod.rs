@@ -1,7 +1,8 @@
-//! `gatewright plugin …`: for those who write plugins.
+//! `gatewright plugin …`: for those who write plugins and bring them into force.
 
 mod build;
 mod check;
+mod live;
 mod new;
 mod toolchain;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 
 use super::Failure;
+use super::admin::Where;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -46,6 +48,37 @@ pub(super) enum Command {
         /// The module
         file: PathBuf,
     },
+    /// Bring a module into force in a running gateway
+    Push(live::Push),
+    /// Print the plugins of a running gateway
+    List {
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Print the versions of a plugin that were in force
+    History {
+        /// The plugin's name
+        name: String,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Go back to the version before, or end a trial
+    Rollback {
+        /// The plugin's name
+        name: String,
+        /// The version to go back to, as history prints it
+        #[arg(long, value_name = "VERSION")]
+        to: Option<String>,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// End a trial: the version on trial comes into force
+    Promote {
+        /// The plugin's name
+        name: String,
+        #[command(flatten)]
+        place: Where,
+    },
 }
 
 /// What a plugin decides.
@@ -65,5 +98,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Build { folder, output } => build::build(&folder, output.as_deref()),
         Command::Check { file, config } => check::check(&file, &config),
         Command::Inspect { file } => check::inspect(&file),
+        Command::Push(push) => live::push(&push),
+        Command::List { place } => live::list(&place),
+        Command::History { name, place } => live::history(&place, &name),
+        Command::Rollback { name, to, place } => live::rollback(&place, &name, to.as_deref()),
+        Command::Promote { name, place } => live::promote(&place, &name),
     }
 }

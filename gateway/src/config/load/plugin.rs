@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{At, Reader, Span, file, value};
 use crate::config::file::{Size, Time};
-use crate::config::model::{Balance, Named, Plugin, PluginSource};
+use crate::config::model::{Balance, Canary, Named, Plugin, PluginSource};
 use crate::config::problem::suggestion;
 use crate::config::source;
 
@@ -59,6 +59,11 @@ impl Reader<'_, '_> {
         let deadline = plugin.deadline.as_ref().and_then(|deadline| self.deadline(deadline));
         let configure_time = self.time(plugin.configure_time.as_ref());
         let memory_size = plugin.memory_size.as_ref().and_then(|size| self.memory_size(size));
+        let shadow = self.time(plugin.shadow.as_ref());
+        let canary = plugin.canary.as_ref().and_then(|canary| {
+            let (share, time) = (self.text(&canary.share, value::share), self.time(Some(&canary.time)));
+            Some(Canary { share: share?, time: time? })
+        });
         Some(Plugin {
             name: read_name?,
             source: source?,
@@ -67,6 +72,8 @@ impl Reader<'_, '_> {
             deadline: deadline.unwrap_or(Plugin::DEADLINE),
             configure_time: configure_time.unwrap_or(Plugin::CONFIGURE_TIME),
             memory_size: memory_size.unwrap_or(Plugin::MEMORY_SIZE),
+            shadow,
+            canary,
         })
     }
 

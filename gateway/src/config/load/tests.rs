@@ -7,7 +7,7 @@ use toml::Value as Toml;
 
 use super::*;
 use crate::config::model::{
-    Action, Balance, Certificates, HostHeader, HostPattern, OciVersion, Plugin, PluginSource, Rewrite, Segment,
+    Action, Balance, Canary, Certificates, HostHeader, HostPattern, OciVersion, Plugin, PluginSource, Rewrite, Segment,
     TlsVersion, ValuePattern,
 };
 use crate::config::schema;
@@ -276,6 +276,8 @@ fn plugins_reach_the_model() {
         configure_time = "1m"
         memory_size = "4GiB"
         sha256 = "{SHA256}"
+        shadow = "1m"
+        canary = {{ share = "12.5%", for = "30s" }}
         [plugin.a.config]
         spare = 100
         [pool.p]
@@ -305,6 +307,8 @@ fn plugins_reach_the_model() {
         deadline: Duration::from_secs(1),
         configure_time: Duration::from_secs(60),
         memory_size: 4 << 30,
+        shadow: Some(Duration::from_secs(60)),
+        canary: Some(Canary { share: 1250, time: Duration::from_secs(30) }),
     };
     assert_eq!(config.plugins[0], a);
     let b = Plugin {
@@ -315,6 +319,8 @@ fn plugins_reach_the_model() {
         deadline: Duration::from_millis(2),
         configure_time: Duration::from_secs(1),
         memory_size: 64 << 20,
+        shadow: None,
+        canary: None,
     };
     assert_eq!(config.plugins[1], b);
     let PluginSource::Oci(reference) = &config.plugins[2].source else { panic!("{:?}", config.plugins[2]) };
@@ -404,6 +410,12 @@ fn plugins_are_checked() {
     file("configure_time = \"0s\"", "5:18: plugin.a.configure_time: takes a time above 0");
     file("memory_size = \"4097MiB\"", "5:15: plugin.a.memory_size: takes \"64KiB\" to \"4GiB\"");
     file("memory_size = 65535", "plugin.a.memory_size: takes \"64KiB\" to \"4GiB\"");
+    file("shadow = \"0s\"", "5:10: plugin.a.shadow: takes a time above 0");
+    file("canary = { share = \"10%\" }", "plugin.a.canary.for: is missing");
+    file(
+        "canary = { share = \"10\", for = \"1m\" }",
+        "plugin.a.canary.share: takes a share from \"0.01%\" to \"100%\"",
+    );
     file("fallback = \"p2c\"", "5:1: plugin.a.fallback: unknown key");
     file("config = \"x\"", "5:10: plugin.a.config: takes a table, not a string");
     file(

@@ -1,0 +1,210 @@
+//! What operators ask about plugins: which versions there are, and to bring another one into force.
+//!
+//! In: `GET /plugins`; `POST /plugins/push` with a module, `/plugins/rollback`, `/plugins/promote`; all parameters in the query.
+//! Out: JSON. An order is answered when it is carried out: a version is in force or on trial, or it is refused and everything is as
+//! it was.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::{Answer, Desk};
+use crate::clock::{Deadline, Watchdog};
+use crate::config::value;
+use crate::error::{Phase, Side};
+use crate::http::head::query_values;
+use crate::http::{Body, Frame, RequestHead, StatusCode};
+use crate::plugin::{Entry, LEAST_DECISIONS, MODULE_SIZE, Rollout, Stage, Standing, Trial};
+use crate::reload::{Change, Push, Pushed, ReloadError, Reply};
+use crate::snapshot::Deployed;
+
+/// For a module to arrive.
+const UPLOAD_TIME: Duration = Duration::from_secs(60);
+/// The share of requests of a canary of which only the time is said.
+const SHARE: &str = "10%";
+/// The time of a canary of which only the share is said.
+const TIME: &str = "30s";
+
+impl Desk {
+    /// All plugins, what is being done about them, and how that ended the last time.
+    pub(super) fn plugins(&self) -> Answer {
+        let snapshot = self.shared.snapshot();
+        let work = self.board.work().map(
+            |work| json!({ "plugin": work.plugin, "what": work.what, "seconds": work.since.elapsed().as_secs_f64() }),
+        );
+        let plugins: Vec<Value> = snapshot.plugins.iter().map(|deployed| self.plugin(deployed)).collect();
+        Answer::json(StatusCode::OK, &json!({ "work": work, "plugins": plugins }))
+    }
+
+    fn plugin(&self, deployed: &Deployed) -> Value {
+        let version = &deployed.version;
+        let ended = self.board.ended(version.plugin.name());
+        let entry = |entry: &Entry| {
+            json!({
+                "version": entry.version.name(),
+                "entered": seconds(entry.entered),
+                "reason": entry.reason.text(),
+                "in_force": entry.version.number == version.number,
+                "quarantined": entry.version.is_quarantined(),
+            })
+        };
+        json!({
+            "name": version.plugin.name(),
+            "version": version.name(),
+            "reason": deployed.reason.text(),
+            "quarantined": version.is_quarantined(),
+            "source_gives": deployed.given.name(),
+            "faults": version.plugin.faults().filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>(),
+            "trial": deployed.trial.as_deref().map(trial),
+            "ended": ended.map(|ended| {
+                json!({ "number": ended.number, "version": ended.version, "result": ended.result, "why": ended.why })
+            }),
+            "history": version.plugin.history().iter().map(entry).collect::<Vec<_>>(),
+        })
+    }
+
+    /// A module for a plugin.
+    pub(super) async fn push(&self, request: &RequestHead, body: Body, watchdog: &mut Watchdog) -> Answer {
+        let wanted = match Wanted::of(request) {
+            Ok(wanted) => wanted,
+            Err(problem) => return Answer::problem(StatusCode::BAD_REQUEST, &problem),
+        };
+        let deadline = Deadline::after(UPLOAD_TIME, Phase::BodyIdle, Side::Client);
+        let module = match watchdog.within(deadline, async { Ok(collect(body).await) }).await {
+            Ok(Some(module)) => module,
+            Ok(None) => {
+                let problem = format!("a module has at most {MODULE_SIZE} bytes, all of which must come");
+                return Answer::problem(StatusCode::PAYLOAD_TOO_LARGE, &problem);
+            }
+            Err(_) => return Answer::problem(StatusCode::REQUEST_TIMEOUT, "the module did not come in time"),
+        };
+        let Wanted { plugin, rollout, .. } = wanted;
+        self.ordered(|reply| Change::Push(Push { plugin, module, rollout }, reply)).await
+    }
+
+    /// Back to an earlier version.
+    pub(super) async fn roll_back(&self, request: &RequestHead) -> Answer {
+        match Wanted::of(request) {
+            Ok(Wanted { plugin, to, .. }) => self.ordered(|reply| Change::RollBack(plugin, to, reply)).await,
+            Err(problem) => Answer::problem(StatusCode::BAD_REQUEST, &problem),
+        }
+    }
+
+    /// The end of a trial.
+    pub(super) async fn promote(&self, request: &RequestHead) -> Answer {
+        match Wanted::of(request) {
+            Ok(Wanted { plugin, .. }) => self.ordered(|reply| Change::Promote(plugin, reply)).await,
+            Err(problem) => Answer::problem(StatusCode::BAD_REQUEST, &problem),
+        }
+    }
+
+    async fn ordered(&self, change: impl FnOnce(Reply<Pushed>) -> Change) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.order(change(reply));
+        match answer.await {
+            Ok(Ok(Pushed { version, state })) => {
+                Answer::json(StatusCode::OK, &json!({ "version": version, "state": state }))
+            }
+            Ok(Err(error @ ReloadError::NoPlugin(..))) => Answer::problem(StatusCode::NOT_FOUND, &error.to_string()),
+            Ok(Err(error)) => Answer::problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
+            Err(_) => Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping"),
+        }
+    }
+}
+
+/// What a query asks for.
+struct Wanted {
+    plugin: String,
+    to: Option<String>,
+    rollout: Option<Rollout>,
+}
+
+impl Wanted {
+    fn of(request: &RequestHead) -> Result<Wanted, String> {
+        let query = request.query().unwrap_or_default();
+        let parameter = |name: &str| {
+            let bytes: Option<Vec<u8>> = query_values(query, name.as_bytes()).next().map(Iterator::collect);
+            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let plugin = parameter("plugin").ok_or("the query needs plugin=NAME")?;
+        let time = |name: &str| {
+            let wrong = |error: String| format!("{name} {error}");
+            parameter(name).map(|text| value::duration(&text).map_err(wrong)).transpose()
+        };
+        let shadow = time("shadow")?.filter(|time| !time.is_zero());
+        let (share, length) = (parameter("canary"), parameter("for"));
+        let canary = match (share, length) {
+            (None, None) => None,
+            (share, length) => {
+                let share =
+                    value::share(share.as_deref().unwrap_or(SHARE)).map_err(|error| format!("canary {error}"))?;
+                let length =
+                    value::duration(length.as_deref().unwrap_or(TIME)).map_err(|error| format!("for {error}"))?;
+                Some((share, length))
+            }
+        };
+        let at_once = parameter("at_once").is_some();
+        let asked = at_once || shadow.is_some() || canary.is_some();
+        let rollout = asked.then_some(if at_once { Rollout::default() } else { Rollout { shadow, canary } });
+        Ok(Wanted { plugin, to: parameter("to"), rollout })
+    }
+}
+
+impl Answer {
+    fn problem(status: StatusCode, problem: &str) -> Answer {
+        Answer::json(status, &json!({ "problem": problem }))
+    }
+}
+
+/// The whole body, unless it is too long or breaks.
+async fn collect(mut body: Body) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Frame::Data(bytes) = frame.ok()? {
+            let most = usize::try_from(MODULE_SIZE).unwrap_or(usize::MAX);
+            if all.len() + bytes.len() > most {
+                return None;
+            }
+            all.extend_from_slice(&bytes);
+        }
+    }
+    Some(all)
+}
+
+fn trial(trial: &Trial) -> Value {
+    let [live, candidate] = trial.standings();
+    let standing = |standing: &Standing| {
+        json!({
+            "decisions": standing.decisions,
+            "faults": standing.faults,
+            "requests": standing.requests,
+            "failed": standing.failed,
+            "p50_ms": standing.p50.as_secs_f64() * 1e3,
+            "p90_ms": standing.p90.as_secs_f64() * 1e3,
+        })
+    };
+    let share = match trial.stage {
+        Stage::Canary { share, .. } => Some(f64::from(share) / 100.0),
+        Stage::Shadow { .. } => None,
+    };
+    let same = matches!(trial.stage, Stage::Shadow { .. }).then(|| trial.same());
+    json!({
+        "version": trial.candidate.name(),
+        "reason": trial.reason.text(),
+        "stage": trial.stage.text(),
+        "share_percent": share,
+        "then": trial.then.map(Stage::text),
+        "seconds": Instant::now().duration_since(trial.began).as_secs_f64(),
+        "of_seconds": trial.stage.time().as_secs_f64(),
+        "decisions_needed": LEAST_DECISIONS,
+        "same_decisions": same,
+        "live": standing(&live),
+        "candidate": standing(&candidate),
+    })
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}

@@ -1,0 +1,331 @@
+//! `gatewright plugin push`, `list`, `history`, `rollback`, `promote`: the plugins of a running gateway.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::cli::admin::{Answered, Gateway, Where, escaped};
+use crate::cli::{Failure, print};
+use crate::config::value;
+use crate::plugin::MODULE_SIZE;
+
+/// How often the gateway is asked how it goes.
+const ASK: Duration = Duration::from_millis(250);
+/// How often that is told where lines stay.
+const TELL: Duration = Duration::from_secs(5);
+
+#[derive(Args)]
+pub(in crate::cli) struct Push {
+    /// The plugin's name in the configuration
+    name: String,
+    /// The module
+    file: PathBuf,
+    /// Let it decide for a share of the requests first, such as 10%
+    #[arg(long, value_name = "SHARE", value_parser = checked(|text| value::share(text).map(drop)))]
+    canary: Option<String>,
+    /// How long it is a canary [default: 30s]
+    #[arg(long = "for", value_name = "TIME", requires = "canary", value_parser = checked(|text| value::duration(text).map(drop)))]
+    time: Option<String>,
+    /// Let it watch first, for so long: asked about every request and not heard
+    #[arg(long, value_name = "TIME", value_parser = checked(|text| value::duration(text).map(drop)))]
+    shadow: Option<String>,
+    /// At once, also if the configuration says how new versions are tried
+    #[arg(long, conflicts_with_all = ["canary", "shadow"])]
+    at_once: bool,
+    /// Do not wait for the end of a trial
+    #[arg(long)]
+    no_wait: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
+/// A text that is right, as it is.
+fn checked(check: fn(&str) -> Result<(), String>) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |text| check(text).map(|()| text.to_owned())
+}
+
+/// Hands a module to the gateway and tells what comes of it.
+pub(super) fn push(push: &Push) -> Result<(), Failure> {
+    let gateway = push.place.gateway()?;
+    let module = read(&push.file)?;
+    let mut target = format!("/plugins/push?plugin={}", escaped(&push.name));
+    for (key, value) in [("canary", &push.canary), ("for", &push.time), ("shadow", &push.shadow)] {
+        if let Some(value) = value {
+            let _ = write!(target, "&{key}={}", escaped(value));
+        }
+    }
+    if push.at_once {
+        target.push_str("&at_once");
+    }
+    let before = plugin(&gateway, &push.name)?;
+    print(format_args!("{}: {} bytes from {}", push.name, module.len(), push.file.display()))?;
+    let answered = while_working(&gateway, || gateway.ask("POST", &target, &module))?;
+    let answer = done(&answered, "not taken, the version in force stays")?;
+    let (version, state) = (text(&answer["version"]), text(&answer["state"]));
+    if state == "in-force" {
+        let live = text(&before["version"]);
+        return match live == version && before["trial"].is_null() {
+            true => print(format_args!("{version} was in force already")),
+            false => print(format_args!("{version} is in force; before it {live} was")),
+        };
+    }
+    print(format_args!("{version} is on trial ({state}) beside {}", text(&before["version"])))?;
+    if push.no_wait {
+        return Ok(());
+    }
+    watch(&gateway, &push.name, &before["ended"]["number"])
+}
+
+/// Follows a trial to its end.
+fn watch(gateway: &Gateway, name: &str, before: &Value) -> Result<(), Failure> {
+    let mut line = Line::default();
+    loop {
+        let now = plugin(gateway, name)?;
+        if now["ended"]["number"] != *before {
+            line.end();
+            let (version, why) = (text(&now["ended"]["version"]), text(&now["ended"]["why"]));
+            let live = text(&now["version"]);
+            return match text(&now["ended"]["result"]) {
+                "done" => print(format_args!("{version} is in force")),
+                _ => Err(Failure(format!("{version} was rolled back: {why}; {live} is in force"))),
+            };
+        }
+        if now["trial"].is_null() {
+            line.end();
+            return Err(Failure(format!("the trial is over; {} is in force", text(&now["version"]))));
+        }
+        line.show(&progress(&now["trial"]));
+        std::thread::sleep(ASK);
+    }
+}
+
+fn progress(trial: &Value) -> String {
+    let (seconds, of) = (number(&trial["seconds"]), number(&trial["of_seconds"]));
+    let (ours, theirs) = (&trial["candidate"], &trial["live"]);
+    let mut line = format!("{} {:.0} of {of:.0} s: ", text(&trial["stage"]), seconds.min(of));
+    let (decisions, all) = (number(&ours["decisions"]), number(&ours["decisions"]) + number(&theirs["decisions"]));
+    match trial["same_decisions"].as_f64() {
+        Some(same) => {
+            let _ = write!(line, "{decisions:.0} decisions, {same:.0} like the version in force");
+        }
+        None => {
+            let _ = write!(
+                line,
+                "{decisions:.0} of {all:.0} decisions, p90 {:.1} ms beside {:.1} ms, {:.0} requests failed",
+                number(&ours["p90_ms"]),
+                number(&theirs["p90_ms"]),
+                number(&ours["failed"]),
+            );
+        }
+    }
+    let _ = write!(line, ", {:.0} faults", number(&ours["faults"]));
+    let needed = number(&trial["decisions_needed"]);
+    if seconds >= of && decisions < needed {
+        let _ = write!(line, "; waits for {needed:.0} decisions");
+    }
+    line
+}
+
+/// A line that changes where it can be written over, else a line now and then.
+#[derive(Default)]
+struct Line {
+    told: Option<Instant>,
+    open: bool,
+}
+
+impl Line {
+    fn show(&mut self, text: &str) {
+        let mut out = io::stdout();
+        // Whoever does not read it any more waits for the end all the same.
+        if out.is_terminal() {
+            let _ = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
+            self.open = true;
+        } else if self.told.is_none_or(|at| at.elapsed() >= TELL) {
+            let _ = writeln!(out, "{text}");
+            self.told = Some(Instant::now());
+        }
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let _ = writeln!(io::stdout());
+        }
+    }
+}
+
+/// Does something that takes a while, and tells what the gateway is at meanwhile.
+fn while_working<T: Send>(gateway: &Gateway, work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+    std::thread::scope(|scope| {
+        let working = scope.spawn(work);
+        let mut told = String::new();
+        while !working.is_finished() {
+            std::thread::sleep(Duration::from_millis(50));
+            let what =
+                gateway.ask("GET", "/plugins", b"").map(|answered| text(&answered.json()["work"]["what"]).to_owned());
+            if let Ok(what) = what
+                && !what.is_empty()
+                && what != told
+            {
+                print(format_args!("{what} …"))?;
+                told = what;
+            }
+        }
+        working.join().unwrap_or_else(|_| Err(Failure("the push ended without an answer".to_owned())))
+    })
+}
+
+/// Prints the plugins with their versions.
+pub(super) fn list(place: &Where) -> Result<(), Failure> {
+    let gateway = place.gateway()?;
+    let plugins = plugins(&gateway)?;
+    if plugins.is_empty() {
+        return print("the configuration has no plugins");
+    }
+    let mut rows = vec![["NAME", "VERSION", "FROM", "STATE", "FAULTS"].map(str::to_owned)];
+    for plugin in &plugins {
+        let faults = plugin["faults"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64());
+        let trial = &plugin["trial"];
+        let state = match (trial.is_null(), plugin["quarantined"] == true) {
+            (false, _) => format!("{} of {}", text(&trial["stage"]), text(&trial["version"])),
+            (_, true) => "quarantined".to_owned(),
+            _ => "in force".to_owned(),
+        };
+        let cells = [text(&plugin["name"]), text(&plugin["version"]), text(&plugin["reason"]), &state];
+        let [name, version, from, state] = cells.map(str::to_owned);
+        rows.push([name, version, from, state, faults.sum::<u64>().to_string()]);
+    }
+    print(table(&rows))
+}
+
+/// Prints the versions of a plugin that were in force, the latest first.
+pub(super) fn history(place: &Where, name: &str) -> Result<(), Failure> {
+    let found = plugin(&place.gateway()?, name)?;
+    let mut rows = vec![["VERSION", "FROM", "ENTERED", "STATE"].map(str::to_owned)];
+    for entry in found["history"].as_array().into_iter().flatten().rev() {
+        let state = match (entry["in_force"] == true, entry["quarantined"] == true) {
+            (_, true) => "quarantined",
+            (true, _) => "in force",
+            _ => "",
+        };
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |now| now.as_secs_f64());
+        let ago = ago(since - number(&entry["entered"]));
+        rows.push([text(&entry["version"]).to_owned(), text(&entry["reason"]).to_owned(), ago, state.to_owned()]);
+    }
+    print(table(&rows))
+}
+
+/// Goes back to an earlier version, or ends a trial.
+pub(super) fn rollback(place: &Where, name: &str, to: Option<&str>) -> Result<(), Failure> {
+    let to = to.map(|to| format!("&to={}", escaped(to))).unwrap_or_default();
+    order(place, &format!("/plugins/rollback?plugin={}{to}", escaped(name)))
+}
+
+/// Ends a trial well.
+pub(super) fn promote(place: &Where, name: &str) -> Result<(), Failure> {
+    order(place, &format!("/plugins/promote?plugin={}", escaped(name)))
+}
+
+fn order(place: &Where, target: &str) -> Result<(), Failure> {
+    let answer = done(&place.gateway()?.ask("POST", target, b"")?, "nothing changed")?;
+    print(format_args!("{} is in force", text(&answer["version"])))
+}
+
+fn done(answered: &Answered, otherwise: &str) -> Result<Value, Failure> {
+    let answer = answered.json();
+    match answered.status {
+        200 => Ok(answer),
+        status => Err(Failure(match answer["problem"].as_str() {
+            Some(problem) => format!("{otherwise}: {problem}"),
+            None => format!("the gateway answered {status}: {}", answered.body.trim()),
+        })),
+    }
+}
+
+fn plugins(gateway: &Gateway) -> Result<Vec<Value>, Failure> {
+    let answer = done(&gateway.ask("GET", "/plugins", b"")?, "cannot list plugins")?;
+    Ok(answer["plugins"].as_array().cloned().unwrap_or_default())
+}
+
+fn plugin(gateway: &Gateway, name: &str) -> Result<Value, Failure> {
+    let plugins = plugins(gateway)?;
+    if let Some(found) = plugins.iter().find(|plugin| plugin["name"] == name) {
+        return Ok(found.clone());
+    }
+    let names: Vec<&str> = plugins.iter().map(|plugin| text(&plugin["name"])).collect();
+    let known = if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) };
+    Err(Failure(format!("the gateway has no plugin {name:?}{known}")))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let wrong = |error: String| Failure(format!("{}: {error}", path.display()));
+    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
+    if size > MODULE_SIZE {
+        return Err(wrong(format!("has {size} bytes; a module has at most {MODULE_SIZE}")));
+    }
+    std::fs::read(path).map_err(|error| wrong(error.to_string()))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_default()
+}
+
+fn ago(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s ago"),
+        s if s < 7200.0 => format!("{:.0} min ago", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h ago", s / 3600.0),
+        s => format!("{:.0} days ago", s / 86_400.0),
+    }
+}
+
+/// Columns as wide as they need to be.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect::<Vec<_>>();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_is_told_in_a_line() {
+        let trial = serde_json::json!({
+            "stage": "canary", "seconds": 12.3, "of_seconds": 30.0, "decisions_needed": 20,
+            "candidate": { "decisions": 120, "faults": 1, "failed": 2, "p90_ms": 3.25 },
+            "live": { "decisions": 1080, "p90_ms": 3.0 },
+        });
+        let line = "canary 12 of 30 s: 120 of 1200 decisions, p90 3.2 ms beside 3.0 ms, 2 requests failed, 1 faults";
+        assert_eq!(progress(&trial), line);
+        let quiet = serde_json::json!({
+            "stage": "shadow", "seconds": 61, "of_seconds": 60, "decisions_needed": 20, "same_decisions": 3,
+            "candidate": { "decisions": 4, "faults": 0 }, "live": {},
+        });
+        let line = "shadow 60 of 60 s: 4 decisions, 3 like the version in force, 0 faults; waits for 20 decisions";
+        assert_eq!(progress(&quiet), line);
+    }
+
+    #[test]
+    fn tables_are_aligned() {
+        let rows = [["A".to_owned(), "B".to_owned()], ["long".to_owned(), "x".to_owned()]];
+        assert_eq!(table(&rows), "A     B\nlong  x");
+    }
+}

@@ -1,0 +1,347 @@
+//! Versions of plugins: pushed, tried as shadows and canaries, promoted, rolled back; and no client notices.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::harness::{Client, Gateway, Origin, Wire, eventually, full, within};
+use crate::plugins::{ADMIN, balanced, fails, picks, plugin, swap};
+
+const PUSH: &str = "/plugins/push?plugin=mine";
+
+async fn mine(gateway: &Gateway) -> Value {
+    let (status, text) = gateway.admin("GET", "/plugins").await;
+    assert_eq!(status, 200, "{text}");
+    serde_json::from_str::<Value>(&text).expect("JSON")["plugins"][0].clone()
+}
+
+/// Who answers so many requests; none of them fails.
+async fn answers(client: &mut Client, count: usize) -> BTreeMap<String, usize> {
+    let mut seen = BTreeMap::new();
+    for _ in 0..count {
+        let reply = client.get("/").await;
+        assert_eq!(reply.status, 200);
+        *seen.entry(reply.text().to_owned()).or_default() += 1;
+    }
+    seen
+}
+
+async fn only(client: &mut Client, who: &str) {
+    assert_eq!(answers(client, 10).await.into_keys().collect::<Vec<_>>(), [who]);
+}
+
+/// Asks until a trial is over; what is then known of the plugin.
+async fn after_trial(gateway: &Gateway, client: &mut Client) -> Value {
+    eventually("the end of the trial", async || {
+        client.get("/").await;
+        mine(gateway).await["trial"].is_null()
+    })
+    .await;
+    mine(gateway).await
+}
+
+#[tokio::test]
+async fn a_pushed_version_is_in_force_when_that_is_answered_and_one_goes_back() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    only(&mut client, "two").await;
+    let first = mine(&gateway).await["version"].clone();
+
+    let (status, answer) = gateway.order(PUSH, &picks(0)).await;
+    assert_eq!((status, &answer["state"]), (200, &"in-force".into()), "{answer}");
+    only(&mut client, "one").await;
+    let now = mine(&gateway).await;
+    assert_eq!((&now["version"], &now["reason"]), (&answer["version"], &"pushed".into()));
+    assert_eq!(now["source_gives"], first);
+    assert_eq!(gateway.metric("gatewright_plugin_swaps_total{plugin=\"mine\",result=\"done\"}").await, 1.0);
+
+    // A reload that changes nothing about it leaves it in force.
+    assert_eq!(gateway.admin("POST", "/reload").await.0, 200);
+    only(&mut client, "one").await;
+
+    let (status, answer) = gateway.order("/plugins/rollback?plugin=mine", b"").await;
+    assert_eq!((status, &answer["version"]), (200, &first), "{answer}");
+    only(&mut client, "two").await;
+    let (status, answer) = gateway.order("/plugins/rollback?plugin=mine", b"").await;
+    assert_eq!(status, 422);
+    assert!(answer["problem"].as_str().unwrap().contains("no earlier version"), "{answer}");
+
+    // What the source gives goes before what was pushed as soon as it is something else.
+    gateway.order(PUSH, &picks(0)).await;
+    only(&mut client, "one").await;
+    swap(
+        &gateway,
+        &plugin("", r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 1) (drop (i32.const 7)))"#),
+    );
+    eventually("the source", async || client.get("/").await.text() == "two").await;
+    let history = mine(&gateway).await["history"].clone();
+    let reasons: Vec<&str> =
+        history.as_array().unwrap().iter().map(|entry| entry["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["rolled-back", "pushed", "pushed", "source"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    let before = mine(&gateway).await;
+    let refuses = plugin("", "");
+    let trap = plugin(
+        "",
+        r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0)) (start $s) (func $s unreachable)"#,
+    );
+    let large = vec![0; 17 << 20];
+    for (path, module, status, words) in [
+        (PUSH, &b"hello"[..], 422, "not a valid WebAssembly module"),
+        (PUSH, &b""[..], 422, "not a valid WebAssembly module"),
+        (PUSH, &refuses, 422, "it is of no kind"),
+        (PUSH, &trap, 422, "start: it trapped"),
+        (PUSH, &large, 413, "a module has at most"),
+        (
+            "/plugins/push?plugin=other",
+            &picks(0),
+            404,
+            "there is no [plugin.other] in the configuration; there are mine",
+        ),
+        ("/plugins/push", &picks(0), 400, "needs plugin=NAME"),
+        ("/plugins/push?plugin=mine&canary=200%25", &picks(0), 400, "canary takes a share"),
+        ("/plugins/push?plugin=mine&for=soon", &picks(0), 400, "for takes a time"),
+        ("/plugins/push?plugin=mine&shadow=1", &picks(0), 400, "shadow takes a time"),
+        ("/plugins/rollback?plugin=mine&to=0123", &[], 422, "had no version \"0123\" in force"),
+        ("/plugins/promote?plugin=mine", &[], 422, "has no version on trial"),
+    ] {
+        let (found, answer) = gateway.order(path, module).await;
+        assert_eq!(found, status, "{path}: {answer}");
+        assert!(answer["problem"].as_str().unwrap().contains(words), "{path}: {answer}");
+        only(&mut client, "two").await;
+    }
+    let now = mine(&gateway).await;
+    assert_eq!((&now["version"], &now["history"]), (&before["version"], &before["history"]));
+    assert_eq!(gateway.metric("gatewright_plugin_swaps_total{plugin=\"mine\",result=\"refused\"}").await, 4.0);
+    assert_eq!(gateway.admin("GET", "/plugins/push").await.0, 405);
+}
+
+#[tokio::test]
+async fn a_canary_decides_for_its_share_and_comes_into_force_when_it_does_well() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    let (status, answer) = gateway.order(&format!("{PUSH}&canary=50%25&for=1h"), &picks(0)).await;
+    assert_eq!((status, &answer["state"]), (200, &"canary".into()), "{answer}");
+    // Half of 400, and less than one in a million runs is this far from it.
+    let seen = answers(&mut client, 400).await;
+    assert!((150..250).contains(&seen["one"]), "{seen:?}");
+    let trial = mine(&gateway).await["trial"].clone();
+    assert_eq!(trial["candidate"]["decisions"], seen["one"], "{trial}");
+    assert_eq!(trial["live"]["decisions"], seen["two"]);
+    assert_eq!(trial["candidate"]["requests"], seen["one"], "{trial}");
+    assert_eq!(gateway.metric("gatewright_plugin_trial{plugin=\"mine\"").await, 1.0);
+    assert_eq!(gateway.order("/plugins/promote?plugin=mine", b"").await.0, 200);
+    only(&mut client, "one").await;
+
+    // By itself, once its time is over and it has decided often enough.
+    let (_, answer) = gateway.order(&format!("{PUSH}&canary=50%25&for=1ms"), &picks(1)).await;
+    let now = after_trial(&gateway, &mut client).await;
+    assert_eq!((&now["version"], &now["ended"]["result"]), (&answer["version"], &"done".into()), "{now}");
+    only(&mut client, "two").await;
+}
+
+#[tokio::test]
+async fn a_canary_that_fails_goes_back_and_no_client_notices() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    let before = mine(&gateway).await;
+    let (_, answer) = gateway.order(&format!("{PUSH}&canary=50%25&for=1h"), &fails()).await;
+    eventually("the end of the trial", async || {
+        only(&mut client, "two").await;
+        mine(&gateway).await["trial"].is_null()
+    })
+    .await;
+    let now = mine(&gateway).await;
+    assert_eq!((&now["version"], &now["reason"]), (&before["version"], &"rolled-back".into()), "{now}");
+    let ended = &now["ended"];
+    assert_eq!((&ended["version"], &ended["result"]), (&answer["version"], &"rolled-back".into()));
+    assert!(ended["why"].as_str().unwrap().starts_with("it failed"), "{ended}");
+    assert_eq!(gateway.metric("gatewright_plugin_swaps_total{plugin=\"mine\",result=\"rolled-back\"}").await, 1.0);
+    only(&mut client, "two").await;
+}
+
+#[tokio::test]
+async fn a_canary_whose_requests_fail_goes_back() {
+    let broken = |_| async {
+        let mut response = http::Response::new(full(""));
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    };
+    let (one, two) = (Origin::start(Wire::H1, broken).await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    gateway.order(&format!("{PUSH}&canary=30%25&for=1h"), &picks(0)).await;
+    let now = after_trial(&gateway, &mut client).await;
+    assert_eq!(now["ended"]["result"], "rolled-back", "{now}");
+    assert!(now["ended"]["why"].as_str().unwrap().contains("% of its requests failed"), "{now}");
+    only(&mut client, "two").await;
+}
+
+#[tokio::test]
+async fn a_shadow_is_asked_and_not_heard() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    let (_, answer) = gateway.order(&format!("{PUSH}&shadow=1h"), &picks(0)).await;
+    assert_eq!(answer["state"], "shadow");
+    only(&mut client, "two").await;
+    let trial = mine(&gateway).await["trial"].clone();
+    assert_eq!((&trial["candidate"]["decisions"], &trial["same_decisions"]), (&10.into(), &0.into()), "{trial}");
+    // An operator ends it.
+    let (status, _) = gateway.order("/plugins/rollback?plugin=mine", b"").await;
+    assert_eq!(status, 200);
+    assert!(mine(&gateway).await["trial"].is_null());
+
+    // One that fails costs nobody anything.
+    gateway.order(&format!("{PUSH}&shadow=1h"), &fails()).await;
+    eventually("the end of the trial", async || {
+        only(&mut client, "two").await;
+        mine(&gateway).await["trial"].is_null()
+    })
+    .await;
+
+    // A shadow, then a canary, then in force.
+    let other = plugin("", r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 1) (drop (i32.const 7)))"#);
+    gateway.order(&format!("{PUSH}&shadow=1ms&canary=50%25&for=1h"), &other).await;
+    eventually("the canary", async || {
+        only(&mut client, "two").await;
+        mine(&gateway).await["trial"]["stage"] == "canary"
+    })
+    .await;
+    gateway.order(&format!("{PUSH}&shadow=1ms"), &picks(0)).await;
+    let now = after_trial(&gateway, &mut client).await;
+    assert_eq!(now["ended"]["result"], "done", "{now}");
+    only(&mut client, "one").await;
+}
+
+#[tokio::test]
+async fn a_source_that_changed_is_tried_as_the_configuration_says() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        canary = { share = '50%', for = '1h' }
+        [pool.a]
+        endpoints = ['<one>', '<two>']
+        balance = 'mine'
+        [pool.b]
+        endpoints = ['<one>', '<two>']
+        balance = 'mine'
+        [[route]]
+        pool = 'a'
+        [[route]]
+        match = { path = '/b' }
+        pool = 'b'";
+    let gateway = Gateway::of(text).with("one", &one).with("two", &two).file("mine.wasm", picks(1)).and(ADMIN);
+    let gateway = gateway.start_file().await;
+    let mut client = gateway.client(Wire::H1).await;
+    only(&mut client, "two").await;
+    swap(&gateway, &picks(0));
+    eventually("the trial", async || mine(&gateway).await["trial"]["stage"] == "canary").await;
+    let seen = answers(&mut client, 100).await;
+    assert!(seen.len() == 2, "{seen:?}");
+    // What one pool sees of it counts for the other: it is one version for both.
+    eventually("the other pool's part", async || client.get("/b").await.text() == "one").await;
+    // Back, for as long as the source gives just that.
+    assert_eq!(gateway.order("/plugins/rollback?plugin=mine", b"").await.0, 200);
+    assert_eq!(gateway.admin("POST", "/reload").await.0, 200);
+    only(&mut client, "two").await;
+    assert_eq!(client.get("/b").await.text(), "two");
+    // Pushed, it comes into force in both at once.
+    assert_eq!(gateway.order(&format!("{PUSH}&at_once"), &picks(0)).await.1["state"], "in-force");
+    only(&mut client, "one").await;
+    assert_eq!(client.get("/b").await.text(), "one");
+}
+
+#[tokio::test]
+async fn routers_and_filters_are_tried_like_balancers() {
+    let failing = plugin("", r#"(func (export "gw_on_request") (result i64) unreachable)"#);
+    let passes = plugin("", r#"(func (export "gw_on_request") (result i64) (i64.const 0))"#);
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        [[route]]
+        filters = ['mine']
+        respond = 'hi'";
+    let gateway = Gateway::of(text).file("mine.wasm", &passes).and(ADMIN).start_file().await;
+    let mut client = gateway.client(Wire::H1).await;
+    assert_eq!(client.get("/").await.text(), "hi");
+    let (status, answer) = gateway.order(&format!("{PUSH}&canary=50%25&for=1h"), &failing).await;
+    assert_eq!(status, 200, "{answer}");
+    // The one on trial fails, the one in force decides: a filter that fails would refuse.
+    eventually("the end of the trial", async || {
+        assert_eq!(client.get("/").await.status, 200);
+        mine(&gateway).await["trial"].is_null()
+    })
+    .await;
+    assert_eq!(mine(&gateway).await["ended"]["result"], "rolled-back");
+}
+
+/// Runs the command against this gateway: exit code, standard output, standard error.
+async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatewright"));
+    command.arg("plugin").args(arguments).arg("--admin").arg(gateway.admin_address().to_string());
+    command.current_dir(gateway.folder()).stdin(Stdio::null()).kill_on_drop(true);
+    let done = within("the command", command.output()).await.expect("to run");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (done.status.code().expect("a code"), text(done.stdout), text(done.stderr))
+}
+
+#[tokio::test]
+async fn the_command_pushes_tells_how_it_goes_and_goes_back() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    std::fs::write(gateway.folder().join("new.wasm"), picks(0)).expect("to write");
+    std::fs::write(gateway.folder().join("bad.wasm"), fails()).expect("to write");
+    let first = mine(&gateway).await["version"].as_str().unwrap().to_owned();
+
+    let (code, out, error) = command(&gateway, &["push", "mine", "new.wasm"]).await;
+    assert_eq!((code, &*error), (0, ""), "{out}");
+    let new = mine(&gateway).await["version"].as_str().unwrap().to_owned();
+    assert!(out.contains(&format!("{new} is in force; before it {first} was")), "{out}");
+    only(&mut client, "one").await;
+    let (code, out, _) = command(&gateway, &["push", "mine", "new.wasm"]).await;
+    assert!(code == 0 && out.contains("was in force already"), "{out}");
+
+    // Traffic while the command waits.
+    let mut busy = gateway.client(Wire::H1).await;
+    let traffic = tokio::spawn(async move {
+        loop {
+            assert_eq!(busy.get("/").await.status, 200);
+        }
+    });
+    let (code, out, error) = command(&gateway, &["push", "mine", "bad.wasm", "--canary", "50%", "--for", "1h"]).await;
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("is on trial (canary) beside"), "{out}");
+    assert!(error.contains("was rolled back: it failed") && error.contains(&format!("{new} is in force")), "{error}");
+    traffic.abort();
+
+    let (code, out, _) = command(&gateway, &["list"]).await;
+    assert!(
+        code == 0 && out.lines().nth(1).is_some_and(|line| line.starts_with("mine") && line.contains(&new)),
+        "{out}"
+    );
+    let (code, out, _) = command(&gateway, &["history", "mine"]).await;
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((code, lines.len()), (0, 3), "{out}");
+    assert!(lines[1].starts_with(&new) && lines[1].ends_with("in force") && lines[2].starts_with(&first), "{out}");
+    let (code, out, _) = command(&gateway, &["rollback", "mine"]).await;
+    assert_eq!((code, out.trim()), (0, &*format!("{first} is in force")));
+    only(&mut client, "two").await;
+    let (code, _, error) = command(&gateway, &["push", "mien", "new.wasm"]).await;
+    assert!(code == 1 && error.contains("the gateway has no plugin \"mien\"; there are mine"), "{error}");
+    let (code, _, error) = command(&gateway, &["push", "mine", "none.wasm"]).await;
+    assert!(code == 1 && error.contains("none.wasm"), "{error}");
+    assert_eq!(command(&gateway, &["push", "mine", "new.wasm", "--canary", "ten"]).await.0, 2);
+}
