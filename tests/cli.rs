@@ -636,3 +636,29 @@ async fn addresses_in_arguments_are_answered_with_what_to_write() {
 fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).expect("a file");
 }
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_up_nobody() {
+    let folder = folder(&format!("{HI}[admin]\naddress = '127.0.0.1:0'\n"));
+    let mut child = command(&folder, &["run"]).spawn().expect("to start");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+    let mut next = async |text: &str| loop {
+        let line = within(text, lines.next_line()).await.expect("to read").expect("more of the log");
+        if line.contains(text) {
+            return line;
+        }
+    };
+    let admin = address_in(&next("at the admin address").await).expect("an address");
+    let address = address_in(&next("\"listening\"").await).expect("an address");
+    let wrong: String = (0..1000).map(|number| format!("wrong-{number} = 1\n")).collect();
+    std::fs::write(folder.path().join("gateway.toml"), wrong).expect("a file");
+    // Each leaves many lines; what a pipe and we hold is full long before the last.
+    for _ in 0..100 {
+        let mut raw = Raw::connect(admin).await;
+        raw.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+        assert_eq!(raw.response().await.status(), 422);
+    }
+    assert_eq!(Client::connect(address, Wire::H1).await.get("/").await.text(), "hi");
+    // What was dropped is told when somebody reads again.
+    next("lines of this log were dropped").await;
+}

@@ -90,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Serve { directory, listing, common } => one_line::serve(&directory, listing, &common),
         Command::Proxy { to, upstream_ca, common } => one_line::proxy(&to, upstream_ca.as_deref(), &common),
     };
+    log::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(message)) => {

@@ -46,6 +46,7 @@ pub(super) fn run(start: impl FnOnce() -> Result<Running, Failure>) -> Result<()
         // The control thread may have left in this moment.
         let _ = orders.send(Order::Leave);
         let _ = stopping.await;
+        log::flush();
         std::process::exit(1)
     })
 }
