@@ -13,13 +13,20 @@ pub struct NoConfig {}
 /// Errors begin with the path of the key that is wrong.
 pub(crate) fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T> {
     let mut json = serde_json::Deserializer::from_slice(text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    serde_path_to_error::deserialize(&mut json).or_else(|error| {
+        // `()` is the natural way to say that there is none; JSON has it as null.
+        if text == b"{}"
+            && let Ok(none) = serde_json::from_slice(b"null")
+        {
+            return Ok(none);
+        }
         let path = error.path().to_string();
         let what = error.into_inner().to_string();
         // Line and column are those of the JSON text, which nobody has seen.
         let what = what.rfind(" at line ").and_then(|end| what.get(..end)).unwrap_or(&what);
         // A dot stands for the whole; a question mark for what broke off before its key was read.
-        if matches!(path.as_str(), "." | "?") { Error::new(what) } else { Error::new(format_args!("{path}: {what}")) }
+        let bare = matches!(path.as_str(), "." | "?");
+        Err(if bare { Error::new(what) } else { Error::new(format_args!("{path}: {what}")) })
     })
 }
 
@@ -59,6 +66,8 @@ mod tests {
             "x: unknown field `x`, there are no fields"
         );
         assert_eq!(parse::<NoConfig>(b"{}").unwrap(), NoConfig {});
+        assert_eq!(parse::<()>(b"{}").ok(), Some(()));
+        assert!(parse::<()>(b"{\"x\": 1}").is_err());
         assert_eq!(error("{"), "EOF while parsing an object");
     }
 }
