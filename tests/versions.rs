@@ -287,6 +287,35 @@ async fn routers_and_filters_are_tried_like_balancers() {
     assert_eq!(mine(&gateway).await["ended"]["result"], "rolled-back");
 }
 
+#[tokio::test]
+async fn instances_are_told_of_other_endpoints_or_begin_anew() {
+    let text = |more: &str| {
+        format!(
+            "[plugin.mine]\nsource = 'mine.wasm'\n[pool.a]\nendpoints = ['<one>', '<two>'{more}]\nbalance = 'mine'\n\
+             [[route]]\npool = 'a'\n[admin]\naddress = '127.0.0.1:0'\n"
+        )
+    };
+    let picks_once_told = |told: &str| {
+        let body = format!(
+            r#"(global $told (mut i32) (i32.const 0))
+            (func (export "gw_pick") (param i32) (result i64) (i64.extend_i32_u (global.get $told)))
+            {told}"#
+        );
+        plugin("", &body)
+    };
+    let told = r#"(func (export "gw_endpoints_changed") (global.set $told (i32.const 1)))"#;
+    let endless = r#"(func (export "gw_endpoints_changed") (global.set $told (i32.const 1)) (loop $l (br $l)))"#;
+    for (what, module, then) in [("told", told, "two"), ("silent", "", "one"), ("endless", endless, "one")] {
+        let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+        let gateway = Gateway::of(&text("")).with("one", &one).with("two", &two);
+        let gateway = gateway.file("mine.wasm", picks_once_told(module)).start_file().await;
+        let mut client = gateway.client(Wire::H1).await;
+        only(&mut client, "one").await;
+        gateway.apply(&text(", 'localhost:9'")).await.expect(what);
+        assert_eq!(answers(&mut client, 10).await.into_keys().collect::<Vec<_>>(), [then], "{what}");
+    }
+}
+
 /// Runs the command against this gateway: exit code, standard output, standard error.
 async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatewright"));

@@ -31,7 +31,8 @@ pub trait Balancer: Sized {
     /// Picks. It has two milliseconds, and should take less than one thousandth of that.
     fn pick(&mut self, request: &Request, endpoints: &Endpoints) -> Pick;
 
-    /// Endpoints have come or gone: rebuild rings and tables here, never in [`pick`](Balancer::pick).
+    /// Endpoints have come or gone: rebuild rings and tables here, never in [`pick`](Balancer::pick). Indices mean others now. It has
+    /// the time of a decision; whoever takes longer begins anew with [`configure`](Balancer::configure).
     fn endpoints_changed(&mut self, endpoints: &Endpoints) {
         let _ = endpoints;
     }
@@ -48,7 +49,8 @@ pub trait Balancer: Sized {
         None
     }
 
-    /// State for the next version of this plugin, 1 MiB at the most.
+    /// State for the next version of this plugin, 1 MiB at the most. This and [`restore`](Balancer::restore) have the time of a
+    /// decision.
     fn snapshot(&mut self) -> Option<Vec<u8>> {
         None
     }
@@ -83,7 +85,8 @@ pub trait Router: Sized {
         None
     }
 
-    /// State for the next version of this plugin, 1 MiB at the most.
+    /// State for the next version of this plugin, 1 MiB at the most. This and [`restore`](Balancer::restore) have the time of a
+    /// decision.
     fn snapshot(&mut self) -> Option<Vec<u8>> {
         None
     }
@@ -127,7 +130,8 @@ pub trait Filter: Sized {
         None
     }
 
-    /// State for the next version of this plugin, 1 MiB at the most.
+    /// State for the next version of this plugin, 1 MiB at the most. This and [`restore`](Balancer::restore) have the time of a
+    /// decision.
     fn snapshot(&mut self) -> Option<Vec<u8>> {
         None
     }

@@ -182,6 +182,8 @@ impl Seat {
         } else if rival_is(&rival, crew) {
             // It was promoted, and goes on with what it has learned meanwhile.
             rival.take().map_or_else(|| Seat::new(crew.clone(), now), |rival| rival.seat)
+        } else if old.moves_to(crew) {
+            old
         } else {
             let mut seat = Seat::new(crew.clone(), now);
             seat.inherit(&mut old);
@@ -197,6 +199,17 @@ impl Seat {
             None => None,
         };
         Some(seat)
+    }
+
+    /// Goes on with other endpoints, if it is of the same version and its instance takes them in time.
+    fn moves_to(&mut self, crew: &Arc<Crew>) -> bool {
+        let same = Arc::ptr_eq(&self.crew.version, &crew.version) && self.crew.kinds == crew.kinds;
+        let moved = same
+            && self.instance.as_mut().is_some_and(|instance| instance.change_endpoints(&crew.endpoints) == Ok(true));
+        if moved {
+            self.crew = crew.clone();
+        }
+        moved
     }
 
     /// Takes the state over of the instance that was here, where both know how.

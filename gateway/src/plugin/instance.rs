@@ -134,6 +134,8 @@ impl Instance {
         let core = Core { store, memory, called, decision: limit(mould.budget.decision), configure, faulted: false };
         let mut instance = Instance { core, calls, table: None, interface: compiled.interface.clone() };
         instance.begin(mould)?;
+        // From now on it is called by a worker, who waits for nothing longer than for a decision.
+        instance.core.configure = instance.core.decision;
         Ok(instance)
     }
 
@@ -225,14 +227,18 @@ impl Instance {
         Ok(u64::try_from(next).ok().filter(|next| *next > 0).map(Duration::from_millis))
     }
 
-    /// Other endpoints than before. Off the request path.
-    pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<(), Fault> {
+    /// Other endpoints than before. It has the time of a decision. Whether it wants to know.
+    pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<bool, Fault> {
+        if self.calls.endpoints_changed.is_none() {
+            return Ok(false);
+        }
         self.place(endpoints)?;
-        let Some(call) = &self.calls.endpoints_changed else { return Ok(()) };
-        self.core.run_long(|store| call.call(store, ()))
+        let Some(call) = &self.calls.endpoints_changed else { return Ok(false) };
+        self.core.run_long(|store| call.call(store, ()))?;
+        Ok(true)
     }
 
-    /// State for the next version. Off the request path.
+    /// State for the next version. It has the time of a decision.
     pub fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Fault> {
         let Some(call) = &self.calls.snapshot else { return Ok(None) };
         let packed = self.core.run_long(|store| call.call(store, ()))?;
@@ -245,7 +251,7 @@ impl Instance {
         })
     }
 
-    /// State of the version before. Whether it was taken. Off the request path.
+    /// State of the version before. Whether it was taken. It has the time of a decision.
     pub fn restore(&mut self, state: &[u8]) -> Result<bool, Fault> {
         if self.calls.restore.is_none() {
             return Ok(false);

@@ -96,6 +96,12 @@ impl Native {
         })
     }
 
+    /// Other endpoints than before. Whether it wants to know.
+    pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<bool, Fault> {
+        fill(&mut self.table, endpoints);
+        self.call(None, endpoints, |instance, desk, table| instance.endpoints_changed(desk, table)).map(|()| true)
+    }
+
     /// Tells it what became of a request.
     pub fn outcome(&mut self, outcome: &Outcome, endpoints: &[Candidate]) -> Result<(), Fault> {
         let outcome = gatewright_sdk::Outcome {

@@ -45,6 +45,11 @@ impl Runner {
         each!(self, instance => instance.pick(head, endpoints, tried, attempt))
     }
 
+    /// Other endpoints than before. Whether it wants to know.
+    pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<bool, Fault> {
+        each!(self, instance => instance.change_endpoints(endpoints))
+    }
+
     /// Tells what became of a request.
     #[inline]
     pub fn outcome(&mut self, outcome: &Outcome, endpoints: &[Candidate]) -> Result<(), Fault> {

@@ -12,6 +12,7 @@ fn a_balancer_reads_live_columns_from_its_own_memory() {
     let bytes = wat(&format!(
         r#"(import "gatewright" "column_active" (func $active (result i32)))
         {USUAL}
+        (func (export "gw_endpoints_changed"))
         (func (export "gw_pick") (param i32) (result i64)
             (local $i i32) (local $best i32) (local $least i32) (local $at i32)
             (local.set $least (i32.const -1))
@@ -35,7 +36,7 @@ fn a_balancer_reads_live_columns_from_its_own_memory() {
     let _more: Vec<_> = [2, 2].map(|index| endpoints[index].endpoint.begin()).into();
     assert_eq!(instance.pick(&request, &endpoints, &[], 0), Ok(Decision::Endpoint(0)));
     let four = super::endpoints(&[1, 1, 1, 1]);
-    instance.change_endpoints(&four).unwrap();
+    assert_eq!(instance.change_endpoints(&four), Ok(true));
     let _first = four[0].endpoint.begin();
     assert_eq!(instance.pick(&request, &four, &[], 0), Ok(Decision::Endpoint(1)));
 }
