@@ -157,6 +157,20 @@ async fn a_redirect_keeps_what_it_names() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_a_host_that_nobody_named_is_refused() {
+    let text = "[[route]]\nmatch = { path = '/there/' }\nredirect = 'https://{host}{uri}'\n\
+                [[route]]\nmatch = { path = '/elsewhere/' }\nredirect = 'https://other.example{uri}'";
+    let gateway = Gateway::of(text).start().await;
+    for end in ["HTTP/1.0\r\n", "HTTP/1.0\r\nHost:\r\n", "HTTP/1.1\r\nHost:\r\n", "HTTP/1.1\r\nHost: :80\r\n"] {
+        let answer = gateway.ask(&format!("GET /there/a {end}\r\n")).await;
+        assert_eq!(answer.status(), 400, "{end:?}");
+    }
+    let answer = gateway.ask("GET /elsewhere/a HTTP/1.0\r\n\r\n").await;
+    assert_eq!(answer.field("location").as_deref(), Some("https://other.example/elsewhere/a"));
+    gateway.ask("GET /there/a HTTP/1.0\r\nHost: a\r\n\r\n").await.is(308);
+}
+
+#[tokio::test]
 async fn a_redirect_cannot_be_given_new_lines() {
     let gateway = Gateway::of("[[route]]\nmatch = { path = '/{id}' }\nredirect = '/x/{id}'").start().await;
     let response = gateway.get("a/%0d%0aSet-Cookie:%20x=y", &[]).await;
