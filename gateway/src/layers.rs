@@ -179,6 +179,7 @@ const PURE: &[&str] = &[
     "route",
     "tls/choose.rs",
     "tls/identity.rs",
+    "upstream/tried.rs",
 ];
 
 /// What a leaf does not touch.

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use gatewright_abi::kind;
 
+use super::Tried;
 use crate::balance::{Candidate, Endpoint};
 use crate::clock;
 use crate::config::model;
@@ -161,13 +162,14 @@ impl Pool {
         pool
     }
 
-    /// Where a request goes: as the plugin says, or the pool's own balancer when there is none or it does not say. `tried`:
-    /// where it was sent before.
-    pub fn pick(&self, head: &dyn Head, tried: &[usize], attempt: u32) -> Picked {
+    /// Where a request goes: as the plugin says, or the pool's own balancer when there is none, it does not say, or the
+    /// request need not be sent there again.
+    pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
         let fallback = || self.pick_own(head, tried, attempt);
         let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
         let Some(seat) = seat.as_mut() else { return fallback() };
-        match seat.pick(head, &self.state.candidates, tried, attempt) {
+        match seat.pick(head, &self.state.candidates, tried.all(), attempt) {
+            Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
             Ok(Decision::List(list)) => Picked::List(list),
             Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
@@ -176,16 +178,16 @@ impl Pool {
         }
     }
 
-    /// As the pool's own balancer says: none of those tried, unless all were.
-    fn pick_own(&self, head: &dyn Head, tried: &[usize], attempt: u32) -> Picked {
+    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
+    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
         let candidates = &self.state.candidates;
         if let [_] = &candidates[..] {
-            return Picked::Endpoint(0);
+            return if tried.spent().is_empty() { Picked::Endpoint(0) } else { Picked::Nowhere };
         }
         let mut own = self.own.borrow_mut();
         let Some(own) = own.as_mut() else { return Picked::Nowhere };
-        for tried in [tried, &[]] {
-            if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, tried, attempt) {
+        for passed in [tried.all(), tried.spent()] {
+            if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
                 return Picked::Endpoint(index);
             }
         }
