@@ -147,7 +147,7 @@ async fn run_serves_until_sigterm_and_lets_requests_finish() {
 }
 
 #[tokio::test]
-async fn a_second_sigterm_ends_at_once() {
+async fn a_second_sigterm_ends_at_once_and_is_no_failure() {
     let origin = RawOrigin::start().await;
     let config = format!(
         "[log]\nformat = 'json'\n[[listener]]\naddress = '127.0.0.1:0'\n[pool.a]\nendpoints = ['{origin}']\n[[route]]\npool = 'a'\n"
@@ -161,7 +161,23 @@ async fn a_second_sigterm_ends_at_once() {
     gateway.signal("TERM");
     gateway.logs("stopping").await;
     gateway.signal("TERM");
-    assert_eq!(gateway.ends().await, 1);
+    gateway.logs("requests that took too long were cut").await;
+    assert_eq!(gateway.ends().await, 0);
+}
+
+#[tokio::test]
+async fn a_drain_that_runs_out_of_time_is_no_failure() {
+    let origin = RawOrigin::start().await;
+    let config = format!("{HI}[pool.a]\nendpoints = ['{origin}']\n[limits]\ndrain_time = '50ms'\n")
+        .replace("respond = 'hi'", "pool = 'a'");
+    let folder = folder(&config);
+    let mut gateway = Process::start(&folder, &["run"]);
+    let mut client = Raw::connect(gateway.logs("listening").await.expect("an address")).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let _upstream = origin.accept().await;
+    gateway.signal("INT");
+    gateway.logs("requests that took too long were cut").await;
+    assert_eq!(gateway.ends().await, 0);
 }
 
 #[tokio::test]
