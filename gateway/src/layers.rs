@@ -158,6 +158,7 @@ const PURE: &[&str] = &[
     "files/ranges.rs",
     "files/resolve.rs",
     "files/types.rs",
+    "http/claims.rs",
     "http/fields.rs",
     "http/h1/decode.rs",
     "http/h1/framing.rs",

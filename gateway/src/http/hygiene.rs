@@ -84,26 +84,6 @@ pub fn strip_trailers(trailers: &mut Fields) {
     }
 }
 
-/// Whether servers that read fields as CGI does, with underscores for dashes, take one name for the other.
-pub fn is_alike(field: &str, other: &str) -> bool {
-    field.len() == other.len()
-        && field.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
-}
-
-/// Takes fields out that some servers would take for one that means something to us, such as `content_length`.
-pub fn strip_lookalikes(fields: &mut Fields) {
-    let suspicious = |field: Name<'_>| matches!(field, Name::Text(text) if text.contains('_'));
-    if !fields.iter().any(|(field, _)| suspicious(field)) {
-        return;
-    }
-    fields.retain(|field, _| {
-        let Name::Text(text) = field else { return true };
-        let plain: SmallVec<[u8; 32]> = text.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect();
-        let known = std::str::from_utf8(&plain).is_ok_and(|plain| matches!(Name::from(plain), Name::Known(_)));
-        !(text.contains('_') && known)
-    });
-}
-
 /// Removes what concerns one connection only, and what `Connection` names. With `keep_trailers`, `TE: trailers` stays
 /// (as gRPC needs it); other members of `TE` never do.
 pub fn strip_hop_by_hop(fields: &mut Fields, keep_trailers: bool) -> Result<(), &'static str> {

@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::forwarded::is_forwarding;
 use super::pace::Pace;
 use crate::clock;
 use crate::error::{Error, Kind, Phase};
-use crate::http::{Body, Fields, Frame, RequestHead, Source, Version, hygiene, name};
+use crate::http::claims::{self, is_forwarding};
+use crate::http::{Body, Fields, Frame, RequestHead, Source, Version, name};
 use crate::worker::View;
 
 /// What came of a request's body, and how fast it has to come.
@@ -118,7 +118,7 @@ impl Source for Incoming {
 fn strip(trailers: &mut Fields, view: &View) {
     let snapshot = &view.snapshot;
     let ours = || snapshot.identity_fields.iter().chain(&snapshot.config.forwarded.request_id);
-    hygiene::strip_lookalikes(trailers);
+    claims::strip_lookalikes(trailers);
     trailers
-        .retain(|field, _| !is_forwarding(field) && !ours().any(|name| hygiene::is_alike(field.text(), name.text())));
+        .retain(|field, _| !is_forwarding(field) && !ours().any(|name| claims::is_alike(field.text(), name.text())));
 }

@@ -11,8 +11,9 @@ use std::net::IpAddr;
 use super::path::{is_pchar, key, normalise, push_escape};
 use super::table::Captures;
 use crate::config::model::{HeaderChanges, Rewrite, Template, TemplatePart};
+use crate::http::claims::is_alike;
 use crate::http::fields::{InvalidField, is_visible};
-use crate::http::hygiene::{is_alike, is_framing};
+use crate::http::hygiene::is_framing;
 use crate::http::{Fields, Name, Scheme};
 
 /// The facts of one request that templates refer to.

@@ -1,0 +1,71 @@
+//! What fields claim, and the other spellings in which some servers believe it.
+//!
+//! In: fields as a peer sent them. Out: which of them would be taken for one that matters, and fields without those. Pure.
+//!
+//! Servers that read fields as CGI does (WSGI, Rack, PHP and their kin) make one variable of `X-User`, `X_User` and `x-user`.
+
+use smallvec::SmallVec;
+
+use super::fields::{Fields, Name, name};
+
+/// Whether servers that read fields as CGI does, with underscores for dashes, take one name for the other.
+pub fn is_alike(field: &str, other: &str) -> bool {
+    field.len() == other.len()
+        && field.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
+}
+
+/// Takes fields out that some servers would take for one that means something to us, such as `content_length`.
+pub fn strip_lookalikes(fields: &mut Fields) {
+    let suspicious = |field: Name<'_>| matches!(field, Name::Text(text) if text.contains('_'));
+    if !fields.iter().any(|(field, _)| suspicious(field)) {
+        return;
+    }
+    fields.retain(|field, _| {
+        let Name::Text(text) = field else { return true };
+        let plain: SmallVec<[u8; 32]> = text.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect();
+        let known = std::str::from_utf8(&plain).is_ok_and(|plain| matches!(Name::from(plain), Name::Known(_)));
+        !(text.contains('_') && known)
+    });
+}
+
+/// Whether a field tells who the client is or what it asked for before a proxy changed it. A dash and an underscore
+/// are the same to CGI and its kin, which read `X_Forwarded_For` as `X-Forwarded-For`.
+///
+/// `X-Original-URL` and `X-Rewrite-URL` make some frameworks serve another path than the one that was routed.
+pub fn is_forwarding(field: Name<'_>) -> bool {
+    const NAMES: [&str; 15] = [
+        "forwarded-for",
+        "front-end-https",
+        "x-envoy-external-address",
+        "x-url-scheme",
+        "x-real-port",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-original-forwarded-for",
+        "x-original-host",
+        "x-original-uri",
+        "x-original-url",
+        "x-rewrite-url",
+        "true-client-ip",
+        "cf-connecting-ip",
+        "fastly-client-ip",
+    ];
+    let text = match field {
+        Name::Known(known) => {
+            return matches!(
+                known,
+                name::FORWARDED
+                    | name::X_FORWARDED_FOR
+                    | name::X_FORWARDED_HOST
+                    | name::X_FORWARDED_PROTO
+                    | name::X_REAL_IP
+            );
+        }
+        Name::Text(text) => text,
+    };
+    if !text.starts_with(['x', 't', 'c', 'f']) {
+        return false;
+    }
+    const START: &str = "x-forwarded";
+    text.get(..START.len()).is_some_and(|start| is_alike(start, START)) || NAMES.iter().any(|name| is_alike(text, name))
+}
