@@ -231,6 +231,28 @@ async fn headers_change_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_client_cannot_say_in_other_letters_what_the_gateway_says() {
+    let origin = RawOrigin::start().await;
+    let changes = "
+        request_headers = { remove = ['x-debug'], set = { x-user-id = 'me', set_by = 'us' } }
+        [forwarded]
+        request_id = 'x-trace-id'";
+    let gateway = Gateway::to(&origin).and(changes).start().await;
+    let forged = ["X_User_Id", "x-user_id", "X-User-Id", "Set-By", "X_Debug", "X_Trace_Id", "X-Trace-Id", "X_Other"];
+    let forged: String = forged.iter().map(|name| format!("{name}: forged\r\n")).collect();
+    let mut client = gateway.raw().await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{forged}\r\n")).await;
+    let request = origin.accept().await.request().await;
+    for name in ["x_user_id", "x-user_id", "set-by", "x_debug", "x_trace_id"] {
+        assert_eq!(request.field(name), None, "{request:?}");
+    }
+    assert_eq!(request.field("x-user-id").as_deref(), Some("me"));
+    assert_eq!(request.field("set_by").as_deref(), Some("us"));
+    assert_ne!(request.field("x-trace-id").as_deref(), Some("forged"));
+    assert_eq!(request.field("x_other").as_deref(), Some("forged"));
+}
+
+#[tokio::test]
 async fn a_route_may_limit_bodies() {
     let origin = Origin::echo().await;
     let gateway = Gateway::to(&origin).and("body_limit = '4B'").start().await;

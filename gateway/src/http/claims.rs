@@ -14,6 +14,15 @@ pub fn is_alike(field: &str, other: &str) -> bool {
         && field.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
 }
 
+/// Takes fields out that some servers would take for this one, which is about to say something else; not the field itself.
+pub fn strip_alike<'n>(fields: &mut Fields, field: impl Into<Name<'n>>) {
+    let field = field.into();
+    let is_other = |name: Name<'_>| name != field && is_alike(name.text(), field.text());
+    if fields.iter().any(|(name, _)| is_other(name)) {
+        fields.retain(|name, _| !is_other(name));
+    }
+}
+
 /// Takes fields out that some servers would take for one that means something to us, such as `content_length`.
 pub fn strip_lookalikes(fields: &mut Fields) {
     let suspicious = |field: Name<'_>| matches!(field, Name::Text(text) if text.contains('_'));
@@ -68,4 +77,24 @@ pub fn is_forwarding(field: Name<'_>) -> bool {
     }
     const START: &str = "x-forwarded";
     text.get(..START.len()).is_some_and(|start| is_alike(start, START)) || NAMES.iter().any(|name| is_alike(text, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_the_same_goes_and_the_field_itself_stays() {
+        const SENT: [&str; 5] = ["x-user-id", "X_User_Id", "x_user-id", "x-user-ids", "x-user"];
+        for (field, left) in [
+            ("x-user-id", &["x-user-id", "x-user-ids", "x-user"][..]),
+            ("x_user-id", &["x_user-id", "x-user-ids", "x-user"]),
+            ("xuserid", &["x-user-id", "x_user_id", "x_user-id", "x-user-ids", "x-user"]),
+        ] {
+            let mut fields = Fields::new();
+            SENT.iter().for_each(|name| fields.append_bytes(name.as_bytes(), b"1").unwrap());
+            strip_alike(&mut fields, field);
+            assert_eq!(fields.iter().map(|(name, _)| name.text()).collect::<Vec<_>>(), left, "{field}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use crate::config::model::Forwarded;
 use crate::error::{Bound, Error, Kind};
-use crate::http::claims::is_forwarding;
+use crate::http::claims::{is_forwarding, strip_alike};
 use crate::http::fields::InvalidField;
 use crate::http::{Fields, Name, RequestHead, Version, name};
 pub use seen::Seen;
@@ -118,6 +118,7 @@ impl Peer {
             fields.append(name::FORWARDED, &elements(seen, host).0)?;
         }
         if let Some(field) = &config.request_id {
+            strip_alike(fields, field);
             fields.set(field, &id.0)?;
         }
         via(fields, *version, &config.via)
