@@ -241,7 +241,11 @@ async fn a_client_cannot_say_in_other_letters_what_the_gateway_says() {
     let forged = ["X_User_Id", "x-user_id", "X-User-Id", "Set-By", "X_Debug", "X_Trace_Id", "X-Trace-Id", "X_Other"];
     let forged: String = forged.iter().map(|name| format!("{name}: forged\r\n")).collect();
     let mut client = gateway.raw().await;
-    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{forged}\r\n")).await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{forged}\r\n1\r\nx\r\n0\r\n{forged}Via: forged\r\n\r\n"
+        ))
+        .await;
     let request = origin.accept().await.request().await;
     for name in ["x_user_id", "x-user_id", "set-by", "x_debug", "x_trace_id"] {
         assert_eq!(request.field(name), None, "{request:?}");
@@ -250,6 +254,7 @@ async fn a_client_cannot_say_in_other_letters_what_the_gateway_says() {
     assert_eq!(request.field("set_by").as_deref(), Some("us"));
     assert_ne!(request.field("x-trace-id").as_deref(), Some("forged"));
     assert_eq!(request.field("x_other").as_deref(), Some("forged"));
+    assert_eq!(request.trailers, [("x_other".to_owned(), "forged".to_owned())]);
 }
 
 #[tokio::test]

@@ -37,27 +37,30 @@ pub fn strip_lookalikes(fields: &mut Fields) {
     });
 }
 
-/// Whether a field tells who the client is or what it asked for before a proxy changed it. A dash and an underscore
-/// are the same to CGI and its kin, which read `X_Forwarded_For` as `X-Forwarded-For`.
+/// Whether a field tells, by custom, who the client is or what it asked for before a proxy changed it; in any spelling.
 ///
-/// `X-Original-URL` and `X-Rewrite-URL` make some frameworks serve another path than the one that was routed.
+/// `X-Original-URL` and `X-Rewrite-URL` make some frameworks serve another path than the one that was routed. What Envoy and
+/// WebLogic's proxies say to the servers behind them is for those to say.
 pub fn is_forwarding(field: Name<'_>) -> bool {
-    const NAMES: [&str; 15] = [
+    const STARTS: [&str; 4] = ["x-forwarded", "x-original-", "x-envoy-", "wl-proxy-"];
+    const NAMES: [&str; 17] = [
+        "cf-connecting-ip",
+        "cf-connecting-ipv6",
+        "cf-pseudo-ipv4",
+        "cf-visitor",
+        "client-ip",
+        "fastly-client-ip",
         "forwarded-for",
         "front-end-https",
-        "x-envoy-external-address",
-        "x-url-scheme",
-        "x-real-port",
+        "proxy-client-ip",
+        "true-client-ip",
         "x-client-ip",
         "x-cluster-client-ip",
-        "x-original-forwarded-for",
-        "x-original-host",
-        "x-original-uri",
-        "x-original-url",
+        "x-real-port",
+        "x-remote-ip",
         "x-rewrite-url",
-        "true-client-ip",
-        "cf-connecting-ip",
-        "fastly-client-ip",
+        "x-scheme",
+        "x-url-scheme",
     ];
     let text = match field {
         Name::Known(known) => {
@@ -72,11 +75,11 @@ pub fn is_forwarding(field: Name<'_>) -> bool {
         }
         Name::Text(text) => text,
     };
-    if !text.starts_with(['x', 't', 'c', 'f']) {
+    if !text.starts_with(['c', 'f', 'p', 't', 'w', 'x']) {
         return false;
     }
-    const START: &str = "x-forwarded";
-    text.get(..START.len()).is_some_and(|start| is_alike(start, START)) || NAMES.iter().any(|name| is_alike(text, name))
+    let begins = |start: &&str| text.get(..start.len()).is_some_and(|begin| is_alike(begin, start));
+    STARTS.iter().any(begins) || NAMES.iter().any(|name| is_alike(text, name))
 }
 
 #[cfg(test)]
@@ -95,6 +98,32 @@ mod tests {
             SENT.iter().for_each(|name| fields.append_bytes(name.as_bytes(), b"1").unwrap());
             strip_alike(&mut fields, field);
             assert_eq!(fields.iter().map(|(name, _)| name.text()).collect::<Vec<_>>(), left, "{field}");
+        }
+    }
+    #[test]
+    fn what_tells_of_the_client_is_known_in_every_spelling() {
+        let told = [
+            "forwarded",
+            "x-real-ip",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded_prefix",
+            "x-original-host",
+            "x_original_method",
+            "x-envoy-external-address",
+            "x-envoy_original_path",
+            "wl-proxy-client-ip",
+            "wl_proxy_ssl",
+            "proxy_client_ip",
+            "client-ip",
+            "cf_connecting_ipv6",
+            "true_client-ip",
+        ];
+        told.iter().for_each(|field| assert!(is_forwarding((*field).into()), "{field}"));
+        for field in
+            ["x-real-name", "x-forward", "client", "cf-ray", "x-originals", "x-scheme-2", "proxy-x", "\u{e9}-ip"]
+        {
+            assert!(!is_forwarding(field.into()), "{field}");
         }
     }
 }

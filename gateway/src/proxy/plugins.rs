@@ -138,6 +138,11 @@ fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'
                 (Side::Response, None) => return,
             };
             change(fields, edit);
+            if let (Edit::Set(Side::Request, name, _) | Edit::Remove(Side::Request, name), Some(received)) =
+                (edit, &x.facts.bytes_in)
+            {
+                received.claim(text(name));
+            }
         }
         Edit::Path(path) => {
             if let Some(target) = target(path) {
