@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::connect::{self, ClientEnds};
-use super::pool::{PoolState, Site, Turn};
+use super::pool::PoolState;
+use super::site::{Site, Turn};
 use super::times::Times;
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::UpstreamProtocol;

@@ -7,6 +7,7 @@ mod attempt;
 mod connect;
 mod failure;
 mod pool;
+mod site;
 mod times;
 mod tried;
 
