@@ -6,13 +6,16 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
 use super::pool::PoolState;
 use crate::balance::Endpoint;
@@ -31,6 +34,8 @@ pub struct Site {
     idle: RefCell<Vec<Idle>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
     multiplexed: RefCell<Vec<Multiplexed>>,
+    /// Told when a connection comes that requests may share.
+    kept: Notify,
     /// Held while a connection that many requests may share is being made.
     pub connecting: tokio::sync::Mutex<()>,
     /// What ALPN chose last, where that decides.
@@ -58,6 +63,7 @@ impl Site {
             idle: RefCell::default(),
             waiting: RefCell::default(),
             multiplexed: RefCell::default(),
+            kept: Notify::new(),
             connecting: tokio::sync::Mutex::new(()),
             speaks_h2: Cell::new(None),
         }
@@ -93,10 +99,33 @@ impl Site {
     pub fn keep(&self, handle: h2::client::Handle, client: Option<SocketAddr>, held: Box<dyn Any>) {
         let one = Multiplexed { handle, client, idle_since: Cell::new(None), _held: held };
         self.multiplexed.borrow_mut().push(one);
+        self.kept.notify_waiters();
     }
 
-    /// The right to make a connection, or one that became free meanwhile.
-    pub async fn wait_for_turn(&self) -> Result<Turn, Error> {
+    /// A connection that takes one more request beside others, as soon as there is one.
+    async fn shared(&self, client: Option<SocketAddr>) -> h2::client::Handle {
+        loop {
+            let mut kept = pin!(self.kept.notified());
+            kept.as_mut().enable();
+            if let Some(handle) = self.share(client) {
+                return handle;
+            }
+            poll_fn(|cx| {
+                let multiplexed = self.multiplexed.borrow();
+                let mut fitting = multiplexed.iter().filter(|one| one.client == client);
+                // Those that are no more of use are not waited for.
+                match fitting.any(|one| matches!(one.handle.poll_ready(cx), Poll::Ready(Ok(())))) {
+                    true => Poll::Ready(()),
+                    false => kept.as_mut().poll(cx),
+                }
+            })
+            .await;
+        }
+    }
+
+    /// The right to make a connection; or, for a request that may have one that was used before, one that became free or
+    /// has room meanwhile.
+    pub async fn wait_for_turn(&self, client: Option<SocketAddr>, reuse: bool) -> Result<Turn, Error> {
         let Some(limit) = &self.endpoint.connections else { return Ok(Turn::Connect(None)) };
         if let Ok(permit) = limit.clone().try_acquire_owned() {
             return Ok(Turn::Connect(Some(permit)));
@@ -108,6 +137,7 @@ impl Site {
         tokio::select! {
             biased;
             Ok(connection) = receiver => Ok(Turn::Reuse(connection)),
+            handle = self.shared(client), if reuse => Ok(Turn::Share(handle)),
             Ok(permit) = limit.clone().acquire_owned() => Ok(Turn::Connect(Some(permit))),
             else => Err(Error::gateway(Kind::Overloaded)),
         }
@@ -117,6 +147,7 @@ impl Site {
     pub(super) fn trim(&self) {
         if self.endpoint.waiting.load(Ordering::Relaxed) > 0 {
             self.idle.borrow_mut().clear();
+            self.multiplexed.borrow_mut().retain(|one| one.handle.is_in_use());
         }
     }
 
@@ -129,6 +160,7 @@ impl Site {
     }
 
     pub(super) fn sweep(&self, now: Instant) {
+        self.trim();
         let idle_time = self.pool.limits.upstream_idle_time;
         let old = |is_old: bool| {
             if is_old {
@@ -162,6 +194,8 @@ pub enum Turn {
     Connect(Option<OwnedSemaphorePermit>),
     /// It has one.
     Reuse(Box<Connection>),
+    /// It has one, beside other requests.
+    Share(h2::client::Handle),
 }
 
 /// Counts a request that waits, until it is dropped.
