@@ -1,5 +1,7 @@
 //! Clients that leave before they have their response: the upstream is not kept busy for them, and the log says so.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::{Gateway, Raw, RawOrigin, eventually, kind};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -173,6 +175,33 @@ async fn requests_sent_ahead_are_answered_in_turn() {
         }
     }
     client.is_over().await;
+}
+
+#[tokio::test]
+async fn patience_is_for_each_request_of_a_client_that_sends_no_more() {
+    let origin = RawOrigin::start().await;
+    let gateway = Gateway::to(&origin).and(LOG).and("[limits]\nhalf_close_time = '1s'").start().await;
+    let mut client = gateway.raw().await;
+    client.send(GET.repeat(10)).await;
+    client.finish().await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    // The first answer takes longer than that, but never stands still.
+    upstream.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(1500) {
+        upstream.send("1\r\nx\r\n").await;
+        client.until("x\r\n").await;
+    }
+    upstream.send("0\r\n\r\n").await;
+    client.until("0\r\n\r\n").await;
+    for _ in 1..10 {
+        upstream.request().await;
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        assert_eq!(client.response().await.text(), "ok");
+    }
+    client.is_over().await;
+    assert_eq!(gateway.metric("gatewright_limits_hit_total{limit=\"half_close_time\"}").await, 0.0);
 }
 
 #[tokio::test]

@@ -88,8 +88,21 @@ async fn what_a_stranger_says_of_himself_is_not_believed() {
         "Forwarded: for=1.2.3.4;proto=https",
         "X-Request-Id: mine",
         "X-Real-IP: 1.2.3.4",
+        "X-Scheme: https",
+        "X-Original-URI: /admin",
+        "X_Envoy_Original_Path: /admin",
+        "X-Envoy-External-Address: 1.2.3.4",
+        "Client-IP: 1.2.3.4",
+        "Proxy-Client-IP: 1.2.3.4",
+        "WL-Proxy-Client-IP: 1.2.3.4",
+        "CF-Connecting-IPv6: 2001:db8::1",
+        "CF-Visitor: {\"scheme\":\"https\"}",
+        "X-Forwarded-Prefix: /admin",
     ];
     let seen = headers("", &said).await;
+    for (name, _) in said.iter().skip(6).filter_map(|line| line.split_once(": ")) {
+        assert_eq!(seen[name.to_ascii_lowercase()], Value::Null, "{name}");
+    }
     assert_eq!(seen["x-forwarded-for"], "127.0.0.1");
     assert_eq!(seen["x-forwarded-proto"], "http");
     assert_eq!(seen["x-forwarded-host"], "shop.example");

@@ -1,6 +1,11 @@
 //! IPv6 at both ends, and in what is told of clients. Where the machine has none there is nothing to see.
 
-use crate::harness::{Gateway, Message, Raw, RawOrigin};
+use std::net::IpAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::{Gateway, Message, Raw, RawOrigin, eventually};
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const V1: &[u8] = b"PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n";
@@ -83,4 +88,64 @@ async fn the_ends_of_a_plain_connection_are_told_too() {
     let loopback = std::net::Ipv6Addr::LOCALHOST.octets();
     assert_eq!((&header[16..32], &header[32..48]), (&loopback[..], &loopback[..]));
     assert_eq!(header[50..52], gateway.address().port().to_be_bytes());
+}
+
+/// A port that is free on every address now.
+async fn free_port() -> Option<u16> {
+    TcpListener::bind("[::]:0").await.ok()?.local_addr().ok().map(|address| address.port())
+}
+
+/// Listeners at these addresses, on one port.
+fn at(hosts: &[&str], port: u16) -> String {
+    let listeners: String = hosts.iter().map(|host| format!("[[listener]]\naddress = '{host}:{port}'\n")).collect();
+    format!("workers = 2\n{listeners}[[route]]\nrespond = 'hi'\n[admin]\naddress = '127.0.0.1:0'")
+}
+
+/// Whether a client of this address of the machine is answered.
+async fn serves(ip: &str, port: u16) -> bool {
+    let asking = async {
+        let mut tcp = TcpStream::connect((ip.parse::<IpAddr>().expect("an address"), port)).await?;
+        tcp.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer.ends_with("hi"))
+    };
+    asking.await.unwrap_or(false)
+}
+
+#[tokio::test]
+async fn each_family_may_have_a_listener_of_its_own_on_one_port() {
+    for hosts in [["[::]", "0.0.0.0"], ["0.0.0.0", "[::]"], ["127.0.0.1", "[::]"]] {
+        let Some(port) = free_port().await else { return };
+        let gateway = Gateway::of(&at(&hosts, port)).start().await;
+        for host in hosts {
+            let client = if host == "[::]" { "::1" } else { "127.0.0.1" };
+            for _ in 0..8 {
+                assert!(serves(client, port).await, "{hosts:?}, {client}");
+            }
+            let taken = gateway.metric(&format!("gatewright_connections_total{{listener=\"{host}:{port}\"}}")).await;
+            assert_eq!(taken, 8.0, "{host} of {hosts:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_listener_takes_over_from_a_wider_or_a_narrower_one() {
+    let Some(port) = free_port().await else { return };
+    let gateway = Gateway::of(&at(&["[::]"], port)).start().await;
+    for (hosts, ipv4, ipv6) in [
+        (&["127.0.0.1"][..], true, false),
+        (&["[::]"], true, true),
+        (&["0.0.0.0"], true, false),
+        (&["127.0.0.1"], true, false),
+        (&["0.0.0.0", "[::]"], true, true),
+        (&["[::]"], true, true),
+        (&["[::1]"], false, true),
+        (&["[::]", "127.0.0.1"], true, true),
+        (&["0.0.0.0"], true, false),
+    ] {
+        gateway.apply(&at(hosts, port)).await.expect("a reload");
+        let as_told = async || (serves("127.0.0.1", port).await, serves("::1", port).await) == (ipv4, ipv6);
+        eventually(&format!("{hosts:?} to be in force"), as_told).await;
+    }
 }

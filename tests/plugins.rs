@@ -1,6 +1,6 @@
 //! Plugins on the path of requests: they decide, they fail, they are swapped, and no client notices what it should not.
 
-use crate::harness::{Gateway, Origin, Wire, eventually};
+use crate::harness::{Gateway, Origin, RawOrigin, Wire, eventually};
 
 /// A plugin in the text format: what it needs, and what it exports beside that.
 pub(crate) fn plugin(imports: &str, body: &str) -> Vec<u8> {
@@ -210,6 +210,27 @@ async fn a_filter_changes_both_heads_and_its_tags_stand_in_the_log() {
     let reply = gateway.client(Wire::H2).await.get("/").await;
     assert_eq!((reply.status.as_u16(), &reply.headers["x-mine"]), (203, &"yes".parse().expect("a value")));
     assert_eq!(gateway.log_lines(1).await[0]["tags"]["mine"], "yes");
+}
+
+#[tokio::test]
+async fn what_a_filter_sets_no_client_says_in_other_letters_or_in_trailers() {
+    let module = plugin(
+        r#"(import "gatewright" "edit_header" (func $edit (param i32 i32 i32 i32 i32 i32) (result i32)))"#,
+        r#"(data (i32.const 1024) "x-useryes")
+        (func (export "gw_on_request") (result i64)
+            (drop (call $edit (i32.const 0) (i32.const 0) (i32.const 1024) (i32.const 6) (i32.const 1030) (i32.const 3)))
+            (i64.const 0))"#,
+    );
+    let origin = RawOrigin::start().await;
+    let text = "[plugin.mine]\nsource = 'mine.wasm'\n[pool.a]\nendpoints = ['<origin>']\n\
+                [[route]]\npool = 'a'\nfilters = ['mine']";
+    let gateway = Gateway::of(text).with("origin", &origin).file("mine.wasm", module).start().await;
+    let said = "X-User: 1\r\nX_User: 1\r\nX-Kept: 1\r\n";
+    let mut client = gateway.raw().await;
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{said}\r\n0\r\n{said}\r\n")).await;
+    let request = origin.accept().await.request().await;
+    assert_eq!((request.field("x-user").as_deref(), request.field("x_user")), (Some("yes"), None), "{request:?}");
+    assert_eq!(request.trailers, [("x-kept".to_owned(), "1".to_owned())]);
 }
 
 #[tokio::test]

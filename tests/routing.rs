@@ -157,6 +157,20 @@ async fn a_redirect_keeps_what_it_names() {
 }
 
 #[tokio::test]
+async fn a_redirect_to_a_host_that_nobody_named_is_refused() {
+    let text = "[[route]]\nmatch = { path = '/there/' }\nredirect = 'https://{host}{uri}'\n\
+                [[route]]\nmatch = { path = '/elsewhere/' }\nredirect = 'https://other.example{uri}'";
+    let gateway = Gateway::of(text).start().await;
+    for end in ["HTTP/1.0\r\n", "HTTP/1.0\r\nHost:\r\n", "HTTP/1.1\r\nHost:\r\n", "HTTP/1.1\r\nHost: :80\r\n"] {
+        let answer = gateway.ask(&format!("GET /there/a {end}\r\n")).await;
+        assert_eq!(answer.status(), 400, "{end:?}");
+    }
+    let answer = gateway.ask("GET /elsewhere/a HTTP/1.0\r\n\r\n").await;
+    assert_eq!(answer.field("location").as_deref(), Some("https://other.example/elsewhere/a"));
+    gateway.ask("GET /there/a HTTP/1.0\r\nHost: a\r\n\r\n").await.is(308);
+}
+
+#[tokio::test]
 async fn a_redirect_cannot_be_given_new_lines() {
     let gateway = Gateway::of("[[route]]\nmatch = { path = '/{id}' }\nredirect = '/x/{id}'").start().await;
     let response = gateway.get("a/%0d%0aSet-Cookie:%20x=y", &[]).await;
@@ -214,6 +228,33 @@ async fn headers_change_in_both_directions() {
     assert_eq!(response.field("server"), None);
     assert_eq!(response.field("x-set"), request.field("x-request-id"));
     assert_eq!(response.field("vary").as_deref(), Some("cookie, accept"));
+}
+
+#[tokio::test]
+async fn a_client_cannot_say_in_other_letters_what_the_gateway_says() {
+    let origin = RawOrigin::start().await;
+    let changes = "
+        request_headers = { remove = ['x-debug'], set = { x-user-id = 'me', set_by = 'us' } }
+        [forwarded]
+        request_id = 'x-trace-id'";
+    let gateway = Gateway::to(&origin).and(changes).start().await;
+    let forged = ["X_User_Id", "x-user_id", "X-User-Id", "Set-By", "X_Debug", "X_Trace_Id", "X-Trace-Id", "X_Other"];
+    let forged: String = forged.iter().map(|name| format!("{name}: forged\r\n")).collect();
+    let mut client = gateway.raw().await;
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n{forged}\r\n1\r\nx\r\n0\r\n{forged}Via: forged\r\n\r\n"
+        ))
+        .await;
+    let request = origin.accept().await.request().await;
+    for name in ["x_user_id", "x-user_id", "set-by", "x_debug", "x_trace_id"] {
+        assert_eq!(request.field(name), None, "{request:?}");
+    }
+    assert_eq!(request.field("x-user-id").as_deref(), Some("me"));
+    assert_eq!(request.field("set_by").as_deref(), Some("us"));
+    assert_ne!(request.field("x-trace-id").as_deref(), Some("forged"));
+    assert_eq!(request.field("x_other").as_deref(), Some("forged"));
+    assert_eq!(request.trailers, [("x_other".to_owned(), "forged".to_owned())]);
 }
 
 #[tokio::test]

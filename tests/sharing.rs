@@ -1,6 +1,6 @@
 //! Requests that share one HTTP/2 connection, to an upstream or from a client, do not hold up each other.
 
-use crate::harness::{Frames, Gateway, Origin, Outcome, RawOrigin, Wire, frame, kind};
+use crate::harness::{Frames, Gateway, Origin, Outcome, RawOrigin, Wire, eventually, frame, kind};
 
 /// The default of `http2_stream_window`.
 const STREAM_WINDOW: usize = 256 * 1024;
@@ -108,6 +108,66 @@ async fn uploads_that_nobody_reads_do_not_hold_up_the_others_of_a_client_connect
     }
     client.data(7, b"", true).await;
     assert_eq!(client.outcome(7).await.status(), Some(200));
+}
+
+#[tokio::test]
+async fn a_request_that_finds_no_room_goes_on_when_another_ends() {
+    let origin = RawOrigin::start().await;
+    let text = "
+        [pool.origin]
+        endpoints = ['<origin>']
+        protocol = 'h2'
+        max_connections = 1
+        timeouts = { queue = '60s' }
+        [[route]]
+        pool = 'origin'
+        [admin]
+        address = '127.0.0.1:0'";
+    let gateway = Gateway::of(text).with("origin", &origin).start().await;
+    let mut client = gateway.frames().await;
+    client.get(1, "/").await;
+    let mut upstream = Frames::accept(origin.accept().await).await;
+    assert_eq!(upstream.next_of(kind::HEADERS).await.stream, 1);
+    // SETTINGS_MAX_CONCURRENT_STREAMS = 1; what answers the PING has read it.
+    upstream.send(kind::SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 1]).await;
+    upstream.send(kind::PING, 0, 0, &[7; 8]).await;
+    upstream.next_of(kind::PING).await;
+    for stream in [3, 5] {
+        client.get(stream, "/").await;
+    }
+    let in_flight = async || gateway.metric("gatewright_requests_in_flight").await == 3.0;
+    eventually("two requests to wait", in_flight).await;
+    let mut streams = vec![1];
+    for answered in 0..3 {
+        upstream.headers(streams[answered], &[(":status", "204")], true).await;
+        if answered < 2 {
+            streams.push(upstream.next_of(kind::HEADERS).await.stream);
+        }
+    }
+    for stream in [1, 3, 5] {
+        assert_eq!(client.outcome(stream).await.status(), Some(204));
+    }
+    assert_eq!(streams, [1, 3, 5]);
+    origin.is_untouched();
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_given_up_to_another_worker() {
+    let origin = Origin::start(Wire::H2, crate::harness::echo).await;
+    let text = "
+        workers = 2
+        [pool.origin]
+        endpoints = ['<origin>']
+        protocol = 'h2'
+        max_connections = 1
+        [[route]]
+        pool = 'origin'";
+    let gateway = Gateway::of(text).with("origin", &origin).start().await;
+    // The system spreads them over the workers.
+    for number in 0..16 {
+        assert_eq!(gateway.client(Wire::H1).await.get("/").await.status, 200, "client {number}");
+    }
+    assert!(origin.connections() > 1);
 }
 
 /// A gateway that bears few frames without a use, and its connection to an origin of which the settings are known.

@@ -5,9 +5,10 @@ use std::fmt::Display;
 use rustls::ProtocolVersion;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::tls::{self, pki};
-use crate::harness::{Client, Frames, Gateway, Message, Origin, Raw, RawOrigin, Wire, certs, eventually};
+use crate::harness::{Client, Frames, Gateway, Message, Origin, Raw, RawOrigin, Wire, certs, eventually, within};
 
 /// A TLS listener with these keys, before this origin.
 async fn listening(keys: &str, origin: impl Display) -> Gateway {
@@ -143,6 +144,28 @@ async fn a_client_without_a_certificate_is_turned_away_or_nobody() {
     let seen = get(&mut raw, FORGED).await.seen();
     for name in ["x-subject", "x-names", "x-fingerprint"] {
         assert_eq!(seen["headers"][name], serde_json::Value::Null, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_at_once_learns_that_it_needs_a_certificate() {
+    let origin = Origin::echo().await;
+    let gateway = listening(&MUTUAL.replace("<required>", "true"), &origin).await;
+    for alpn in ["h2", "http/1.1"] {
+        let connecting = Raw::connect_tls_with(gateway.address(), tls::client(&[alpn]), tls::NAME).await;
+        let mut stream = connecting.expect("a handshake").0.into_stream();
+        within("room to send", stream.write_all(&[b'x'; 50_000])).await.expect("to send");
+        within("an answer", stream.tcp().readable()).await.expect("an answer");
+        // What was refused may come on for a while: whoever fails to send does not read why.
+        for _ in 0..20 {
+            within("room to send", stream.write_all(&[b'x'; 5000])).await.expect("to send");
+            stream.flush().await.expect("to send");
+            tokio::task::yield_now().await;
+        }
+        let error = within("an alert", stream.read_u8()).await.expect_err("an alert");
+        let alert = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+        let required = rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        assert_eq!(alert, Some(&required), "{error}");
     }
 }
 

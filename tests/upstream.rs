@@ -268,3 +268,53 @@ async fn a_get_goes_through_two_gateways() {
     assert_eq!(seen["target"], "/far");
     assert_eq!(seen["headers"]["x-forwarded-proto"], "https");
 }
+
+/// The status that a request to these endpoints gets, and how often it was sent again.
+async fn tries(endpoints: &[String], keys: &str) -> (u16, f64) {
+    let text = format!(
+        "[admin]\naddress = '127.0.0.1:0'\n[[route]]\npool = 'app'\n[pool.app]\nendpoints = {endpoints:?}\n{keys}"
+    );
+    let other = crate::harness::certs::authority().pem();
+    let gateway = Gateway::of(&text).file("other.pem", other).start().await;
+    let status = gateway.ask(GET).await.status();
+    (status, gateway.metric("gatewright_upstream_retries_total").await)
+}
+
+#[tokio::test]
+async fn an_endpoint_that_would_fail_again_is_not_asked_again() {
+    let silent = RawOrigin::start().await;
+    let tls = |connect: &str| format!("timeouts.connect = '{connect}'\ntls = {{ ca = 'ca.pem', name = 'localhost' }}");
+    assert_eq!(tries(&[silent.to_string()], &tls("50ms")).await, (504, 0.0));
+    let _only = silent.accept().await;
+    silent.is_untouched();
+    // RFC 6761 section 6.4: there is no such name.
+    let unknown = ["nowhere.invalid:80".to_owned()];
+    assert_eq!(tries(&unknown, "timeouts = { connect = '60s' }").await, (502, 0.0));
+    let origin = Origin::start(Wire::H1Tls, crate::harness::echo).await;
+    assert_eq!(tries(&[origin.to_string()], "tls = { ca = 'other.pem', name = 'localhost' }").await, (502, 0.0));
+    // Another endpoint may fare better.
+    let both = [silent.to_string(), origin.to_string()];
+    for _ in 0..4 {
+        let (status, retries) = tries(&both, &tls("1s")).await;
+        assert!(status == 200 && retries <= 1.0, "{status}, {retries} retries");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_refuses_is_asked_once_more() {
+    let origin = RawOrigin::start().await;
+    let address = origin.to_string();
+    drop(origin);
+    assert_eq!(tries(&[address], "").await, (502, 1.0));
+    let origin = RawOrigin::start().await;
+    let address = [origin.to_string()];
+    let closing = async {
+        for _ in 0..2 {
+            drop(origin.accept().await);
+        }
+        origin
+    };
+    let (tried, origin) = tokio::join!(tries(&address, "tls = { ca = 'ca.pem', name = 'localhost' }"), closing);
+    assert_eq!(tried, (502, 1.0));
+    origin.is_untouched();
+}

@@ -56,7 +56,7 @@ impl Deadline {
     /// What happened when it has passed.
     pub fn error(&self) -> Error {
         let retry = match self.phase {
-            Phase::Connect => crate::error::Retry::Safe,
+            Phase::Connect => crate::error::Retry::Elsewhere,
             _ => crate::error::Retry::Never,
         };
         Error { kind: Kind::Timeout(self.phase), side: self.side, retry }

@@ -23,6 +23,8 @@ pub enum Side {
 pub enum Retry {
     /// The upstream cannot have seen it.
     Safe,
+    /// The upstream cannot have seen it, and a moment later all would be the same there: only to another one.
+    Elsewhere,
     /// It may have been processed: only when the method is idempotent.
     Idempotent,
     /// Not at all.

@@ -178,6 +178,7 @@ const PURE: &[&str] = &[
     "files/ranges.rs",
     "files/resolve.rs",
     "files/types.rs",
+    "http/claims.rs",
     "http/fields.rs",
     "http/h1/decode.rs",
     "http/h1/framing.rs",
@@ -199,6 +200,7 @@ const PURE: &[&str] = &[
     "route",
     "tls/choose.rs",
     "tls/identity.rs",
+    "upstream/tried.rs",
 ];
 
 /// What a leaf does not touch.

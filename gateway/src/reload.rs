@@ -222,7 +222,10 @@ impl Force {
         let mut problems = Vec::new();
         let mut prepared = Vec::new();
         for (index, model) in config.listeners.iter().enumerate() {
-            match self.prepare_one(config, index, model, &mut open) {
+            // Also those that will go: they are open until everything else stands.
+            let ours = self.listeners.iter().chain(prepared.iter().map(|one: &Prepared| &one.listener));
+            let ours: Vec<SocketAddr> = ours.map(|listener| listener.address).collect();
+            match self.prepare_one(config, index, model, &mut open, &ours) {
                 Ok(one) => prepared.push(one),
                 Err(problem) => problems.push(problem),
             }
@@ -236,6 +239,7 @@ impl Force {
         index: usize,
         model: &model::Listener,
         open: &mut Vec<Arc<Listener>>,
+        ours: &[SocketAddr],
     ) -> Result<Prepared, Problem> {
         let tls = model.tls.as_ref().map(|tls| ServerTls::load(tls, &model.protocols)).transpose();
         let tls = tls.map_err(|problem| {
@@ -250,7 +254,7 @@ impl Force {
             let message = cannot_listen(model.address, &error);
             snapshot::problem_with(config, None, &format!("listener[{index}].address"), message)
         };
-        let sockets = listener::bind(model.address, self.workers.len()).map_err(listen)?;
+        let sockets = listener::bind(model.address, self.workers.len(), ours).map_err(listen)?;
         let address = sockets.first().map_or(Ok(model.address), TcpListener::local_addr).map_err(listen)?;
         let id = self.shared.metrics.register_listener(&address.to_string(), model.tls.is_some());
         let current = Settings { model: model.clone(), tls: settings.tls.clone() };

@@ -575,6 +575,13 @@ pub struct HeaderChanges {
     pub add: Vec<(FieldName, Template)>,
 }
 
+impl HeaderChanges {
+    /// The names of which nothing stays that was there before.
+    pub fn replaced(&self) -> impl Iterator<Item = &FieldName> {
+        self.remove.iter().chain(self.set.iter().map(|(field, _)| field))
+    }
+}
+
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {

@@ -9,6 +9,7 @@ use std::net::Ipv6Addr;
 
 use smallvec::SmallVec;
 
+use super::claims::is_forwarding;
 use super::fields::{Fields, Known, Name, is_token, name};
 use super::head::{Method, Scheme, host_of};
 
@@ -54,15 +55,17 @@ pub fn is_framing(field: Name<'_>) -> bool {
 /// what a proxy before us has said. Every field that we know by number is meant for all (the few others go anyway), and
 /// so are forwarding fields and the fields that hold a client's identity or a request's context by custom. Those stay.
 fn may_be_named(field: &[u8]) -> bool {
-    const KEPT: [&[u8]; 8] =
-        [b"x-forwarded", b"x-real-", b"x-client-", b"x-request-", b"x-auth", b"sec-", b"content-", b"access-control-"];
-    const KEPT_WHOLE: [&[u8]; 4] = [b"traceparent", b"tracestate", b"baggage", b"true-client-ip"];
-    let known = std::str::from_utf8(field).is_ok_and(|text| matches!(Name::from(text), Name::Known(_)));
-    !known && !KEPT.iter().any(|start| field.starts_with(start)) && !KEPT_WHOLE.contains(&field)
+    const KEPT: [&str; 7] = ["x-real-", "x-client-", "x-request-", "x-auth", "sec-", "content-", "access-control-"];
+    const KEPT_WHOLE: [&str; 3] = ["traceparent", "tracestate", "baggage"];
+    let Ok(text) = std::str::from_utf8(field) else { return true };
+    let name = Name::from(text);
+    let is_kept = KEPT.iter().any(|start| text.starts_with(start)) || KEPT_WHOLE.contains(&text);
+    !matches!(name, Name::Known(_)) && !is_kept && !is_forwarding(name)
 }
 
-/// Fields that frame, route, authenticate or explain a message and may not come after it (RFC 9110 section 6.5.1).
-const NOT_IN_TRAILERS: [Known; 12] = [
+/// Fields that frame, route, authenticate or explain a message and may not come after it (RFC 9110 section 6.5.1). The way
+/// that a message took is told in its head, by us too.
+const NOT_IN_TRAILERS: [Known; 13] = [
     name::AUTHORIZATION,
     name::CACHE_CONTROL,
     name::CONTENT_ENCODING,
@@ -75,6 +78,7 @@ const NOT_IN_TRAILERS: [Known; 12] = [
     name::RANGE,
     name::SET_COOKIE,
     name::TRAILER,
+    name::VIA,
 ];
 
 /// Takes fields out that may not stand in trailers.
@@ -82,26 +86,6 @@ pub fn strip_trailers(trailers: &mut Fields) {
     for field in NOT_IN_TRAILERS.into_iter().chain(HOP_BY_HOP) {
         trailers.remove(field);
     }
-}
-
-/// Whether servers that read fields as CGI does, with underscores for dashes, take one name for the other.
-pub fn is_alike(field: &str, other: &str) -> bool {
-    field.len() == other.len()
-        && field.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
-}
-
-/// Takes fields out that some servers would take for one that means something to us, such as `content_length`.
-pub fn strip_lookalikes(fields: &mut Fields) {
-    let suspicious = |field: Name<'_>| matches!(field, Name::Text(text) if text.contains('_'));
-    if !fields.iter().any(|(field, _)| suspicious(field)) {
-        return;
-    }
-    fields.retain(|field, _| {
-        let Name::Text(text) = field else { return true };
-        let plain: SmallVec<[u8; 32]> = text.bytes().map(|b| if b == b'_' { b'-' } else { b }).collect();
-        let known = std::str::from_utf8(&plain).is_ok_and(|plain| matches!(Name::from(plain), Name::Known(_)));
-        !(text.contains('_') && known)
-    });
 }
 
 /// Removes what concerns one connection only, and what `Connection` names. With `keep_trailers`, `TE: trailers` stays
@@ -331,6 +315,8 @@ mod tests {
             "origin",
             "cache-control",
             "x-auth-user",
+            "true-client-ip",
+            "cf-connecting-ip",
         ];
         let mut lines = vec![("connection".to_string(), fields.join(", "))];
         lines.extend(fields.iter().map(|field| (field.to_string(), "1".to_string())));

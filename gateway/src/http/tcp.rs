@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// A connected socket.
@@ -50,6 +50,14 @@ impl Tcp {
     /// The socket.
     pub fn socket(&self) -> &TcpStream {
         &self.0
+    }
+
+    /// Closes so that the peer gets to read what was sent last: reads on until it closes too, but no more than this.
+    pub async fn hang_up(mut self, most: u64) {
+        if self.shutdown().await.is_ok() {
+            // Nobody is left to be told of a failure.
+            let _ = tokio::io::copy(&mut self.take(most), &mut tokio::io::sink()).await;
+        }
     }
 
     /// Notes that the socket has no more to give or to take, so that the next attempt waits for it to say otherwise instead of

@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
@@ -33,6 +34,9 @@ use crate::worker::{Admitted, Worker};
 
 /// What an HTTP/2 connection opens with (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long a client that was refused may go on sending.
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
@@ -111,13 +115,21 @@ async fn open(
                     let h2 = accepted.facts.alpn_h2;
                     (Stream::TlsServer(accepted.stream), Some(accepted.facts), Some(h2))
                 }
-                Ok(Ok(Err(error))) => {
+                Ok(Ok(Err((error, tcp)))) => {
                     let failure = HandshakeFailure::of(&error);
                     // Whoever looks whether the port is open goes like this, again and again.
                     if failure != HandshakeFailure::Closed {
                         warn(listener, source, "TLS handshake failed", failure.words(), Some(&error));
                     }
                     worker.metrics.handshake(Handshake::Failed(failure.label()));
+                    // What a client asks before it knows that it was refused would make the system reset the connection, and
+                    // the alert with the reason would be lost: in TLS 1.3 that is so with every client certificate.
+                    let deadline = Deadline::after(LINGER_TIME, Phase::Head, Side::Client);
+                    let hanging_up = async {
+                        tcp.hang_up(limits.discard_size).await;
+                        Ok(())
+                    };
+                    let _ = watchdog.within(deadline, hanging_up).await;
                     return Err(Ending::Handshake);
                 }
                 Err(error) => {

@@ -63,33 +63,66 @@ const BACKLOG: i32 = 4096;
 /// Waiting time after a failed accept, which mostly means that there are no file descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// One socket for each worker on this address. A port of 0 becomes the same free port for all.
-pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+/// One socket for each worker on this address. A port of 0 becomes the same free port for all. `ours`: where this gateway
+/// listens already.
+pub fn bind(address: SocketAddr, workers: usize, ours: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     if address.port() != 0 {
-        // Sockets that share a port would share it with another gateway too, and half of the clients would be the other's.
-        drop(bind_one(address, false)?);
+        ask(address, ours)?;
     }
-    let first = bind_one(address, true)?;
+    let first = bind_one(address, Use::Serve)?;
     let actual = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..workers {
-        sockets.push(bind_one(actual, true)?);
+        sockets.push(bind_one(actual, Use::Serve)?);
     }
     Ok(sockets)
 }
 
-fn bind_one(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+/// Fails when a stranger listens there: sockets that share a port would share it with another gateway too, and half of the
+/// clients would be the other's.
+fn ask(address: SocketAddr, ours: &[SocketAddr]) -> io::Result<()> {
+    let mut beside = ours.iter().filter(|open| overlap(**open, address)).peekable();
+    if beside.peek().is_none() {
+        return bind_one(address, Use::Ask { only_v6: false }).map(drop);
+    }
+    // The system would name ourselves. What is left is the half of [::] that no socket of ours has: the rest was asked for
+    // when that was bound.
+    if address.ip().to_canonical().is_ipv6() && beside.all(|open| open.ip().to_canonical().is_ipv4()) {
+        return bind_one(address, Use::Ask { only_v6: true }).map(drop);
+    }
+    Ok(())
+}
+
+/// Whether a connection could be for both.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    // [::] takes IPv4 too.
+    let covers = |all: IpAddr, ip: IpAddr| all.is_unspecified() && (all.is_ipv6() || ip.is_ipv4());
+    one.port() == other.port() && (a == b || covers(a, b) || covers(b, a))
+}
+
+/// What a socket is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// To find out whether the address is free.
+    Ask { only_v6: bool },
+    /// To take connections, beside those of other workers.
+    Serve,
+}
+
+fn bind_one(address: SocketAddr, purpose: Use) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
+    socket.set_reuse_port(purpose == Use::Serve)?;
     if address.is_ipv6() {
-        // [::] takes IPv4 too, as people expect of it; an own listener on 0.0.0.0 can still stand beside it elsewhere.
-        socket.set_only_v6(false)?;
+        // [::] takes IPv4 too, as people expect of it. Beside it the system prefers a socket on an IPv4 address, 0.0.0.0 included,
+        // for what comes to that; and when that one goes, [::] has it all again.
+        socket.set_only_v6(purpose == Use::Ask { only_v6: true })?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     // The one that only asks whether the port is free takes no connections.
-    if shared {
+    if purpose == Use::Serve {
         socket.listen(BACKLOG)?;
     }
     Ok(socket.into())
@@ -191,11 +224,46 @@ mod tests {
 
     #[test]
     fn workers_share_a_port_and_strangers_do_not() {
-        let ours = bind(([127, 0, 0, 1], 0).into(), 3).unwrap();
+        let ours = bind(([127, 0, 0, 1], 0).into(), 3, &[]).unwrap();
         let address = ours[0].local_addr().unwrap();
         assert!(ours.iter().all(|socket| socket.local_addr().unwrap() == address));
-        assert_eq!(bind(address, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(bind(address, 1, &[]).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(ours);
-        assert!(bind(address, 2).is_ok());
+        assert!(bind(address, 2, &[]).is_ok());
+    }
+
+    #[test]
+    fn strangers_are_noticed_beside_our_own() {
+        // Without IPv6 there is nothing to see.
+        let Ok(theirs) = bind_one("[::1]:0".parse().unwrap(), Use::Serve) else { return };
+        let port = theirs.local_addr().unwrap().port();
+        let every = |text: &str| SocketAddr::new(text.parse().unwrap(), port);
+        let Ok(_ours) = bind(every("0.0.0.0"), 1, &[]) else { return };
+        let both = [every("0.0.0.0")];
+        assert_eq!(bind(every("::"), 1, &both).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(theirs);
+        assert!(bind(every("::"), 2, &both).is_ok());
+    }
+
+    #[test]
+    fn addresses_overlap_when_a_connection_could_be_for_both() {
+        let overlap = |one: &str, other: &str| {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(super::overlap(one, other), super::overlap(other, one));
+            super::overlap(one, other)
+        };
+        for (one, other) in [
+            ("[::]:1", "0.0.0.0:1"),
+            ("[::]:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("127.0.0.1:1", "[::ffff:127.0.0.1]:1"),
+        ] {
+            assert!(overlap(one, other), "{one} {other}");
+        }
+        for (one, other) in [("[::]:1", "[::]:2"), ("0.0.0.0:1", "[::1]:1"), ("127.0.0.1:1", "127.0.0.2:1")] {
+            assert!(!overlap(one, other), "{one} {other}");
+        }
     }
 }

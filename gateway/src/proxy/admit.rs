@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::exchange::Exchange;
 use crate::error::{Bound, Error, Kind};
-use crate::http::{Method, RequestHead, hygiene, name};
+use crate::http::{Method, RequestHead, claims, name};
 use crate::route::{self, PathProblem};
 
 /// Lets a request in.
@@ -33,7 +33,7 @@ pub(super) fn admit(x: &mut Exchange<'_>) -> Result<(), Error> {
     if x.request.fields.members(name::EXPECT).any(|value| !value.eq_ignore_ascii_case(b"100-continue")) {
         return Err(Error::client(Kind::ExpectationFailed));
     }
-    hygiene::strip_lookalikes(&mut x.request.fields);
+    claims::strip_lookalikes(&mut x.request.fields);
     if x.request.target.len() as u64 > view.snapshot.limits.uri_size {
         return Err(Error::client(Kind::UriTooLong));
     }
@@ -92,7 +92,7 @@ fn is_dots(segment: &str) -> bool {
 fn identify(x: &mut Exchange<'_>) -> Result<(), Error> {
     let forged = &x.view.snapshot.identity_fields;
     if !forged.is_empty() {
-        x.request.fields.retain(|field, _| !forged.iter().any(|name| hygiene::is_alike(field.text(), name.text())));
+        x.request.fields.retain(|field, _| !forged.iter().any(|name| claims::is_alike(field.text(), name.text())));
     }
     if x.client.tls.is_none() {
         return Ok(());

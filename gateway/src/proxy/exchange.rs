@@ -170,6 +170,9 @@ impl Facts {
     /// Notes the route.
     pub fn enter<'v>(&mut self, view: &'v View, index: usize) -> Result<&'v CompiledRoute, Error> {
         self.route = Some(index);
+        if let Some(received) = &self.bytes_in {
+            received.enter(index);
+        }
         view.snapshot.routes.get(index).ok_or(Error::gateway(Kind::Internal("no such route")))
     }
 }

@@ -16,7 +16,7 @@ use crate::http::{Body, Method, Scheme, upgrade};
 use crate::metrics::{self, Connection, PoolId};
 use crate::plugin::Outcome;
 use crate::snapshot::CompiledRoute;
-use crate::upstream::{self, Attempt, ClientEnds, Failure, Picked, Pool, Reply};
+use crate::upstream::{self, Attempt, ClientEnds, Failure, Picked, Pool, Reply, Tried};
 use crate::worker::View;
 
 /// Endpoints that one request is sent to at the most.
@@ -40,7 +40,8 @@ pub(super) async fn forward(
     }
     // What HTTP/2 names is the connection that the request goes out on.
     x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let mut tried: SmallVec<[usize; 4]> = SmallVec::new();
+    let mut tried = Tried::default();
+    let mut failed: Option<Error> = None;
     let mut reuse = true;
     let (counts, id) = (x.worker.metrics.clone(), compiled.id);
     let counted = move || -> Box<dyn Any> { Box::new(Open::begin(counts.clone(), id)) };
@@ -49,8 +50,16 @@ pub(super) async fn forward(
     loop {
         let index = match listed.is_empty() {
             false => listed.remove(0),
-            true => pick(x, view, pool, &tried, &mut listed)?,
+            true => {
+                let attempt = x.facts.retries + u32::from(failed.is_some());
+                let picked = pick(x, view, pool, &tried, attempt, &mut listed)?;
+                picked.ok_or(failed.unwrap_or(Error::gateway(Kind::NoEndpoint)))?
+            }
         };
+        if failed.is_some() {
+            x.facts.retries += 1;
+            metrics.upstream_retry(compiled.id);
+        }
         let site = pool.site(index).ok_or(Error::gateway(Kind::NoEndpoint))?;
         x.facts.endpoint = Some(site.endpoint.clone());
         let active = site.endpoint.begin();
@@ -107,51 +116,42 @@ pub(super) async fn forward(
                     tell(failure.error);
                     return Err(failure.error);
                 }
-                // A stale connection says nothing against its endpoint; a connection that was refused does.
-                if failure.error.retry == Retry::Safe {
-                    tried.push(index);
-                } else {
-                    reuse = false;
-                }
                 let (error, stale) = (failure.error, failure.is_stale());
+                reuse &= tried.failed(index, error);
                 let again = may_go_again(&x.request.method, failure);
                 // That a kept connection is found closed and another one does is nothing to speak of.
                 if again.is_err() || !stale {
                     tell(error);
                 }
                 body = again?;
-                x.facts.retries += 1;
-                metrics.upstream_retry(compiled.id);
+                failed = Some(error);
             }
         }
     }
 }
 
-/// Asks the pool where the request is to go.
+/// Asks the pool where the request is to go; `None` when there is nowhere left.
 fn pick(
     x: &mut Exchange<'_>,
     view: &View,
     pool: &Pool,
-    tried: &[usize],
+    tried: &Tried,
+    attempt: u32,
     listed: &mut SmallVec<[usize; 4]>,
-) -> Result<usize, Error> {
+) -> Result<Option<usize>, Error> {
     let shown =
         Shown { request: &x.request, response: None, facts: &x.facts, client: x.client, snapshot: &view.snapshot };
-    let picked = pool.pick(&shown, tried, x.facts.retries);
+    let picked = pool.pick(&shown, tried, attempt);
     plugins::note_pick(x, pool);
     match picked {
-        Picked::Endpoint(index) => Ok(index),
+        Picked::Endpoint(index) => Ok(Some(index)),
         Picked::List(mut list) => {
-            list.retain(|index| !tried.contains(index));
-            if list.is_empty() {
-                return Err(Error::gateway(Kind::NoEndpoint));
-            }
-            let first = list.remove(0);
+            list.retain(|index| !tried.all().contains(index));
             *listed = list;
-            Ok(first)
+            Ok((!listed.is_empty()).then(|| listed.remove(0)))
         }
         Picked::Refused(status) => Err(Error::gateway(Kind::PluginRefused(status))),
-        Picked::Nowhere => Err(Error::gateway(Kind::NoEndpoint)),
+        Picked::Nowhere => Ok(None),
     }
 }
 
@@ -184,7 +184,7 @@ fn replace_authority(x: &mut Exchange<'_>, authority: &str) {
 fn may_go_again(method: &Method, failure: Failure) -> Result<Body, Error> {
     let stale = failure.is_stale();
     let again = match failure.error.retry {
-        Retry::Safe => true,
+        Retry::Safe | Retry::Elsewhere => true,
         Retry::Idempotent => stale && is_idempotent(method),
         Retry::Never => false,
     };
@@ -221,6 +221,7 @@ mod tests {
     fn only_what_had_no_effect_goes_again() {
         let again = |method: Method, failure| may_go_again(&method, failure).is_ok();
         assert!(again(Method::POST, failure(Kind::Connect, Retry::Safe, false, true)));
+        assert!(again(Method::POST, failure(Kind::Timeout(Phase::Connect), Retry::Elsewhere, false, true)));
         assert!(again(Method::GET, failure(Kind::Closed, Retry::Idempotent, true, true)));
         assert!(!again(Method::POST, failure(Kind::Closed, Retry::Idempotent, true, true)));
         assert!(!again(Method::GET, failure(Kind::Closed, Retry::Idempotent, false, true)));

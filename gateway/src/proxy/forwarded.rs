@@ -16,8 +16,8 @@ use smallvec::SmallVec;
 
 use crate::config::model::Forwarded;
 use crate::error::{Bound, Error, Kind};
+use crate::http::claims::{is_forwarding, strip_alike};
 use crate::http::fields::InvalidField;
-use crate::http::hygiene::is_alike;
 use crate::http::{Fields, Name, RequestHead, Version, name};
 pub use seen::Seen;
 
@@ -118,6 +118,7 @@ impl Peer {
             fields.append(name::FORWARDED, &elements(seen, host).0)?;
         }
         if let Some(field) = &config.request_id {
+            strip_alike(fields, field);
             fields.set(field, &id.0)?;
         }
         via(fields, *version, &config.via)
@@ -205,48 +206,6 @@ fn is_decided(field: Name<'_>) -> bool {
     let Name::Known(known) = field else { return false };
     let decided = [name::FORWARDED, name::X_FORWARDED_FOR, name::X_FORWARDED_HOST, name::X_FORWARDED_PROTO];
     decided.contains(&known)
-}
-
-/// Whether a field tells who the client is or what it asked for before a proxy changed it. A dash and an underscore
-/// are the same to CGI and its kin, which read `X_Forwarded_For` as `X-Forwarded-For`.
-///
-/// `X-Original-URL` and `X-Rewrite-URL` make some frameworks serve another path than the one that was routed.
-pub(super) fn is_forwarding(field: Name<'_>) -> bool {
-    const NAMES: [&str; 15] = [
-        "forwarded-for",
-        "front-end-https",
-        "x-envoy-external-address",
-        "x-url-scheme",
-        "x-real-port",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "x-original-forwarded-for",
-        "x-original-host",
-        "x-original-uri",
-        "x-original-url",
-        "x-rewrite-url",
-        "true-client-ip",
-        "cf-connecting-ip",
-        "fastly-client-ip",
-    ];
-    let text = match field {
-        Name::Known(known) => {
-            return matches!(
-                known,
-                name::FORWARDED
-                    | name::X_FORWARDED_FOR
-                    | name::X_FORWARDED_HOST
-                    | name::X_FORWARDED_PROTO
-                    | name::X_REAL_IP
-            );
-        }
-        Name::Text(text) => text,
-    };
-    if !text.starts_with(['x', 't', 'c', 'f']) {
-        return false;
-    }
-    const START: &str = "x-forwarded";
-    text.get(..START.len()).is_some_and(|start| is_alike(start, START)) || NAMES.iter().any(|name| is_alike(text, name))
 }
 
 /// A short text that is put together on the stack.

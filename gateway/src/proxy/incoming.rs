@@ -1,15 +1,15 @@
 //! A request's body on its way through: counted, held to a pace, and without trailers that claim what only we may say.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::forwarded::is_forwarding;
 use super::pace::Pace;
 use crate::clock;
 use crate::error::{Error, Kind, Phase};
-use crate::http::{Body, Fields, Frame, RequestHead, Source, Version, hygiene, name};
+use crate::http::claims::{is_alike, is_forwarding, strip_lookalikes};
+use crate::http::{Body, FieldName, Fields, Frame, RequestHead, Source, Version, name};
 use crate::worker::View;
 
 /// What came of a request's body, and how fast it has to come.
@@ -17,6 +17,10 @@ use crate::worker::View;
 pub struct Received {
     bytes: Cell<u64>,
     pace: Cell<Pace>,
+    /// The index of the request's route.
+    route: Cell<Option<usize>>,
+    /// Fields that a plugin has set or removed.
+    claimed: RefCell<Vec<String>>,
 }
 
 impl Received {
@@ -28,6 +32,35 @@ impl Received {
     /// Where those are counted that are no body.
     pub fn count(&self) -> &Cell<u64> {
         &self.bytes
+    }
+
+    /// Notes the route.
+    pub(super) fn enter(&self, route: usize) {
+        self.route.set(Some(route));
+    }
+
+    /// Notes a field that is not for the client to say any more.
+    pub(super) fn claim(&self, field: &str) {
+        let mut claimed = self.claimed.borrow_mut();
+        if !claimed.iter().any(|known| known == field) {
+            claimed.push(field.to_owned());
+        }
+    }
+
+    /// Takes out of trailers what would be believed and is not for a client to say: some servers take them for header fields.
+    fn strip(&self, trailers: &mut Fields, view: &View) {
+        let snapshot = &view.snapshot;
+        let route = self.route.get().and_then(|route| snapshot.routes.get(route));
+        let replaced = route.into_iter().flat_map(|route| route.model.request_headers.replaced());
+        let ours: Vec<&FieldName> =
+            snapshot.identity_fields.iter().chain(&snapshot.config.forwarded.request_id).chain(replaced).collect();
+        let claimed = self.claimed.borrow();
+        let is_ours = |field: &str| {
+            let mut names = ours.iter().map(|name| name.text()).chain(claimed.iter().map(String::as_str));
+            names.any(|name| is_alike(field, name))
+        };
+        strip_lookalikes(trailers);
+        trailers.retain(|field, _| !is_forwarding(field) && !is_ours(field.text()));
     }
 
     /// Demands so many bytes a second from now on, with a patience of that time. Messages of gRPC come when there is
@@ -92,7 +125,7 @@ impl Source for Incoming {
                     return Poll::Ready(Some(Err(Error::client(Kind::Timeout(Phase::BodyPace)))));
                 }
             }
-            Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => strip(trailers, &self.view),
+            Poll::Ready(Some(Ok(Frame::Trailers(trailers)))) => self.received.strip(trailers, &self.view),
             Poll::Pending => {
                 self.received.pace(|pace| pace.waits(clock::coarse()));
             }
@@ -112,13 +145,4 @@ impl Source for Incoming {
     fn held_back(&mut self) {
         self.received.pace(|pace| pace.rests(clock::coarse()));
     }
-}
-
-/// Some servers take trailers for header fields. What would be believed there is not for a client to say.
-fn strip(trailers: &mut Fields, view: &View) {
-    let snapshot = &view.snapshot;
-    let ours = || snapshot.identity_fields.iter().chain(&snapshot.config.forwarded.request_id);
-    hygiene::strip_lookalikes(trailers);
-    trailers
-        .retain(|field, _| !is_forwarding(field) && !ours().any(|name| hygiene::is_alike(field.text(), name.text())));
 }

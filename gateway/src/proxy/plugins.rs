@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::exchange::{Exchange, Response};
 use super::shown::{Shown, target};
 use crate::error::{Error, Kind};
-use crate::http::{Body, ResponseHead, StatusCode, name};
+use crate::http::claims::strip_alike;
+use crate::http::{Body, Fields, ResponseHead, StatusCode, name};
 use crate::plugin::request::{Edit, Side};
 use crate::plugin::{Answer, Decision, Fault, Seat};
 use crate::snapshot::CompiledRoute;
@@ -133,20 +134,19 @@ pub(super) fn note_pick(x: &mut Exchange<'_>, pool: &Pool) {
 fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'_>) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     match edit {
-        Edit::Set(side, name, value) | Edit::Add(side, name, value) => {
+        Edit::Set(side, ..) | Edit::Add(side, ..) | Edit::Remove(side, _) => {
             let fields = match (side, response) {
                 (Side::Request, _) => &mut x.request.fields,
                 (Side::Response, Some(response)) => &mut response.fields,
                 (Side::Response, None) => return,
             };
-            // What has no room is left out, as if the plugin had not asked.
-            let _ = match edit {
-                Edit::Set(..) => fields.set(text(name), value),
-                _ => fields.append(text(name), value),
-            };
+            change(fields, edit);
+            if let (Edit::Set(Side::Request, name, _) | Edit::Remove(Side::Request, name), Some(received)) =
+                (edit, &x.facts.bytes_in)
+            {
+                received.claim(text(name));
+            }
         }
-        Edit::Remove(Side::Request, name) => drop(x.request.fields.remove(text(name))),
-        Edit::Remove(Side::Response, name) => drop(response.map(|response| response.fields.remove(text(name)))),
         Edit::Path(path) => {
             if let Some(target) = target(path) {
                 let before = std::mem::replace(&mut x.request.target, target);
@@ -167,6 +167,23 @@ fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'
             }
         }
     }
+}
+
+/// Changes a field. What has no room is left out, as if the plugin had not asked.
+fn change(fields: &mut Fields, edit: Edit<'_>) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    if let Edit::Set(_, name, _) | Edit::Remove(_, name) = edit {
+        strip_alike(fields, text(name));
+    }
+    let _ = match edit {
+        Edit::Set(_, name, value) => fields.set(text(name), value),
+        Edit::Add(_, name, value) => fields.append(text(name), value),
+        Edit::Remove(_, name) => {
+            fields.remove(text(name));
+            Ok(())
+        }
+        Edit::Path(_) | Edit::Status(_) | Edit::Tag(..) => Ok(()),
+    };
 }
 
 /// The response that a decision asks for; `None` when the request goes on.

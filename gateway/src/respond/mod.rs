@@ -6,7 +6,7 @@ mod send;
 use std::time::{Instant, SystemTime};
 
 use crate::access_log::Record;
-use crate::config::model::{Redirect, Respond};
+use crate::config::model::{Redirect, Respond, TemplatePart};
 use crate::error::{Error, Kind, Side};
 use crate::http::{Body, ResponseHead, StatusCode, name};
 use crate::metrics::Finished;
@@ -19,6 +19,13 @@ use crate::route::rewrite;
 
 /// A redirect.
 pub fn redirect(x: &Exchange<'_>, redirect: &Redirect, captures: &Captures<'_>) -> Result<Response, Error> {
+    let needs_host = redirect.to.parts.iter().any(|part| matches!(part, TemplatePart::Host));
+    // HTTP/1.0 need not name a host, and in HTTP/1.1 it may be empty (RFC 9112 section 3.2).
+    if needs_host && x.request.host().is_empty() {
+        return Err(Error::client(Kind::Malformed(
+            "the redirect leads to the host that was asked, and none was named",
+        )));
+    }
     let location = rewrite::location(&redirect.to, &policy::context(x, captures));
     let mut head = ResponseHead::new(redirect.status);
     head.fields.set(name::LOCATION, location.as_bytes()).map_err(|_| Error::gateway(INVALID))?;

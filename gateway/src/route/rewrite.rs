@@ -11,9 +11,10 @@ use std::net::IpAddr;
 use super::path::{is_pchar, key, normalise, push_escape};
 use super::table::Captures;
 use crate::config::model::{HeaderChanges, Rewrite, Template, TemplatePart};
+use crate::http::claims::strip_alike;
 use crate::http::fields::{InvalidField, is_visible};
-use crate::http::hygiene::{is_alike, is_framing};
-use crate::http::{Fields, Name, Scheme};
+use crate::http::hygiene::is_framing;
+use crate::http::{Fields, Scheme};
 
 /// The facts of one request that templates refer to.
 #[derive(Clone, Copy, Debug)]
@@ -205,13 +206,8 @@ fn without_prefix<'p>(path: &'p str, prefix: &str) -> &'p str {
 /// connection are left alone whatever the route says, for the protocols write those; and so is `Host`, which is the
 /// authority.
 pub fn apply(changes: &HeaderChanges, fields: &mut Fields, context: &Context<'_>) -> Result<(), InvalidField> {
-    // What the configuration decides of nobody may write beside it in the spelling that CGI takes for the same.
-    let named = || changes.remove.iter().chain(changes.set.iter().map(|(name, _)| name));
-    let forged =
-        |field: Name<'_>| field.text().contains('_') && named().any(|name| is_alike(field.text(), name.text()));
-    if fields.iter().any(|(field, _)| forged(field)) {
-        fields.retain(|field, _| !forged(field));
-    }
+    // What the configuration decides of nobody may write beside it in a spelling that CGI takes for the same.
+    changes.replaced().for_each(|name| strip_alike(fields, name));
     for name in changes.remove.iter().filter(|name| !is_framing((*name).into())) {
         fields.remove(name);
     }

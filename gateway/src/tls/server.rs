@@ -122,6 +122,15 @@ impl ServerTls {
         config.max_early_data_size = 0;
         Ok(ServerTls { acceptor: TlsAcceptor::from(Arc::new(config)), protocols: *protocols, _resumption: resumption })
     }
+
+    fn take(&self, facts: TlsFacts) -> io::Result<TlsFacts> {
+        // RFC 9113 section 3.2: HTTP/2 over TLS is agreed on by ALPN or not spoken. rustls refuses a client whose ALPN names
+        // none of ours; this one sent no ALPN, which means HTTP/1.
+        if !facts.alpn_h2 && !self.protocols.h1 {
+            return Err(unacceptable(HandshakeFailure::NoSharedProtocol, "no ALPN, but only HTTP/2 is offered"));
+        }
+        Ok(facts)
+    }
 }
 
 impl fmt::Debug for ServerTls {
@@ -130,19 +139,16 @@ impl fmt::Debug for ServerTls {
     }
 }
 
-/// Takes a client through the handshake.
-pub async fn accept(tcp: TcpStream, tls: &ServerTls) -> io::Result<Accepted> {
+/// Takes a client through the handshake. When that fails the client has been told by an alert, which it gets to read if the
+/// connection is not closed at once.
+pub async fn accept(tcp: TcpStream, tls: &ServerTls) -> Result<Accepted, (io::Error, Tcp)> {
     // Boxed at once: a handshake's state is a kilobyte and more, and would otherwise stay a part of the connection's task.
-    let handshake =
-        Box::pin(tls.acceptor.accept_with(Tcp::new(tcp), |session| session.set_buffer_limit(Some(WRITE_BUFFER))));
-    let stream = Box::new(handshake.await?);
-    let facts = TlsFacts::of(stream.get_ref().1)?;
-    // RFC 9113 section 3.2: HTTP/2 over TLS is agreed on by ALPN or not spoken. rustls refuses a client whose ALPN names
-    // none of ours; this one sent no ALPN, which means HTTP/1.
-    if !facts.alpn_h2 && !tls.protocols.h1 {
-        return Err(unacceptable(HandshakeFailure::NoSharedProtocol, "no ALPN, but only HTTP/2 is offered"));
+    let handshake = tls.acceptor.accept_with(Tcp::new(tcp), |session| session.set_buffer_limit(Some(WRITE_BUFFER)));
+    let stream = Box::new(Box::pin(handshake.into_fallible()).await?);
+    match TlsFacts::of(stream.get_ref().1).and_then(|facts| tls.take(facts)) {
+        Ok(facts) => Ok(Accepted { stream, facts }),
+        Err(error) => Err((error, stream.into_inner().0)),
     }
-    Ok(Accepted { stream, facts })
 }
 
 impl TlsFacts {

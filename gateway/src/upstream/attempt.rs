@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::connect::{self, ClientEnds};
-use super::pool::{PoolState, Site, Turn};
+use super::pool::PoolState;
+use super::site::{Site, Turn};
 use super::times::Times;
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::UpstreamProtocol;
@@ -100,8 +101,10 @@ impl Attempt<'_> {
             return Ok(leased);
         }
         let deadline = Deadline::after(self.times.queue, Phase::Queue, Side::Gateway).or(self.deadline);
-        let permit = match waited(self.responder, self.watchdog, deadline, self.site.wait_for_turn()).await? {
+        let turn = self.site.wait_for_turn(client, self.reuse);
+        let permit = match waited(self.responder, self.watchdog, deadline, turn).await? {
             Turn::Reuse(connection) => return Ok(Leased::H1(connection)),
+            Turn::Share(handle) => return Ok(Leased::H2(handle)),
             Turn::Connect(permit) => permit,
         };
         let deadline = Deadline::after(self.times.connect, Phase::Connect, Side::Upstream).or(self.deadline);

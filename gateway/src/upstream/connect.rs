@@ -35,7 +35,8 @@ pub struct ClientEnds {
 pub(super) async fn connect(endpoint: &Endpoint, pool: &PoolState, client: ClientEnds) -> Result<Connected, Error> {
     let failing = |step, error: io::Error| {
         failure::no_connection(pool, &endpoint.address, step, &error);
-        Error::upstream(if step == Step::Tls { Kind::Tls } else { Kind::Connect }, Retry::Safe)
+        let retry = if failure::may_pass(step, &error) { Retry::Safe } else { Retry::Elsewhere };
+        Error::upstream(if step == Step::Tls { Kind::Tls } else { Kind::Connect }, retry)
     };
     let failed = |error| failing(Step::Connect, error);
     let mut tcp = match endpoint.socket {

@@ -41,6 +41,13 @@ pub fn tell(pool: &PoolState, endpoint: &str, error: &Error) {
     }
 }
 
+/// Whether another attempt may fare better at once: an endpoint that restarts refuses or closes connections for a moment.
+/// Names that are not known and certificates that are not believed stay so, and what took its time would take it again.
+pub(super) fn may_pass(step: Step, error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, UnexpectedEof};
+    step != Step::Resolve && matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | UnexpectedEof)
+}
+
 fn refusal(error: &io::Error) -> &'static str {
     if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(error) {
         return "no file descriptor is free";

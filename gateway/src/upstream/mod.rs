@@ -7,10 +7,13 @@ mod attempt;
 mod connect;
 mod failure;
 mod pool;
+mod site;
 mod times;
+mod tried;
 
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
 pub use failure::tell;
 pub use pool::{Picked, Pool, PoolState};
 pub use times::Times;
+pub use tried::Tried;

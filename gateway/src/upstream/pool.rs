@@ -1,28 +1,20 @@
-//! A pool as one worker sees it: its balancer, and its own connections to each endpoint.
-//!
-//! Invariant: what lies idle here is complete and silent (the last one used goes first, so that the others can age and be
-//! closed). Where connections are limited, whoever waits gets one that is given back, before it is kept.
+//! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
-use std::any::Any;
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::Notify;
 
 use gatewright_abi::kind;
 
+use super::Tried;
+use super::site::Site;
 use crate::balance::{Candidate, Endpoint};
 use crate::clock;
 use crate::config::model;
-use crate::error::{Error, Kind};
-use crate::http::h1::client::{Connection, Park};
-use crate::http::h2;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -71,33 +63,6 @@ pub enum Picked {
     Refused(u16),
     /// There is no endpoint.
     Nowhere,
-}
-
-/// One worker's connections to one endpoint.
-pub struct Site {
-    /// The endpoint.
-    pub endpoint: Arc<Endpoint>,
-    pool: Arc<PoolState>,
-    metrics: Rc<metrics::Worker>,
-    idle: RefCell<Vec<Idle>>,
-    waiting: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
-    multiplexed: RefCell<Vec<Multiplexed>>,
-    /// Held while a connection that many requests may share is being made.
-    pub connecting: tokio::sync::Mutex<()>,
-    /// What ALPN chose last, where that decides.
-    pub speaks_h2: Cell<Option<bool>>,
-}
-
-struct Idle {
-    connection: Box<Connection>,
-    since: Instant,
-}
-
-struct Multiplexed {
-    handle: h2::client::Handle,
-    client: Option<SocketAddr>,
-    idle_since: Cell<Option<Instant>>,
-    _held: Box<dyn Any>,
 }
 
 impl PoolState {
@@ -165,13 +130,14 @@ impl Pool {
         pool
     }
 
-    /// Where a request goes: as the plugin says, or the pool's own balancer when there is none or it does not say. `tried`:
-    /// where it was sent before.
-    pub fn pick(&self, head: &dyn Head, tried: &[usize], attempt: u32) -> Picked {
+    /// Where a request goes: as the plugin says, or the pool's own balancer when there is none, it does not say, or the
+    /// request need not be sent there again.
+    pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
         let fallback = || self.pick_own(head, tried, attempt);
         let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
         let Some(seat) = seat.as_mut() else { return fallback() };
-        match seat.pick(head, &self.state.candidates, tried, attempt) {
+        match seat.pick(head, &self.state.candidates, tried.all(), attempt) {
+            Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
             Ok(Decision::List(list)) => Picked::List(list),
             Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
@@ -180,16 +146,16 @@ impl Pool {
         }
     }
 
-    /// As the pool's own balancer says: none of those tried, unless all were.
-    fn pick_own(&self, head: &dyn Head, tried: &[usize], attempt: u32) -> Picked {
+    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
+    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
         let candidates = &self.state.candidates;
         if let [_] = &candidates[..] {
-            return Picked::Endpoint(0);
+            return if tried.spent().is_empty() { Picked::Endpoint(0) } else { Picked::Nowhere };
         }
         let mut own = self.own.borrow_mut();
         let Some(own) = own.as_mut() else { return Picked::Nowhere };
-        for tried in [tried, &[]] {
-            if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, tried, attempt) {
+        for passed in [tried.all(), tried.spent()] {
+            if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
                 return Picked::Endpoint(index);
             }
         }
@@ -241,9 +207,7 @@ impl Pool {
 
     /// Closes what is idle to endpoints where others wait for a connection.
     fn trim(&self) {
-        for site in self.sites.iter().filter(|site| site.endpoint.waiting.load(Ordering::Relaxed) > 0) {
-            site.idle.borrow_mut().clear();
-        }
+        self.sites.iter().for_each(|site| site.trim());
     }
 }
 
@@ -264,155 +228,6 @@ async fn trim_when_wanted(pool: Weak<Pool>) {
         let _ = tokio::time::timeout(Duration::from_secs(60), state.wanted.notified()).await;
         if let Some(pool) = pool.upgrade() {
             pool.trim();
-        }
-    }
-}
-
-impl Site {
-    fn new(endpoint: Arc<Endpoint>, pool: Arc<PoolState>, metrics: Rc<metrics::Worker>) -> Site {
-        Site {
-            endpoint,
-            pool,
-            metrics,
-            idle: RefCell::default(),
-            waiting: RefCell::default(),
-            multiplexed: RefCell::default(),
-            connecting: tokio::sync::Mutex::new(()),
-            speaks_h2: Cell::new(None),
-        }
-    }
-
-    fn take_over(&self, old: &Site) {
-        self.idle.swap(&old.idle);
-        self.multiplexed.swap(&old.multiplexed);
-        self.speaks_h2.set(old.speaks_h2.get());
-    }
-
-    /// A connection that waits for a request of this client.
-    pub fn reuse(&self, client: Option<SocketAddr>) -> Option<Box<Connection>> {
-        let mut idle = self.idle.borrow_mut();
-        loop {
-            let at = idle.iter().rposition(|idle| idle.connection.client == client)?;
-            let mut connection = idle.remove(at).connection;
-            if connection.is_alive() {
-                return Some(connection);
-            }
-        }
-    }
-
-    /// A connection that takes one more request beside others.
-    pub fn share(&self, client: Option<SocketAddr>) -> Option<h2::client::Handle> {
-        let mut multiplexed = self.multiplexed.borrow_mut();
-        multiplexed.retain(|one| self.is_usable(one));
-        let usable = |one: &&Multiplexed| one.client == client && one.handle.can_open();
-        multiplexed.iter().find(usable).map(|one| one.handle.clone())
-    }
-
-    /// Keeps a connection that requests may share.
-    pub fn keep(&self, handle: h2::client::Handle, client: Option<SocketAddr>, held: Box<dyn Any>) {
-        let one = Multiplexed { handle, client, idle_since: Cell::new(None), _held: held };
-        self.multiplexed.borrow_mut().push(one);
-    }
-
-    /// The right to make a connection, or one that became free meanwhile.
-    pub async fn wait_for_turn(&self) -> Result<Turn, Error> {
-        let Some(limit) = &self.endpoint.connections else { return Ok(Turn::Connect(None)) };
-        if let Ok(permit) = limit.clone().try_acquire_owned() {
-            return Ok(Turn::Connect(Some(permit)));
-        }
-        let _waiting = Waiting::begin(&self.endpoint, self.pool.model.max_waiting)?;
-        self.pool.wanted.notify_waiters();
-        let (sender, receiver) = oneshot::channel();
-        self.waiting.borrow_mut().push_back(sender);
-        tokio::select! {
-            biased;
-            Ok(connection) = receiver => Ok(Turn::Reuse(connection)),
-            Ok(permit) = limit.clone().acquire_owned() => Ok(Turn::Connect(Some(permit))),
-            else => Err(Error::gateway(Kind::Overloaded)),
-        }
-    }
-
-    /// Whether it takes requests; what bounds its server met is counted.
-    fn is_usable(&self, one: &Multiplexed) -> bool {
-        for (limit, count) in one.handle.take_hits().iter() {
-            self.metrics.limit_hits(limit, count);
-        }
-        one.handle.is_usable()
-    }
-
-    fn sweep(&self, now: Instant) {
-        let idle_time = self.pool.limits.upstream_idle_time;
-        let old = |is_old: bool| {
-            if is_old {
-                self.metrics.limit_hit("upstream_idle_time");
-            }
-            is_old
-        };
-        self.idle
-            .borrow_mut()
-            .retain_mut(|idle| idle.connection.is_alive() && !old(now.duration_since(idle.since) >= idle_time));
-        self.multiplexed.borrow_mut().retain(|one| self.is_usable(one) && !old(one.is_stale(now, idle_time)));
-        self.waiting.borrow_mut().retain(|sender| !sender.is_closed());
-    }
-}
-
-impl Multiplexed {
-    fn is_stale(&self, now: Instant, idle_time: Duration) -> bool {
-        if self.handle.open_streams() > 0 {
-            self.idle_since.set(None);
-            return false;
-        }
-        let since = self.idle_since.get().unwrap_or(now);
-        self.idle_since.set(Some(since));
-        now.duration_since(since) >= idle_time
-    }
-}
-
-/// What a request that waited for a connection got.
-pub enum Turn {
-    /// It may make one.
-    Connect(Option<OwnedSemaphorePermit>),
-    /// It has one.
-    Reuse(Box<Connection>),
-}
-
-/// Counts a request that waits, until it is dropped.
-struct Waiting<'a>(&'a Endpoint);
-
-impl Waiting<'_> {
-    fn begin(endpoint: &Endpoint, most: u32) -> Result<Waiting<'_>, Error> {
-        let waiting = Waiting(endpoint);
-        if endpoint.waiting.fetch_add(1, Ordering::Relaxed) >= most {
-            return Err(Error::gateway(Kind::Overloaded));
-        }
-        Ok(waiting)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Park for Site {
-    fn park(&self, connection: Box<Connection>) {
-        let mut connection = connection;
-        while let Some(sender) = self.waiting.borrow_mut().pop_front() {
-            match sender.send(connection) {
-                Ok(()) => return,
-                Err(back) => connection = back,
-            }
-        }
-        // Somebody in another worker waits for the right to connect: closing this one gives it to them.
-        if self.endpoint.waiting.load(Ordering::Relaxed) > 0 {
-            return;
-        }
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.pool.limits.upstream_idle_connections as usize {
-            idle.push(Idle { connection, since: clock::coarse() });
-        } else {
-            self.metrics.limit_hit("upstream_idle_connections");
         }
     }
 }

@@ -19,7 +19,7 @@ mod route;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -221,14 +221,15 @@ impl Reader<'_, '_> {
 
     /// Two listeners cannot share an address; but port 0 is another port for each.
     fn distinct_addresses(&mut self, listeners: &[(Listener, &At<file::Listener>)], admin: Option<&(Admin, Span)>) {
-        let mut taken: HashMap<SocketAddr, usize> = HashMap::new();
+        let mut taken: HashMap<(IpAddr, u16), usize> = HashMap::new();
         let all = listeners.iter().map(|(listener, at)| (listener.address, &at.value.address.span));
         for (address, span) in all.chain(admin.map(|(admin, span)| (admin.address, span))) {
             if address.port() == 0 {
                 continue;
             }
             let (line, _) = self.report.position(span.start);
-            if let Some(before) = taken.insert(address, line) {
+            // An IPv4 address written as IPv6 is the IPv4 address.
+            if let Some(before) = taken.insert((address.ip().to_canonical(), address.port()), line) {
                 self.report.at(span, format!("{address} was given in line {before} already"));
             }
         }

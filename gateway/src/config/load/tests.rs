@@ -607,6 +607,8 @@ fn listeners_are_checked() {
     says("[[listener]]\n", "3:1: listener[1].address: is missing");
     let two = "[[listener]]\naddress = \"[::]:80\"\n";
     says(&format!("{two}{two}"), "6:11: listener[2].address: [::]:80 was given in line 4 already");
+    let mapped = two.replace("::", "::ffff:1.2.3.4");
+    says(&format!("{mapped}{}", two.replace("[::]", "1.2.3.4")), "listener[2].address: 1.2.3.4:80 was given in line 4");
     says(&format!("{two}[admin]\naddress = \"[::]:80\""), "admin.address: [::]:80 was given in line 4");
     assert!(wrong(LISTENER).is_empty(), "port 0 may be given twice");
     says("tls = \"def\"", "takes \"dev\", not \"def\"; did you mean \"dev\"?");

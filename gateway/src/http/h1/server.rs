@@ -89,7 +89,7 @@ struct State {
     is_head: bool,
     /// The client has not been told yet to send its body.
     expects_continue: bool,
-    /// When the client shut down its sending side.
+    /// Since when the client is known to have shut down its sending side, or has waited so for the request's answer.
     half_closed: Option<Instant>,
     limits: Arc<Limits>,
 }
@@ -151,6 +151,8 @@ impl Connection {
         state.version = parsed.head.version;
         state.is_head = parsed.head.method == Method::HEAD;
         state.expects_continue = parsed.expects_continue;
+        // The patience with a client that sends no more is for each of the requests that it sent before.
+        state.half_closed = state.half_closed.map(|_| clock::coarse());
         let body = match state.request.is_done() {
             true => Body::Empty,
             false => Body::source(RequestBody { shared: self.shared.clone() }),

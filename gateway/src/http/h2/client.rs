@@ -116,6 +116,12 @@ impl Handle {
         self.core.borrow().open.len()
     }
 
+    /// Whether a request is under way, or somebody else has the connection in hand to send one.
+    pub fn is_in_use(&self) -> bool {
+        let core = self.core.borrow();
+        !core.open.is_empty() || core.handles > 1
+    }
+
     /// How many requests the server lets run at the same time.
     pub fn max_streams(&self) -> u32 {
         self.core.borrow().peer.max_concurrent_streams

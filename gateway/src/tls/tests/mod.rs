@@ -84,7 +84,7 @@ async fn sockets() -> (TcpStream, TcpStream) {
 
 /// Accepts, and sends one byte so that the other side has read all that belongs to the handshake.
 async fn accept_and_send(tcp: TcpStream, tls: &ServerTls) -> io::Result<TlsFacts> {
-    let mut accepted = accept(tcp, tls).await?;
+    let mut accepted = accept(tcp, tls).await.map_err(|(error, _)| error)?;
     accepted.stream.write_all(b"x").await?;
     accepted.stream.shutdown().await?;
     Ok(accepted.facts)
