@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +116,23 @@ fn fastest_is_a_balancer_of_ones_own() {
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["one", "two"]);
     let metrics = gateway.metrics();
     assert!(metrics.contains("gatewright_plugin_info{plugin=\"fastest\",version=\""), "{metrics}");
+    assert!(!metrics.contains("gatewright_plugin_faults_total{"), "{metrics}");
+}
+
+#[test]
+fn c_balancer_gives_the_first_three_of_four() {
+    if !guests::has_clang() {
+        return;
+    }
+    guests::compile(&mut Command::new(folder("c-balancer/build")));
+    let (one, two) = (serve(&folder("c-balancer/one")), serve(&folder("c-balancer/two")));
+    let gateway = run("c-balancer", &[(9001, one.addresses()[0]), (9002, two.addresses()[0])]);
+    let answers: Vec<String> = (0..40).map(|_| ask(connect(gateway.addresses()[0]), "/", "")).collect();
+    assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200 ")), "{answers:?}");
+    let words: Vec<&str> = answers.iter().filter_map(|answer| answer.lines().last()).collect();
+    // Smooth: whichever four in a row have three of the first.
+    assert!(words.windows(4).all(|four| four.iter().filter(|word| **word == "one").count() == 3), "{words:?}");
+    let metrics = gateway.metrics();
     assert!(!metrics.contains("gatewright_plugin_faults_total{"), "{metrics}");
 }
 
