@@ -216,7 +216,7 @@ pub use decide::{Answer, Body, Redirect, Route, Verdict};
 pub use encoded::Pairs;
 pub use endpoints::{All, Available, Endpoint, Endpoints};
 pub use error::{Error, Result};
-pub use kinds::{Balancer, Filter, Router};
+pub use kinds::{Balancer, Configuration, Filter, Router};
 pub use micros::Micros;
 pub use outcome::Outcome;
 pub use pick::{List, Pick};
