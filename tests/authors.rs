@@ -27,8 +27,8 @@ async fn from_an_empty_folder_to_a_balancer_that_serves() {
     let (done, text) = gatewright(&["plugin", "new", "mine"], folder.path());
     assert!(done && text.contains("[plugin.mine]\n"), "{text}");
     let krate = folder.path().join("mine");
-    let tests = run("cargo", &["test", "--quiet"], &krate);
-    assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+    let (done, text) = gatewright(&["plugin", "test"], &krate);
+    assert!(done && text.contains("the module says the same to all 3 calls of 1 test\n"), "{text}");
     let (done, text) = gatewright(&["plugin", "build"], &krate);
     assert!(done && text.contains("mine.wasm: balancer, ") && text.contains("sha256: "), "{text}");
     let (done, text) = gatewright(&["plugin", "check", "mine.wasm", "--config", "{\"most\": 5}"], &krate);
@@ -57,9 +57,8 @@ fn the_other_kinds_build_too_and_what_is_wrong_is_said() {
     for kind in ["router", "filter"] {
         let (done, text) = gatewright(&["plugin", "new", kind, "--kind", kind], folder.path());
         assert!(done, "{text}");
-        let krate = folder.path().join(kind);
-        let tests = run("cargo", &["test", "--quiet"], &krate);
-        assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+        let (done, text) = gatewright(&["plugin", "test", kind], folder.path());
+        assert!(done && text.contains("the module says the same to all 3 calls of 1 test\n"), "{text}");
         let (done, text) = gatewright(&["plugin", "build", kind], folder.path());
         assert!(done && text.contains(&format!("{kind}.wasm: {kind}, ")), "{text}");
     }
@@ -74,4 +73,30 @@ fn the_other_kinds_build_too_and_what_is_wrong_is_said() {
         let (done, text) = gatewright(arguments, folder.path());
         assert!(!done && text.contains(words), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn a_module_is_asked_what_its_source_was_asked_and_where_they_differ_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (done, text) = gatewright(&["plugin", "new", "anything"], folder.path());
+    assert!(done, "{text}");
+    std::fs::write(folder.path().join("anything/src/lib.rs"), include_str!("authors/anything.rs")).expect("a source");
+    let (done, text) =
+        gatewright(&["plugin", "test", "anything", "--", "--lib", "--", "--skip", "width"], folder.path());
+    assert!(
+        done && text.contains("the module says the same to all ") && text.contains(" calls of 5 tests\n"),
+        "{text}"
+    );
+    // Natively an address has 64 bits.
+    let (done, text) = gatewright(&["plugin", "test", "anything", "--", "--lib"], folder.path());
+    let told = "tests::width: the module does not do what its source does natively
+  call 2: a pick, of anything::Anything, anything::Anything, anything::Anything
+  natively:       endpoint 1
+  in the gateway: endpoint 0
+  config:         {\"how\": \"width\"}
+  request:        GET http://shop.example/cart
+  endpoint 0:     10.0.0.1:80 id=";
+    assert!(!done && text.contains(told), "{text}");
+    let (done, text) = gatewright(&["plugin", "test", "anything", "--", "--lib", "--", "nothing"], folder.path());
+    assert!(!done && text.contains("no test uses gatewright_sdk::mock"), "{text}");
 }

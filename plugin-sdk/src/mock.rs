@@ -21,7 +21,10 @@
 //! assert_eq!(gateway.pick(&get("http://shop.example/")), Pick::Endpoint(0));
 //! # Ok::<(), Error>(())
 //! ```
+//!
+//! `gatewright plugin test` sets [`record::FOLDER`], and then asks the module what was asked here.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use gatewright_abi::kind;
@@ -37,8 +40,12 @@ use crate::runtime::Absent;
 mod endpoint;
 mod gateway;
 mod head;
+pub mod record;
+mod shown;
 
 use gateway::Gateway;
+use record::{Begin, Call, Record, Step};
+pub use shown::Shown;
 
 pub use endpoint::{LiveEndpoint, MockEndpoint, endpoint};
 pub use head::{Head, get, request, response, tcp};
@@ -48,6 +55,7 @@ pub struct Mock {
     instance: Box<dyn Instance>,
     host: Gateway,
     table: Table,
+    record: Option<Record>,
 }
 
 /// A level of the log.
@@ -87,8 +95,22 @@ impl Mock {
         let host = Gateway::default();
         let mut table = Table::new();
         host.place(&mut table, endpoints.into_iter().collect());
-        let instance = plugin.configure(plugin.kinds(), config, &host, &table)?;
-        Ok(Mock { instance, host, table })
+        let configured = plugin.configure(plugin.kinds(), config, &host, &table);
+        let told = configured.as_ref().err().map_or(record::CONFIGURED.to_owned(), ToString::to_string);
+        let record = Record::begin().and_then(|mut record| {
+            let begin = Begin {
+                form: record::FORM,
+                test: record::test(),
+                types: plugin.types().map(str::to_owned),
+                kinds: plugin.kinds(),
+                config: config.to_owned(),
+                endpoints: host.facts(),
+                around: host.around(),
+                told,
+            };
+            record.write(&begin).then_some(record)
+        });
+        Ok(Mock { instance: configured?, host, table, record })
     }
 
     /// What the balancer picks for this request, sent for the first time.
@@ -98,52 +120,104 @@ impl Mock {
 
     /// What the balancer picks for this request, which was sent so often before.
     pub fn pick_again(&mut self, request: &Head, attempt: u32) -> Pick {
-        self.host.write_wanted(&self.table);
-        self.host.show(Some(request), None);
-        self.instance.pick(&self.host, &self.table, attempt)
+        let call = |mock: &Mock| Call::Pick { request: request.into(), attempt, endpoints: mock.host.facts() };
+        let run = |mock: &mut Mock| {
+            mock.host.write_wanted(&mock.table);
+            mock.host.show(Some(request), None);
+            mock.instance.pick(&mock.host, &mock.table, attempt)
+        };
+        self.asked(call, run, record::pick)
     }
 
     /// Tells the balancer how an attempt ended.
     pub fn outcome(&mut self, outcome: Outcome) {
-        self.host.show(None, None);
-        self.instance.outcome(&self.host, &self.table, &outcome);
+        let call = |_: &Mock| Call::Outcome {
+            endpoint: u32::try_from(outcome.endpoint).unwrap_or(u32::MAX),
+            status: outcome.status.unwrap_or(0),
+            attempt: outcome.attempt,
+            latency_us: outcome.latency.get(),
+            bytes: outcome.bytes,
+        };
+        let run = |mock: &mut Mock| {
+            mock.host.show(None, None);
+            mock.instance.outcome(&mock.host, &mock.table, &outcome);
+        };
+        self.asked(call, run, |()| record::DONE.to_owned())
     }
 
     /// Where the router sends this request, which has been changed when this returns.
     pub fn route(&mut self, request: &Head) -> Route {
-        self.host.show(Some(request), None);
-        let route = self.instance.route(&self.host);
+        let call = |_: &Mock| Call::Route { request: request.into() };
+        let run = |mock: &mut Mock| {
+            mock.host.show(Some(request), None);
+            mock.instance.route(&mock.host)
+        };
+        let decided = self.asked(call, run, record::route);
         self.host.do_changes();
-        route
+        decided
     }
 
     /// What the filter does with this request, which has been changed when this returns.
     pub fn on_request(&mut self, request: &Head) -> Verdict {
-        self.host.show(Some(request), None);
-        let verdict = self.instance.on_request(&self.host);
+        let call = |_: &Mock| Call::OnRequest { request: request.into() };
+        let run = |mock: &mut Mock| {
+            mock.host.show(Some(request), None);
+            mock.instance.on_request(&mock.host)
+        };
+        let decided = self.asked(call, run, record::verdict);
         self.host.do_changes();
-        verdict
+        decided
     }
 
     /// What the filter does with this response, which has been changed when this returns.
     pub fn on_response(&mut self, request: &Head, response: &Head) -> Verdict {
-        self.host.show(Some(request), Some(response));
-        let verdict = self.instance.on_response(&self.host);
+        let call = |_: &Mock| Call::OnResponse { request: request.into(), response: Box::new(response.into()) };
+        let run = |mock: &mut Mock| {
+            mock.host.show(Some(request), Some(response));
+            mock.instance.on_response(&mock.host)
+        };
+        let decided = self.asked(call, run, record::verdict);
         self.host.do_changes();
-        verdict
+        decided
     }
 
     /// Lets time pass for the plugin.
     pub fn tick(&mut self) -> Option<Duration> {
-        self.host.show(None, None);
-        self.instance.tick(&self.host, &self.table)
+        let call = |_: &Mock| Call::Tick;
+        let run = |mock: &mut Mock| {
+            mock.host.show(None, None);
+            mock.instance.tick(&mock.host, &mock.table)
+        };
+        self.asked(call, run, |next| record::tick(*next))
     }
 
     /// Other endpoints.
     pub fn change_endpoints(&mut self, endpoints: impl IntoIterator<Item = MockEndpoint>) {
-        self.host.show(None, None);
-        self.host.place(&mut self.table, endpoints.into_iter().collect());
-        self.instance.endpoints_changed(&self.host, &self.table);
+        let endpoints: Vec<MockEndpoint> = endpoints.into_iter().collect();
+        let facts = endpoints.iter().map(|endpoint| endpoint.0.clone()).collect();
+        let run = |mock: &mut Mock| {
+            mock.host.show(None, None);
+            mock.host.place(&mut mock.table, endpoints);
+            mock.instance.endpoints_changed(&mock.host, &mock.table);
+        };
+        self.asked(|_| Call::ChangeEndpoints { endpoints: facts }, run, |()| record::DONE.to_owned());
+    }
+
+    /// Calls the plugin; writes down what it was asked and what it said, if that is wanted.
+    fn asked<T>(
+        &mut self,
+        call: impl FnOnce(&Mock) -> Call,
+        run: impl FnOnce(&mut Mock) -> T,
+        words: impl FnOnce(&T) -> String,
+    ) -> T {
+        let Some(mut record) = self.record.take() else { return run(self) };
+        let (call, around) = (call(self), self.host.around());
+        let result = catch_unwind(AssertUnwindSafe(|| run(self)));
+        let mut told = vec![result.as_ref().map_or(record::PANIC.to_owned(), words)];
+        told.extend(self.host.changes());
+        let goes_on = record.write(&Step { call, around, told }) && result.is_ok();
+        self.record = goes_on.then_some(record);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// An endpoint of which live values change.
@@ -153,14 +227,22 @@ impl Mock {
 
     /// The state that the plugin hands to its next version.
     pub fn snapshot(&mut self) -> Option<Vec<u8>> {
-        self.host.show(None, None);
-        self.instance.snapshot(&self.host)
+        let call = |_: &Mock| Call::Snapshot;
+        let run = |mock: &mut Mock| {
+            mock.host.show(None, None);
+            mock.instance.snapshot(&mock.host)
+        };
+        self.asked(call, run, |state| record::state(state.as_deref()))
     }
 
     /// Hands it the state of the version before.
     pub fn restore(&mut self, state: &[u8]) -> Result<()> {
-        self.host.show(None, None);
-        self.instance.restore(&self.host, &self.table, state)
+        let call = |_: &Mock| Call::Restore { state: record::Text(state.to_vec()) };
+        let run = |mock: &mut Mock| {
+            mock.host.show(None, None);
+            mock.instance.restore(&mock.host, &mock.table, state)
+        };
+        self.asked(call, run, |taken| record::restored(taken.is_ok()))
     }
 
     /// Moves the clock.

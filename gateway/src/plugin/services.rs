@@ -22,6 +22,8 @@ pub struct Services {
     shared: Shared,
     lines: Lines,
     time: Time,
+    /// What `random` answers in a replay.
+    told: Option<AtomicU64>,
 }
 
 /// One series of a metric.
@@ -67,7 +69,27 @@ impl Services {
             shared: Shared::default(),
             lines: Lines::default(),
             time,
+            told: None,
         }
+    }
+
+    /// For a plugin that is asked once more what it was asked before: time and chance are those of [`Services::tell`].
+    pub fn replaying(name: &str) -> Services {
+        Services { told: Some(AtomicU64::new(0)), ..Services::timed(name, Time::told()) }
+    }
+
+    /// What `clock`, `unix_time` and `random` answer in a replay from now on.
+    pub fn tell(&self, micros: u64, unix_millis: u64, random: u64) {
+        self.time.set(Duration::from_micros(micros));
+        self.time.set_begin(Duration::from_millis(unix_millis).saturating_sub(Duration::from_micros(micros)));
+        if let Some(told) = &self.told {
+            told.store(random, Ordering::Relaxed);
+        }
+    }
+
+    /// Random bits that were told; none when chance decides.
+    pub(super) fn told_random(&self) -> Option<u64> {
+        self.told.as_ref().map(|told| told.load(Ordering::Relaxed))
     }
 
     /// What time it is for the plugin.

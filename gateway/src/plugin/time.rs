@@ -20,15 +20,27 @@ pub struct Told {
     began: Instant,
     /// Nanoseconds since then.
     passed: AtomicU64,
+    /// Unix time at the begin, in microseconds.
+    unix: AtomicU64,
 }
 
-/// Midnight of 1 January 2026 in Unix time: when a told clock begins.
+/// Midnight of 1 January 2026 in Unix time: when a told clock begins, unless it is told that too.
 const TOLD_BEGIN: Duration = Duration::from_secs(1_767_225_600);
 
 impl Time {
     /// A clock that is told what time it is, at its begin.
     pub fn told() -> Time {
-        Time::Told(Arc::new(Told { began: Instant::now(), passed: AtomicU64::new(0) }))
+        let told = Told { began: Instant::now(), passed: AtomicU64::new(0), unix: AtomicU64::new(0) };
+        let time = Time::Told(Arc::new(told));
+        time.set_begin(TOLD_BEGIN);
+        time
+    }
+
+    /// Sets what Unix time it was at the begin.
+    pub fn set_begin(&self, unix: Duration) {
+        if let Time::Told(told) = self {
+            told.unix.store(u64::try_from(unix.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
     }
 
     /// Sets how much has passed since the begin. The machine's clock takes no orders.
@@ -61,7 +73,7 @@ impl Time {
     pub fn unix_millis(&self) -> u64 {
         let since = match self {
             Time::Machine => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-            Time::Told(told) => TOLD_BEGIN + told.passed(),
+            Time::Told(told) => Duration::from_micros(told.unix.load(Ordering::Relaxed)) + told.passed(),
         };
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
@@ -85,6 +97,8 @@ mod tests {
         time.clone().set(Duration::from_millis(1500));
         assert_eq!(time.now(), began + Duration::from_millis(1500));
         assert_eq!((time.micros(), time.unix_millis()), (1_500_000, millis + 1500));
+        time.set_begin(Duration::from_secs(7));
+        assert_eq!((time.micros(), time.unix_millis()), (1_500_000, 8500));
     }
 
     #[test]

@@ -2,21 +2,15 @@
 
 use gatewright_abi::{Column, flag};
 
-/// An endpoint as the plugin sees it. Live values can be changed between picks: [`Mock::endpoint`].
+use super::record::Facts;
+
+/// An endpoint as the plugin sees it. Live values can be changed between picks: [`Mock::endpoint`](super::Mock::endpoint).
 #[derive(Clone, Debug)]
-pub struct MockEndpoint {
-    pub(super) address: String,
-    pub(super) zone: String,
-    pub(super) metadata: Vec<(String, String)>,
-    pub(super) id: u64,
-    pub(super) weight: u32,
-    pub(super) priority: u32,
-    pub(super) words: [u32; Column::ALL.len()],
-}
+pub struct MockEndpoint(pub(super) Facts);
 
 /// A healthy endpoint with weight 1 of which nothing is known yet.
 pub fn endpoint(address: &str) -> MockEndpoint {
-    let mut endpoint = MockEndpoint {
+    let mut endpoint = MockEndpoint(Facts {
         address: address.into(),
         zone: String::new(),
         metadata: Vec::new(),
@@ -24,7 +18,7 @@ pub fn endpoint(address: &str) -> MockEndpoint {
         weight: 1,
         priority: 0,
         words: [0; Column::ALL.len()],
-    };
+    });
     endpoint.word(Column::Flags, flag::HEALTHY);
     endpoint.word(Column::Load, f32::NAN.to_bits());
     endpoint.word(Column::Warmth, 1f32.to_bits());
@@ -33,13 +27,13 @@ pub fn endpoint(address: &str) -> MockEndpoint {
 
 impl MockEndpoint {
     fn word(&mut self, column: Column, word: u32) {
-        if let Some(place) = self.words.get_mut(column.number()) {
+        if let Some(place) = self.0.words.get_mut(column.number()) {
             *place = word;
         }
     }
 
     fn flag(&mut self, flag: u32, is_set: bool) {
-        if let Some(flags) = self.words.get_mut(Column::Flags.number()) {
+        if let Some(flags) = self.0.words.get_mut(Column::Flags.number()) {
             *flags = if is_set { *flags | flag } else { *flags & !flag };
         }
     }
@@ -50,35 +44,35 @@ impl MockEndpoint {
     /// With this id; otherwise it is made of the address.
     #[must_use]
     pub fn id(mut self, id: u64) -> MockEndpoint {
-        self.id = id;
+        self.0.id = id;
         self
     }
 
     /// With this weight.
     #[must_use]
     pub fn weight(mut self, weight: u32) -> MockEndpoint {
-        self.weight = weight;
+        self.0.weight = weight;
         self
     }
 
     /// With this priority.
     #[must_use]
     pub fn priority(mut self, priority: u32) -> MockEndpoint {
-        self.priority = priority;
+        self.0.priority = priority;
         self
     }
 
     /// In this zone.
     #[must_use]
     pub fn zone(mut self, zone: &str) -> MockEndpoint {
-        self.zone = zone.into();
+        self.0.zone = zone.into();
         self
     }
 
     /// With this in its metadata.
     #[must_use]
     pub fn metadata(mut self, name: &str, value: &str) -> MockEndpoint {
-        self.metadata.push((name.into(), value.into()));
+        self.0.metadata.push((name.into(), value.into()));
         self
     }
 }

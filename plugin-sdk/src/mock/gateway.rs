@@ -7,6 +7,7 @@ use std::time::Duration;
 use gatewright_abi::{Column, answer, bound, edit, hash, level, metric, side, text};
 
 use super::head::{self, Head};
+use super::record::{self, Around, Facts};
 use super::{Level, MockEndpoint};
 use crate::native::{Host, Table};
 
@@ -52,9 +53,19 @@ impl Default for Gateway {
 
 /// What a plugin wants changed: done when its call has returned.
 enum Change {
-    Field { how: u32, side: u32, name: Vec<u8>, value: Vec<u8> },
+    Field {
+        how: u32,
+        side: u32,
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
     Path(Vec<u8>),
     Status(u16),
+    /// Done at once, since it is read at once.
+    Tag {
+        name: Vec<u8>,
+        value: Vec<u8>,
+    },
 }
 
 struct Entry {
@@ -89,22 +100,44 @@ impl Gateway {
                 Change::Field { how, side, name, value } => self.of_side(side, |head| head.edit(how, &name, &value)),
                 Change::Path(path) => self.of_request(|head| head.set_path(&path)),
                 Change::Status(status) => self.of_side(side::RESPONSE, |head| head.set_status(status)),
+                Change::Tag { .. } => None,
             };
         }
+    }
+
+    /// The changes that the plugin wants, in words.
+    pub(super) fn changes(&self) -> Vec<String> {
+        let words = |change: &Change| match change {
+            Change::Field { how, side, name, value } => record::field(*how, *side, name, value),
+            Change::Path(path) => record::path(path),
+            Change::Status(status) => record::status(*status),
+            Change::Tag { name, value } => record::tag(name, value),
+        };
+        self.changes.borrow().iter().map(words).collect()
+    }
+
+    /// The endpoints as they are now.
+    pub(super) fn facts(&self) -> Vec<Facts> {
+        self.endpoints.borrow().iter().map(|endpoint| endpoint.0.clone()).collect()
+    }
+
+    /// Time and chance as they are now.
+    pub(super) fn around(&self) -> Around {
+        Around { micros: self.clock(), unix_ms: self.unix_time(), random: self.random() }
     }
 
     pub(super) fn place(&self, table: &mut Table, endpoints: Vec<MockEndpoint>) {
         table.reset(u32::try_from(endpoints.len()).unwrap_or(0));
         for (index, endpoint) in (0..table.count()).zip(&endpoints) {
-            table.set_id(index, endpoint.id);
-            table.set_text(Column::Address, index, endpoint.address.as_bytes());
-            table.set_text(Column::Zone, index, endpoint.zone.as_bytes());
-            let metadata = endpoint.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            table.set_id(index, endpoint.0.id);
+            table.set_text(Column::Address, index, endpoint.0.address.as_bytes());
+            table.set_text(Column::Zone, index, endpoint.0.zone.as_bytes());
+            let metadata = endpoint.0.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             table.set_metadata(index, metadata);
         }
         for (column, value) in [
-            (Column::Weight, (|endpoint| endpoint.weight) as fn(&MockEndpoint) -> u32),
-            (Column::Priority, |endpoint| endpoint.priority),
+            (Column::Weight, (|endpoint| endpoint.0.weight) as fn(&MockEndpoint) -> u32),
+            (Column::Priority, |endpoint| endpoint.0.priority),
         ] {
             for (word, endpoint) in table.words(column).iter().zip(&endpoints) {
                 word.set(value(endpoint));
@@ -154,7 +187,7 @@ fn tell(value: Option<Option<Vec<u8>>>, read: &mut dyn FnMut(&[u8])) -> bool {
 impl Host for Gateway {
     fn column(&self, table: &Table, column: Column) {
         for (word, endpoint) in table.words(column).iter().zip(self.endpoints.borrow().iter()) {
-            word.set(endpoint.words.get(column.number()).copied().unwrap_or(0));
+            word.set(endpoint.0.words.get(column.number()).copied().unwrap_or(0));
         }
     }
 
@@ -198,7 +231,7 @@ impl Host for Gateway {
     }
 
     fn set_path(&self, path: &[u8]) -> i32 {
-        self.note(side::REQUEST, path.starts_with(b"/") && str::from_utf8(path).is_ok(), Change::Path(path.to_vec()))
+        self.note(side::REQUEST, head::is_path(path), Change::Path(path.to_vec()))
     }
 
     fn status(&self) -> i32 {
@@ -215,7 +248,11 @@ impl Host for Gateway {
     }
 
     fn set_tag(&self, name: &[u8], value: &[u8]) -> i32 {
-        self.of_request(|head| head.set_tag(name, value)).unwrap_or(answer::NOT_NOW)
+        let done = self.of_request(|head| head.set_tag(name, value)).unwrap_or(answer::NOT_NOW);
+        if done == answer::DONE {
+            self.changes.borrow_mut().push(Change::Tag { name: name.to_vec(), value: value.to_vec() });
+        }
+        done
     }
 
     fn log(&self, number: u32, text: &[u8]) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use gatewright_abi::{kind, text};
 
+use super::replay;
 use crate::balance::{Candidate, Endpoint};
 use crate::cli::Failure;
 use crate::config::model::{self, Plugin};
@@ -49,25 +50,13 @@ pub(super) fn check(file: &Path, config: &str) -> Result<(), Failure> {
         }
         times.sort_unstable();
         let median = times.get(CALLS / 2).copied().unwrap_or_default();
-        println!("  {name}: {CALLS} calls, {} ns each in the middle; the last: {}", median.as_nanos(), words(&last));
+        println!(
+            "  {name}: {CALLS} calls, {} ns each in the middle; the last: {}",
+            median.as_nanos(),
+            replay::words(&last)
+        );
     }
     Ok(())
-}
-
-/// A decision in a few words.
-fn words(decision: &Decision) -> String {
-    match decision {
-        Decision::Continue => "carry on".to_owned(),
-        Decision::Endpoint(index) => format!("endpoint {index}"),
-        Decision::List(list) => format!("endpoints {list:?} in this order"),
-        Decision::Hedge(first, second, after) => format!("endpoint {first}, after {after:?} also {second}"),
-        Decision::Fallback => "the fallback".to_owned(),
-        Decision::Refuse(status) => format!("refused with {status}"),
-        Decision::Route(name) => format!("route {name}"),
-        Decision::Pool(name) => format!("pool {name}"),
-        Decision::Redirect(status, to) => format!("{status} to {}", String::from_utf8_lossy(to)),
-        Decision::Answer(answer) => format!("answered with {}", answer.status),
-    }
 }
 
 fn call(instance: &mut Instance, name: &str, endpoints: &[Candidate]) -> Result<Decision, Fault> {
@@ -78,11 +67,13 @@ fn call(instance: &mut Instance, name: &str, endpoints: &[Candidate]) -> Result<
     }
 }
 
-fn budget() -> Budget {
+/// The bounds that a plugin has unless it is configured otherwise.
+pub(super) fn budget() -> Budget {
     Budget { decision: Plugin::DEADLINE, configure: Plugin::CONFIGURE_TIME, memory: Plugin::MEMORY_SIZE }
 }
 
-fn compile(file: &Path) -> Result<(Arc<Engine>, Compiled), Failure> {
+/// A module, and an engine for it.
+pub(super) fn compile(file: &Path) -> Result<(Arc<Engine>, Compiled), Failure> {
     let told = |error: &dyn std::fmt::Display| Failure(format!("{}: {error}", file.display()));
     let size = std::fs::metadata(file).map_err(|error| told(&error))?.len();
     if size > MODULE_SIZE {

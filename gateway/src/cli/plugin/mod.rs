@@ -3,8 +3,11 @@
 mod build;
 mod check;
 mod new;
+mod replay;
+mod test;
 mod toolchain;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
@@ -32,6 +35,15 @@ pub(super) enum Command {
         /// Where to put the module, instead of NAME.wasm in that folder
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
+    },
+    /// Run the tests of a crate natively, then ask its module in the gateway's host what they asked, and compare
+    Test {
+        /// The folder of the crate
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Further arguments for cargo test
+        #[arg(last = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
     },
     /// Check a module: what it is, whether it fits, and a dry run
     Check {
@@ -63,6 +75,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::New { name, kind, sdk } => new::new(&name, kind, sdk),
         Command::Build { folder, output } => build::build(&folder, output.as_deref()),
+        Command::Test { folder, arguments } => test::test(&folder, &arguments),
         Command::Check { file, config } => check::check(&file, &config),
         Command::Inspect { file } => check::inspect(&file),
     }
