@@ -43,7 +43,7 @@ enum Command {
         #[arg(long, value_name = "ADDRESS", value_parser = reload::admin_address)]
         admin: Option<SocketAddr>,
     },
-    /// Make, build, test and check plugins
+    /// Make, build, test and measure plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Serve a site and an API with several backends on this machine, to try things out

@@ -1,9 +1,12 @@
 //! `gatewright plugin …`: for those who write plugins.
 
+mod bench;
 mod build;
 mod check;
+mod inspect;
 mod new;
 mod replay;
+mod sample;
 mod test;
 mod toolchain;
 
@@ -53,10 +56,27 @@ pub(super) enum Command {
         #[arg(long, default_value = "{}", value_name = "JSON")]
         config: String,
     },
-    /// Print what a module is, without running anything of it
+    /// Print what a module is, what it wants and what for, without running anything of it
     Inspect {
         /// The module
         file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what a module costs by the call, beside the built-in of the same name if there is one
+    Bench {
+        /// The module
+        file: PathBuf,
+        /// Its configuration as JSON
+        #[arg(long, default_value = "{}", value_name = "JSON")]
+        config: String,
+        /// How many calls of each kind
+        #[arg(long, default_value_t = 200_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+        calls: u32,
+        /// As JSON, with histograms
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -77,6 +97,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Build { folder, output } => build::build(&folder, output.as_deref()),
         Command::Test { folder, arguments } => test::test(&folder, &arguments),
         Command::Check { file, config } => check::check(&file, &config),
-        Command::Inspect { file } => check::inspect(&file),
+        Command::Inspect { file, json } => inspect::inspect(&file, json),
+        Command::Bench { file, config, calls, json } => bench::bench(&file, &config, calls as usize, json),
     }
 }
