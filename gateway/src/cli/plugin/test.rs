@@ -27,13 +27,14 @@ pub(super) fn test(folder: &Path, arguments: &[OsString]) -> Result<(), Failure>
         return Err(Failure(format!("the tests of {} fail; its module was not tried", krate.name)));
     }
     let module = krate.compile(folder)?;
-    // The message of a panic.
-    let _ = crate::cli::log::start(&model::Log { level: "error".into(), json: false });
     let (engine, compiled) = check::compile(&module)?;
     let replay = Replay { engine: &engine, compiled: &compiled, budget: check::budget() };
     let mut sum = Sum::default();
     for file in records.files()? {
         if let Some(difference) = replay.file(&file, &mut sum)? {
+            // Once more with what it logs, such as the message of a panic. It is the same difference.
+            let _ = crate::cli::log::start(&model::Log { level: "info".into(), json: false });
+            replay.file(&file, &mut sum)?;
             return Err(Failure(difference.to_string()));
         }
     }
@@ -62,8 +63,9 @@ struct Records(PathBuf);
 impl Records {
     fn new(target: &Path) -> Result<Records, Failure> {
         let folder = target.join(format!("gatewright-records-{}", std::process::id()));
-        std::fs::create_dir_all(target)?;
-        std::fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        // Of a process that was ended before it could clean up.
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Records(folder))
     }
 
