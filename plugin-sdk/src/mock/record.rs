@@ -3,7 +3,7 @@
 //!
 //! When [`FOLDER`] is set in the environment, every [`Mock`](super::Mock) writes a file there: a [`Begin`], then a [`Step`] for
 //! each call, each a line of JSON. Decisions and changes are written as the words that people read when they differ.
-//! Bound: [`MOST`] bytes by one process; then a file [`CUT`] is made, and nothing more is written.
+//! Bound: 64 MiB by one process; then a file [`CUT`] is made, and nothing more is written.
 
 use std::fmt;
 use std::fs::File;
