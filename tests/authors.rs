@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::harness::{Gateway, Origin, Wire};
+use serde_json::Value;
+
+use crate::harness::{Gateway, Origin, Wire, guests};
 
 /// Compiled once for all tests and runs: what a new crate depends on is always the same.
 fn target() -> PathBuf {
@@ -27,8 +29,8 @@ async fn from_an_empty_folder_to_a_balancer_that_serves() {
     let (done, text) = gatewright(&["plugin", "new", "mine"], folder.path());
     assert!(done && text.contains("[plugin.mine]\n"), "{text}");
     let krate = folder.path().join("mine");
-    let tests = run("cargo", &["test", "--quiet"], &krate);
-    assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+    let (done, text) = gatewright(&["plugin", "test"], &krate);
+    assert!(done && text.contains("the module says the same to all 3 calls of 1 test\n"), "{text}");
     let (done, text) = gatewright(&["plugin", "build"], &krate);
     assert!(done && text.contains("mine.wasm: balancer, ") && text.contains("sha256: "), "{text}");
     let (done, text) = gatewright(&["plugin", "check", "mine.wasm", "--config", "{\"most\": 5}"], &krate);
@@ -57,9 +59,8 @@ fn the_other_kinds_build_too_and_what_is_wrong_is_said() {
     for kind in ["router", "filter"] {
         let (done, text) = gatewright(&["plugin", "new", kind, "--kind", kind], folder.path());
         assert!(done, "{text}");
-        let krate = folder.path().join(kind);
-        let tests = run("cargo", &["test", "--quiet"], &krate);
-        assert!(tests.status.success(), "{}", String::from_utf8_lossy(&tests.stderr));
+        let (done, text) = gatewright(&["plugin", "test", kind], folder.path());
+        assert!(done && text.contains("the module says the same to all 3 calls of 1 test\n"), "{text}");
         let (done, text) = gatewright(&["plugin", "build", kind], folder.path());
         assert!(done && text.contains(&format!("{kind}.wasm: {kind}, ")), "{text}");
     }
@@ -74,4 +75,91 @@ fn the_other_kinds_build_too_and_what_is_wrong_is_said() {
         let (done, text) = gatewright(arguments, folder.path());
         assert!(!done && text.contains(words), "{arguments:?}: {text}");
     }
+}
+
+#[test]
+fn a_module_is_asked_what_its_source_was_asked_and_where_they_differ_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (done, text) = gatewright(&["plugin", "new", "anything"], folder.path());
+    assert!(done, "{text}");
+    std::fs::write(folder.path().join("anything/src/lib.rs"), include_str!("authors/anything.rs")).expect("a source");
+    let (done, text) =
+        gatewright(&["plugin", "test", "anything", "--", "--lib", "--", "--skip", "width"], folder.path());
+    assert!(
+        done && text.contains("the module says the same to all ") && text.contains(" calls of 5 tests\n"),
+        "{text}"
+    );
+    // Natively an address has 64 bits.
+    let (done, text) = gatewright(&["plugin", "test", "anything", "--", "--lib"], folder.path());
+    let told = "tests::width: the module does not do what its source does natively
+  call 2: a pick, of anything::Anything, anything::Anything, anything::Anything
+  natively:       endpoint 1
+  in the gateway: endpoint 0
+  config:         {\"how\": \"width\"}
+  request:        GET http://shop.example/cart
+  endpoint 0:     10.0.0.1:80 id=";
+    assert!(!done && text.contains(told), "{text}");
+    let (done, text) = gatewright(&["plugin", "test", "anything", "--", "--lib", "--", "nothing"], folder.path());
+    assert!(!done && text.contains("no test uses gatewright_sdk::mock"), "{text}");
+}
+
+#[test]
+fn what_a_call_costs_is_told_for_both_forms() {
+    let module = guests::wasm("gatewright-plugin-p2c");
+    let file = module.to_str().expect("a path");
+    let here = Path::new(".");
+    let (done, text) = gatewright(&["plugin", "bench", file, "--calls", "300", "--json"], here);
+    let told: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(done && told["calls"] == 300 && told["sha256"].as_str().is_some_and(|hash| hash.len() == 64), "{text}");
+    let results = told["results"].as_array().expect("results");
+    let of = |row: &Value| (row["endpoints"].as_u64(), row["form"].as_str().map(str::to_owned));
+    let expected =
+        [3, 30, 300].into_iter().flat_map(|size| ["wasm", "native"].map(|form| (Some(size), Some(form.to_owned()))));
+    assert!(results.iter().map(of).eq(expected), "{text}");
+    for row in results {
+        let ns = |name: &str| row[name].as_u64().expect("a number");
+        assert!(ns("p50_ns") <= ns("p90_ns") && ns("p90_ns") <= ns("p99_ns") && ns("p99_ns") <= ns("most_ns"), "{row}");
+        let buckets = row["histogram"].as_array().expect("buckets");
+        assert_eq!(buckets.iter().filter_map(|bucket| bucket["calls"].as_u64()).sum::<u64>(), 300, "{row}");
+    }
+    let filter = guests::wasm("maintenance");
+    let config = r#"{"key": "open sesame", "retry_after": 1}"#;
+    let filter = filter.to_str().expect("a path");
+    let (done, text) = gatewright(&["plugin", "bench", filter, "--calls", "300", "--config", config], here);
+    let rows: Vec<&str> = text.lines().filter(|line| line.contains(" wasm ")).collect();
+    assert!(
+        done && rows.len() == 2 && rows[0].starts_with("on_request ") && rows[1].starts_with("on_response "),
+        "{text}"
+    );
+    for (arguments, words) in [
+        (&["plugin", "bench", filter, "--calls", "300"][..], "config: missing field `key`"),
+        (&["plugin", "bench", filter, "--config", "[]"], "--config is no JSON object"),
+        (&["plugin", "bench", filter, "--calls", "0"], "0 is not in 1..=10000000"),
+    ] {
+        let (done, text) = gatewright(arguments, here);
+        assert!(!done && text.contains(words), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn what_a_module_wants_is_told_and_what_for() {
+    let module = guests::wasm("tenants");
+    let file = module.to_str().expect("a path");
+    let (done, text) = gatewright(&["plugin", "inspect", file], Path::new("."));
+    assert!(done && text.starts_with(&format!("{file}: router, ")), "{text}");
+    for line in [
+        "  interface: version 1",
+        "    request_text         reads method, scheme, host, path, query, client and TLS of the request",
+        "    metric_add           counts in a metric",
+        "    gw_route             picks routes and pools",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line:?} in {text}");
+    }
+    assert!(!text.contains("reads of endpoints"), "{text}");
+    let (done, text) = gatewright(&["plugin", "inspect", file, "--json"], Path::new("."));
+    let told: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(done && told["kinds"] == serde_json::json!(["router"]) && told["abi"] == 1, "{text}");
+    let module = guests::wasm("gatewright-plugin-p2c");
+    let (_, text) = gatewright(&["plugin", "inspect", module.to_str().expect("a path")], Path::new("."));
+    assert!(text.contains("    active               requests under way, before each pick\n"), "{text}");
 }

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +50,13 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 /// One request, and everything that comes back until the connection ends.
-fn ask(mut connection: impl Read + Write, target: &str, fields: &str) -> String {
-    write!(connection, "GET {target} HTTP/1.1\r\nhost: localhost:8080\r\nconnection: close\r\n{fields}\r\n").unwrap();
+fn ask(connection: impl Read + Write, target: &str, fields: &str) -> String {
+    ask_host(connection, "localhost:8080", target, fields)
+}
+
+/// The same of another host.
+fn ask_host(mut connection: impl Read + Write, host: &str, target: &str, fields: &str) -> String {
+    write!(connection, "GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{fields}\r\n").unwrap();
     let mut answer = String::new();
     connection.read_to_string(&mut answer).unwrap();
     answer
@@ -115,6 +121,49 @@ fn fastest_is_a_balancer_of_ones_own() {
     assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["one", "two"]);
     let metrics = gateway.metrics();
     assert!(metrics.contains("gatewright_plugin_info{plugin=\"fastest\",version=\""), "{metrics}");
+    assert!(!metrics.contains("gatewright_plugin_faults_total{"), "{metrics}");
+}
+
+#[test]
+fn tenants_go_to_their_own_pools_and_strangers_nowhere() {
+    std::fs::copy(guests::wasm("tenants"), folder("tenants/tenants.wasm")).unwrap();
+    let (acme, globex) = (serve(&folder("tenants/acme")), serve(&folder("tenants/globex")));
+    let gateway = run("tenants", &[(9001, acme.addresses()[0]), (9002, globex.addresses()[0])]);
+    for (host, status, body) in [("acme.example", 200, "acme\n"), ("globex.example", 200, "globex\n"), ("a.b", 404, "")]
+    {
+        let answer = ask_host(connect(gateway.addresses()[0]), host, "/", "");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.ends_with(body), "{host}: {answer}");
+    }
+    assert!(gateway.metrics().contains("gatewright_plugin_tenants_strangers 1\n"), "{}", gateway.metrics());
+}
+
+#[test]
+fn maintenance_is_for_those_without_the_key() {
+    std::fs::copy(guests::wasm("maintenance"), folder("maintenance/maintenance.wasm")).unwrap();
+    let site = serve(&folder("maintenance/site"));
+    let gateway = run("maintenance", &[(9001, site.addresses()[0])]);
+    let answer = ask(connect(gateway.addresses()[0]), "/", "");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("\r\n\r\nWe will be back soon.\n"), "{answer}");
+    assert!(answer.contains("retry-after: 60\r\n"), "{answer}");
+    let answer = ask(connect(gateway.addresses()[0]), "/", "cookie: preview=open sesame\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("The new site.\n"), "{answer}");
+    assert!(answer.contains("cache-control: no-store\r\n"), "{answer}");
+}
+
+#[test]
+fn c_balancer_gives_the_first_three_of_four() {
+    if !guests::has_clang() {
+        return;
+    }
+    guests::compile(&mut Command::new(folder("c-balancer/build")));
+    let (one, two) = (serve(&folder("c-balancer/one")), serve(&folder("c-balancer/two")));
+    let gateway = run("c-balancer", &[(9001, one.addresses()[0]), (9002, two.addresses()[0])]);
+    let answers: Vec<String> = (0..40).map(|_| ask(connect(gateway.addresses()[0]), "/", "")).collect();
+    assert!(answers.iter().all(|answer| answer.starts_with("HTTP/1.1 200 ")), "{answers:?}");
+    let words: Vec<&str> = answers.iter().filter_map(|answer| answer.lines().last()).collect();
+    // Smooth: whichever four in a row have three of the first.
+    assert!(words.windows(4).all(|four| four.iter().filter(|word| **word == "one").count() == 3), "{words:?}");
+    let metrics = gateway.metrics();
     assert!(!metrics.contains("gatewright_plugin_faults_total{"), "{metrics}");
 }
 

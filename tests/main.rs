@@ -22,6 +22,7 @@ mod framing_h1;
 mod framing_h2;
 mod framing_upstream;
 mod ipv6;
+mod languages;
 mod limits;
 mod matrix;
 mod plugins;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
+use crate::config;
 use crate::decide::{Route, Verdict};
 use crate::endpoints::Endpoints;
 use crate::error::{Error, Result};
@@ -11,6 +12,27 @@ use crate::outcome::Outcome;
 use crate::pick::Pick;
 use crate::request::{Request, RequestMut};
 use crate::response::Response;
+
+/// What a plugin can be configured with: whatever derives `Deserialize` and owns what it holds.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from the gateway's configuration",
+    label = "this has to implement `Deserialize`",
+    note = "write `#[derive(Deserialize)]` above `{Self}`, and let it own what it holds: `String` instead of `&str`",
+    note = "what needs no configuration says `type Config = NoConfig;`"
+)]
+pub trait Configuration: Sized {
+    /// Of the JSON text that the gateway makes of the table `config`. An error begins with the key that is wrong.
+    #[doc(hidden)]
+    fn read(json: &[u8]) -> Result<Self>;
+}
+
+// `DeserializeOwned` is no supertrait, since the compiler would speak of that one instead.
+#[diagnostic::do_not_recommend]
+impl<T: DeserializeOwned> Configuration for T {
+    fn read(json: &[u8]) -> Result<T> {
+        config::parse(json)
+    }
+}
 
 /// Picks an endpoint for each request to a pool. Serves HTTP and TCP; for TCP there is no request to ask, only a client.
 ///
@@ -22,7 +44,7 @@ use crate::response::Response;
 )]
 pub trait Balancer: Sized {
     /// What it is configured with: the table `config` of the plugin. [`NoConfig`](crate::NoConfig) when it needs nothing.
-    type Config: DeserializeOwned;
+    type Config: Configuration;
 
     /// Makes a balancer for these endpoints. Whatever takes time belongs here and in
     /// [`endpoints_changed`](Balancer::endpoints_changed).
@@ -72,7 +94,7 @@ pub trait Balancer: Sized {
 )]
 pub trait Router: Sized {
     /// What it is configured with: the table `config` of the plugin. [`NoConfig`](crate::NoConfig) when it needs nothing.
-    type Config: DeserializeOwned;
+    type Config: Configuration;
 
     /// Makes a router.
     fn configure(config: Self::Config) -> Result<Self>;
@@ -108,7 +130,7 @@ pub trait Router: Sized {
 )]
 pub trait Filter: Sized {
     /// What it is configured with: the table `config` of the plugin. [`NoConfig`](crate::NoConfig) when it needs nothing.
-    type Config: DeserializeOwned;
+    type Config: Configuration;
 
     /// Makes a filter.
     fn configure(config: Self::Config) -> Result<Self>;

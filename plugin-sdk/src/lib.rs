@@ -178,6 +178,13 @@
 //! assert_eq!(request.field("x-beta").as_deref(), Some("yes"));
 //! ```
 //!
+//! `gatewright plugin test` runs these tests, and then asks the module what they asked. The mock gateway writes down each call
+//! with what the plugin could see, the clock and random numbers too, and what came of it; the module has to say
+//! the same in the gateway's own host, decision by decision and change by change. Where it does not, the first difference is
+//! shown: most often a number that has 64 bits natively and 32 in WebAssembly (`usize`), or the order of a `HashMap`, which is
+//! another one in each run. What [`Mock::balancer`](mock::Mock::balancer) and its like are given has to be the type that
+//! the crate exports. Metrics and log lines are not compared.
+//!
 //! # When something goes wrong
 //!
 //! A panic ends the instance: its message is logged, the request goes on by the pool's fallback, and another instance takes
@@ -216,7 +223,7 @@ pub use decide::{Answer, Body, Redirect, Route, Verdict};
 pub use encoded::Pairs;
 pub use endpoints::{All, Available, Endpoint, Endpoints};
 pub use error::{Error, Result};
-pub use kinds::{Balancer, Filter, Router};
+pub use kinds::{Balancer, Configuration, Filter, Router};
 pub use micros::Micros;
 pub use outcome::Outcome;
 pub use pick::{List, Pick};

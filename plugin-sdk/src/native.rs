@@ -84,6 +84,7 @@ pub trait Host {
 pub struct Plugin {
     kinds: u32,
     configure: Configure,
+    types: fn() -> [&'static str; 3],
 }
 
 /// Makes an instance: kinds, configuration, and what surrounds it.
@@ -98,7 +99,7 @@ impl Plugin {
         R: Router + 'static,
         F: Filter + 'static,
     {
-        Plugin { kinds, configure: Linked::<B, R, F>::boxed }
+        Plugin { kinds, configure: Linked::<B, R, F>::boxed, types: names::<B, R, F> }
     }
 
     /// Which kinds it offers: bits of [`kind`].
@@ -111,10 +112,22 @@ impl Plugin {
         self.kinds & kind::BALANCER != 0
     }
 
+    /// The names of its types by kind; empty for a kind that it is not.
+    pub fn types(&self) -> [&'static str; 3] {
+        let named = (self.types)();
+        let kinds = [kind::BALANCER, kind::ROUTER, kind::FILTER];
+        std::array::from_fn(|place| if self.kinds & kinds[place] == 0 { "" } else { named[place] })
+    }
+
     /// Makes an instance for these of its kinds, with the configuration as JSON text. A balancer's table is filled before.
     pub fn configure(&self, kinds: u32, config: &str, host: &dyn Host, table: &Table) -> Result<Box<dyn Instance>> {
         (self.configure)(kinds & self.kinds, config, host, table)
     }
+}
+
+fn names<B, R, F>() -> [&'static str; 3] {
+    use std::any::type_name;
+    [type_name::<B>(), type_name::<R>(), type_name::<F>()]
 }
 
 /// A plugin at work. Belongs to one thread at a time. Calls of a kind that it was not made for carry on or fall back.

@@ -9,7 +9,7 @@ use crate::config;
 use crate::decide::{Route, Verdict};
 use crate::endpoints::Endpoints;
 use crate::error::{Error, Result};
-use crate::kinds::{Balancer, Filter, Router};
+use crate::kinds::{Balancer, Configuration, Filter, Router};
 use crate::outcome::Outcome;
 use crate::pick::Pick;
 use crate::request::{Request, RequestMut};
@@ -31,15 +31,15 @@ impl<B: Balancer, R: Router, F: Filter> Runtime<B, R, F> {
     pub(crate) fn configure(kinds: u32, config: &[u8], endpoints: &Endpoints) -> Result<Self> {
         let balancer = match kinds & kind::BALANCER {
             0 => None,
-            _ => Some(B::configure(config::parse(config)?, endpoints)?),
+            _ => Some(B::configure(Configuration::read(config)?, endpoints)?),
         };
         let router = match kinds & kind::ROUTER {
             0 => None,
-            _ => Some(R::configure(config::parse(config)?)?),
+            _ => Some(R::configure(Configuration::read(config)?)?),
         };
         let filter = match kinds & kind::FILTER {
             0 => None,
-            _ => Some(F::configure(config::parse(config)?)?),
+            _ => Some(F::configure(Configuration::read(config)?)?),
         };
         Ok(Runtime { balancer, router, filter, request: RequestMut::new(), response: Response::new(), ticking: kinds })
     }

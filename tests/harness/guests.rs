@@ -1,6 +1,7 @@
 //! Plugins of this repository as WebAssembly, built once for a run of the tests.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -39,4 +40,21 @@ fn install_target() {
         let added = Command::new("rustup").args(["target", "add", TARGET]).output().expect("rustup");
         assert!(added.status.success(), "{TARGET} is missing: {}", String::from_utf8_lossy(&added.stderr));
     }
+}
+
+/// Whether C can be compiled to WebAssembly here. Says so, whatever the tests print, when it cannot.
+pub(crate) fn has_clang() -> bool {
+    let there = |program: &str| Command::new(program).arg("--version").output().is_ok_and(|done| done.status.success());
+    let has = there("clang") && there("wasm-ld");
+    if !has {
+        // Past the capture of what tests print.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: clang and wasm-ld are not there, so no plugin in C was tested");
+    }
+    has
+}
+
+/// Compiles with this command.
+pub(crate) fn compile(command: &mut Command) {
+    let done = command.output().expect("to start");
+    assert!(done.status.success(), "{command:?}:\n{}", String::from_utf8_lossy(&done.stderr));
 }

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use gatewright_abi::flag;
+use gatewright_abi::{Column, flag};
 
 /// What changes of one endpoint from request to request, on a cache line of its own: all workers write here.
 #[derive(Debug)]
@@ -94,6 +94,25 @@ impl Stats {
         // The function always gives a value.
         let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
         CHANGES.fetch_add(1, Ordering::Release);
+    }
+
+    /// Sets what a live column shows, for endpoints that nobody sends to; numbers with a fraction by their bits.
+    pub fn pretend(&self, column: Column, word: u32) {
+        let place = match column {
+            Column::Flags => &self.flags,
+            Column::Active => &self.active,
+            Column::Latency => &self.latency,
+            Column::PeakLatency => &self.peak,
+            Column::Errors => &self.errors,
+            Column::Rate => &self.rate,
+            Column::Load => &self.load,
+            Column::Warmth => &self.warmth,
+            _ => return,
+        };
+        place.store(word, Ordering::Relaxed);
+        if column == Column::Flags {
+            CHANGES.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// Bits of [`flag`].

@@ -41,6 +41,11 @@ pub(super) struct Answered {
 }
 
 impl Where {
+    /// Whether it was named, rather than taken from the configuration.
+    pub(super) fn is_given(&self) -> bool {
+        self.admin.is_some()
+    }
+
     /// Finds out where it is.
     pub(super) fn gateway(&self) -> Result<Gateway, Failure> {
         if let Some(address) = self.admin {

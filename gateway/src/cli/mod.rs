@@ -37,7 +37,7 @@ enum Command {
     Schema,
     /// Have a running gateway read its configuration again
     Reload(admin::Where),
-    /// Make, build, check and deploy plugins
+    /// Make, build, test, measure and deploy plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
     /// Serve a site and an API with several backends on this machine, to try things out

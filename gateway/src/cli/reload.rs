@@ -7,8 +7,12 @@ use super::{Failure, print};
 
 /// Asks the gateway.
 pub(super) fn reload(place: &Where) -> Result<(), Failure> {
-    let gateway = place.gateway()?;
-    let answered = gateway.ask("POST", "/reload", b"")?;
+    let or_signal = |Failure(message)| match place.is_given() {
+        true => Failure(message),
+        false => Failure(format!("{message}, or send SIGHUP instead")),
+    };
+    let gateway = place.gateway().map_err(or_signal)?;
+    let answered = gateway.ask("POST", "/reload", b"").map_err(or_signal)?;
     let answer = answered.json();
     match answered.status {
         200 => {

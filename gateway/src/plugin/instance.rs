@@ -267,6 +267,9 @@ impl Instance {
     fn lend(&mut self, bytes: &[u8]) -> Result<(u32, u32), Fault> {
         let size = u32::try_from(bytes.len()).map_err(|_| Fault::Memory)?;
         let at = self.core.run_long(|store| self.calls.alloc.call(store, size))?;
+        if at == 0 && size > 0 {
+            return Err(self.core.failed(Fault::Memory));
+        }
         self.core.write(at, bytes)?;
         Ok((at, size))
     }

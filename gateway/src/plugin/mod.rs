@@ -25,6 +25,7 @@ mod services;
 mod table;
 #[cfg(test)]
 mod tests;
+mod time;
 mod trial;
 mod version;
 
@@ -39,5 +40,6 @@ pub use instance::{Budget, Instance, Mould, Outcome};
 pub use native::Native;
 pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
+pub use time::Time;
 pub use trial::{LEAST_DECISIONS, Part, Rollout, Stage, Standing, Trial, Verdict};
 pub use version::{Code, Entry, Plugin, Reason, Swap, Version};

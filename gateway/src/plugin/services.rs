@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use gatewright_abi::{answer, bound, level, metric};
 
+use super::time::Time;
+
 /// What all instances of one plugin share.
 pub struct Services {
     name: String,
@@ -19,6 +21,9 @@ pub struct Services {
     series: RwLock<Vec<Arc<Series>>>,
     shared: Shared,
     lines: Lines,
+    time: Time,
+    /// What `random` answers in a replay.
+    told: Option<AtomicU64>,
 }
 
 /// One series of a metric.
@@ -52,13 +57,45 @@ pub const BOUNDS: [f64; 25] = [
 impl Services {
     /// For the plugin of this name.
     pub fn new(name: &str) -> Services {
+        Services::timed(name, Time::Machine)
+    }
+
+    /// The same, by another clock.
+    pub fn timed(name: &str, time: Time) -> Services {
         Services {
             name: name.to_owned(),
             slots: [const { AtomicI64::new(0) }; bound::SLOTS as usize],
             series: RwLock::default(),
             shared: Shared::default(),
             lines: Lines::default(),
+            time,
+            told: None,
         }
+    }
+
+    /// For a plugin that is asked once more what it was asked before: time and chance are those of [`Services::tell`].
+    pub fn replaying(name: &str) -> Services {
+        Services { told: Some(AtomicU64::new(0)), ..Services::timed(name, Time::told()) }
+    }
+
+    /// What `clock`, `unix_time` and `random` answer in a replay from now on.
+    pub fn tell(&self, micros: u64, unix_millis: u64, random: u64) {
+        self.time.set(Duration::from_micros(micros));
+        self.time.set_begin(Duration::from_millis(unix_millis).saturating_sub(Duration::from_micros(micros)));
+        if let Some(told) = &self.told {
+            told.store(random, Ordering::Relaxed);
+        }
+    }
+
+    /// Random bits that were told; none when chance decides.
+    pub(super) fn told_random(&self) -> Option<u64> {
+        self.told.as_ref().map(|told| told.load(Ordering::Relaxed))
+    }
+
+    /// What time it is for the plugin.
+    #[inline]
+    pub fn time(&self) -> &Time {
+        &self.time
     }
 
     /// The plugin's name.
@@ -68,7 +105,7 @@ impl Services {
 
     /// Writes a line to the log, unless there were too many in this second.
     pub fn log(&self, at: u32, text: &[u8]) {
-        let Some(missed) = self.lines.admit(Instant::now()) else { return };
+        let Some(missed) = self.lines.admit(self.time.now()) else { return };
         let text = String::from_utf8_lossy(text.get(..bound::LOG_BYTES).unwrap_or(text));
         let plugin = &*self.name;
         match at {

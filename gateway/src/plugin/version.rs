@@ -10,6 +10,7 @@ use super::compile::Compiled;
 use super::fault::Fault;
 use super::instance::Budget;
 use super::services::Services;
+use super::time::Time;
 
 /// A plugin by its name. It lives as long as the gateway, over all its versions.
 pub struct Plugin {
@@ -148,9 +149,14 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 impl Plugin {
     /// One of this name.
     pub fn new(name: &str) -> Plugin {
+        Plugin::timed(name, Time::Machine)
+    }
+
+    /// The same, by another clock.
+    pub fn timed(name: &str, time: Time) -> Plugin {
         let faults = [const { AtomicU64::new(0) }; Fault::LABELS.len()];
         let swaps = [const { AtomicU64::new(0) }; Swap::LABELS.len()];
-        let services = Arc::new(Services::new(name));
+        let services = Arc::new(Services::timed(name, time));
         Plugin { services, faults, made: AtomicU64::new(0), history: Mutex::default(), swaps }
     }
 
@@ -226,7 +232,7 @@ impl Version {
 
     /// The same, with nothing that the plugin's other versions could see of it: no metric, no shared state.
     pub fn apart(&self) -> Version {
-        let services = Arc::new(Services::new(self.plugin.name()));
+        let services = Arc::new(Services::timed(self.plugin.name(), self.services.time().clone()));
         Version::with(self.plugin.clone(), services, self.code.clone(), self.config.clone(), self.budget)
     }
 
@@ -237,13 +243,13 @@ impl Version {
 
     fn with(plugin: Arc<Plugin>, services: Arc<Services>, code: Code, config: String, budget: Budget) -> Version {
         Version {
+            since: services.time().now(),
             services,
             number: plugin.made.fetch_add(1, Ordering::Relaxed),
             plugin,
             code,
             config,
             budget,
-            since: Instant::now(),
             faults: Window::default(),
             quarantined: AtomicBool::new(false),
         }

@@ -1,9 +1,13 @@
 //! Heads of requests and responses for tests.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 
 use gatewright_abi::{answer, bound, edit, text};
+use serde::{Deserialize, Serialize};
+
+use super::record::Text;
 
 /// The head of a request or response. What a plugin does to it is done to all copies.
 ///
@@ -19,11 +23,12 @@ use gatewright_abi::{answer, bound, edit, text};
 #[derive(Clone, Debug)]
 pub struct Head(Rc<RefCell<Parts>>);
 
-#[derive(Debug, Default)]
-struct Parts {
+/// What a head is made of.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Parts {
     /// By number, as `request_text` knows them.
     texts: [Option<String>; text::COUNT as usize],
-    fields: Vec<(String, Vec<u8>)>,
+    fields: Vec<(String, Text)>,
     tags: Vec<(String, String)>,
     status: u16,
 }
@@ -66,6 +71,41 @@ fn split(target: &str) -> (&str, Option<&str>) {
     target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)))
 }
 
+/// In the gateway it stands apart from the fields, and is shown as one of them.
+const HOST: &[u8] = b"host";
+
+impl Parts {
+    fn host(&self) -> Option<Vec<u8>> {
+        self.texts.get(text::AUTHORITY as usize).cloned().flatten().map(String::into_bytes)
+    }
+}
+
+impl fmt::Display for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |what: u32| self.texts.get(what as usize).and_then(Option::as_deref).unwrap_or_default();
+        match text(text::METHOD) {
+            "" => write!(f, "TCP from {}", text(text::CLIENT))?,
+            method => write!(f, "{method} {}://{}{}", text(text::SCHEME), text(text::AUTHORITY), text(text::PATH))?,
+        }
+        if let Some(query) = self.texts.get(text::QUERY as usize).and_then(Option::as_deref) {
+            write!(f, "?{query}")?;
+        }
+        self.fields.iter().try_for_each(|(name, value)| write!(f, "; {name}: {}", value.0.escape_ascii()))
+    }
+}
+
+impl From<&Parts> for Head {
+    fn from(parts: &Parts) -> Head {
+        Head(Rc::new(RefCell::new(parts.clone())))
+    }
+}
+
+impl From<&Head> for Parts {
+    fn from(head: &Head) -> Parts {
+        head.0.borrow().clone()
+    }
+}
+
 impl Head {
     fn set(&self, what: u32, value: Option<&str>) {
         if let Some(place) = self.0.borrow_mut().texts.get_mut(what as usize) {
@@ -82,7 +122,7 @@ impl Head {
     /// With one more field.
     #[must_use]
     pub fn header(self, name: &str, value: impl AsRef<[u8]>) -> Head {
-        self.0.borrow_mut().fields.push((name.to_ascii_lowercase(), value.as_ref().to_vec()));
+        self.0.borrow_mut().fields.push((name.to_ascii_lowercase(), Text(value.as_ref().to_vec())));
         self
     }
 
@@ -136,7 +176,11 @@ impl Head {
     /// All fields, as they are now.
     pub fn fields(&self) -> Vec<(String, String)> {
         let parts = self.0.borrow();
-        parts.fields.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned())).collect()
+        parts
+            .fields
+            .iter()
+            .map(|(name, value)| (name.clone(), String::from_utf8_lossy(&value.0).into_owned()))
+            .collect()
     }
 
     /// Path and query, as they are now.
@@ -164,19 +208,24 @@ impl Head {
     pub(super) fn first(&self, name: &[u8]) -> Option<Vec<u8>> {
         let parts = self.0.borrow();
         let found = parts.fields.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.clone())
+        let host = || name.eq_ignore_ascii_case(HOST).then(|| parts.host()).flatten();
+        found.map(|(_, value)| value.0.clone()).or_else(host)
     }
 
     pub(super) fn each(&self, each: &mut dyn FnMut(&[u8], &[u8])) {
-        for (name, value) in &self.0.borrow().fields {
-            each(name.as_bytes(), value);
+        let parts = self.0.borrow();
+        if let Some(host) = parts.host().filter(|_| !parts.fields.iter().any(|(name, _)| name.as_bytes() == HOST)) {
+            each(HOST, &host);
+        }
+        for (name, value) in &parts.fields {
+            each(name.as_bytes(), &value.0);
         }
     }
 
     pub(super) fn cookie(&self, name: &[u8]) -> Option<Vec<u8>> {
         let parts = self.0.borrow();
         let lines = parts.fields.iter().filter(|(known, _)| known == "cookie");
-        let mut pairs = lines.flat_map(|(_, value)| value.split(|byte| *byte == b';'));
+        let mut pairs = lines.flat_map(|(_, value)| value.0.split(|byte| *byte == b';'));
         pairs.find_map(|pair| {
             let equals = pair.iter().position(|byte| *byte == b'=')?;
             let (known, value) = pair.split_at_checked(equals)?;
@@ -204,7 +253,7 @@ impl Head {
             fields.retain(|(known, _)| *known != name);
         }
         if how != edit::REMOVE {
-            fields.push((name, value.to_vec()));
+            fields.push((name, Text(value.to_vec())));
         }
     }
 
@@ -244,10 +293,16 @@ pub(super) fn allows(name: &[u8], value: &[u8]) -> bool {
     !name.is_empty() && !is_ours && name.iter().all(is_token) && value.iter().all(is_value)
 }
 
-/// Fields about framing and the connection.
+/// Whether a plugin may make this the path.
+pub(super) fn is_path(path: &[u8]) -> bool {
+    path.starts_with(b"/") && path.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#')
+}
+
+/// Fields about framing and the connection, and the host.
 const GATEWAYS_OWN: &[&str] = &[
     "connection",
     "content-length",
+    "host",
     "keep-alive",
     "proxy-connection",
     "te",

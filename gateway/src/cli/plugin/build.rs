@@ -11,37 +11,27 @@ use crate::cli::Failure;
 /// Compiles, strips, and looks whether a plugin came of it.
 pub(super) fn build(folder: &Path, output: Option<&Path>) -> Result<(), Failure> {
     let krate = Crate::of(folder)?;
-    let toolchain = Toolchain::find()?;
-    println!("Compiling {} for {TARGET}", krate.name);
-    let mut command = toolchain.build();
-    // As small as it gets, whatever the crate's own profile says; and a panic ends the call in any case.
-    for setting in ["strip=true", "panic=\"abort\"", "lto=true", "debug=false"] {
-        command.arg("--config").arg(format!("profile.release.{setting}"));
-    }
-    let status = command.arg("--package").arg(&krate.name).current_dir(folder).status();
-    let status = status.map_err(|error| format!("cargo cannot be started: {error}"))?;
-    if !status.success() {
-        return Err(Failure(format!("{} was not compiled", krate.name)));
-    }
-    let made = krate.target.join(TARGET).join("release").join(format!("{}.wasm", krate.library));
+    let made = krate.compile(folder)?;
     let to = output.map_or_else(|| folder.join(format!("{}.wasm", krate.name)), Path::to_owned);
     // Beside it first, so that a gateway that watches the file never sees half of it.
     let draft = to.with_extension("wasm.new");
     std::fs::copy(&made, &draft).map_err(|error| format!("{}: {error}", made.display()))?;
     std::fs::rename(&draft, &to).map_err(|error| format!("{}: {error}", to.display()))?;
-    super::check::inspect(&to)
+    let (_, compiled) = super::check::compile(&to)?;
+    super::inspect::summary(&to, &compiled)
 }
 
 /// What cargo knows of a crate.
-struct Crate {
-    name: String,
+pub(super) struct Crate {
+    pub(super) name: String,
     /// The name of its library, as files have it.
     library: String,
-    target: PathBuf,
+    /// The folder for what is compiled.
+    pub(super) target: PathBuf,
 }
 
 impl Crate {
-    fn of(folder: &Path) -> Result<Crate, Failure> {
+    pub(super) fn of(folder: &Path) -> Result<Crate, Failure> {
         let manifest = folder.join("Cargo.toml");
         if !manifest.is_file() {
             return Err(Failure(format!("{} is not there: this is no crate", manifest.display())));
@@ -76,5 +66,22 @@ impl Crate {
             library: library.replace('-', "_"),
             target: known["target_directory"].as_str().unwrap_or("target").into(),
         })
+    }
+
+    /// Compiles it; where the module is.
+    pub(super) fn compile(&self, folder: &Path) -> Result<PathBuf, Failure> {
+        let toolchain = Toolchain::find()?;
+        println!("Compiling {} for {TARGET}", self.name);
+        let mut command = toolchain.build();
+        // As small as it gets, whatever the crate's own profile says; and a panic ends the call in any case.
+        for setting in ["strip=true", "panic=\"abort\"", "lto=true", "debug=false"] {
+            command.arg("--config").arg(format!("profile.release.{setting}"));
+        }
+        let status = command.arg("--package").arg(&self.name).current_dir(folder).status();
+        let status = status.map_err(|error| format!("cargo cannot be started: {error}"))?;
+        if !status.success() {
+            return Err(Failure(format!("{} was not compiled", self.name)));
+        }
+        Ok(self.target.join(TARGET).join("release").join(format!("{}.wasm", self.library)))
     }
 }

@@ -1,39 +1,34 @@
 //! What a module is, whether it fits, and whether it does something.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use gatewright_abi::{kind, text};
+use gatewright_abi::kind;
 
-use crate::balance::{Candidate, Endpoint};
+use super::inspect::describe;
+use super::replay;
+use super::sample::{self, Sample};
+use crate::balance::Candidate;
 use crate::cli::Failure;
 use crate::config::model::{self, Plugin};
-use crate::plugin::request::{Edit, Head, Side, What};
 use crate::plugin::{Budget, Compiled, Compiler, Decision, Engine, Fault, Instance, MODULE_SIZE, Mould, Services};
 
 /// Calls of a dry run.
 const CALLS: usize = 1000;
+/// A request that nobody made.
+const SAMPLE: Sample = Sample { answered: false };
 /// Endpoints of a dry run.
 const ENDPOINTS: u16 = 3;
 
-/// Prints what a module is.
-pub(super) fn inspect(file: &Path) -> Result<(), Failure> {
-    let (_, compiled) = compile(file)?;
-    describe(file, &compiled);
-    Ok(())
-}
-
 /// Prints what a module is, configures it, and calls it.
 pub(super) fn check(file: &Path, config: &str) -> Result<(), Failure> {
-    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(config)
-        .map_err(|error| format!("--config is no JSON object: {error}"))?;
+    is_object(config)?;
     // What plugins log stands beside what is printed here. Somebody else may have begun to log already.
     let _ = crate::cli::log::start(&model::Log::default());
     let (engine, compiled) = compile(file)?;
-    describe(file, &compiled);
-    let endpoints = endpoints();
+    describe(file, &compiled)?;
+    let endpoints = sample::endpoints(ENDPOINTS);
     let services = Arc::new(Services::new("check"));
     let kinds = compiled.interface.kinds;
     let mould = Mould { services: &services, budget: budget(), kinds, config, endpoints: &endpoints, seed: 1 };
@@ -49,40 +44,36 @@ pub(super) fn check(file: &Path, config: &str) -> Result<(), Failure> {
         }
         times.sort_unstable();
         let median = times.get(CALLS / 2).copied().unwrap_or_default();
-        println!("  {name}: {CALLS} calls, {} ns each in the middle; the last: {}", median.as_nanos(), words(&last));
+        println!(
+            "  {name}: {CALLS} calls, {} ns each in the middle; the last: {}",
+            median.as_nanos(),
+            replay::words(&last)
+        );
     }
     Ok(())
 }
 
-/// A decision in a few words.
-fn words(decision: &Decision) -> String {
-    match decision {
-        Decision::Continue => "carry on".to_owned(),
-        Decision::Endpoint(index) => format!("endpoint {index}"),
-        Decision::List(list) => format!("endpoints {list:?} in this order"),
-        Decision::Hedge(first, second, after) => format!("endpoint {first}, after {after:?} also {second}"),
-        Decision::Fallback => "the fallback".to_owned(),
-        Decision::Refuse(status) => format!("refused with {status}"),
-        Decision::Route(name) => format!("route {name}"),
-        Decision::Pool(name) => format!("pool {name}"),
-        Decision::Redirect(status, to) => format!("{status} to {}", String::from_utf8_lossy(to)),
-        Decision::Answer(answer) => format!("answered with {}", answer.status),
-    }
+/// Whether this can be a configuration.
+pub(super) fn is_object(config: &str) -> Result<(), Failure> {
+    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(config);
+    object.map(drop).map_err(|error| Failure(format!("--config is no JSON object: {error}")))
 }
 
 fn call(instance: &mut Instance, name: &str, endpoints: &[Candidate]) -> Result<Decision, Fault> {
     match name {
-        "pick" => instance.pick(&Sample, endpoints, &[], 0),
-        "route" => instance.route(&Sample),
-        _ => instance.on_request(&Sample),
+        "pick" => instance.pick(&SAMPLE, endpoints, &[], 0),
+        "route" => instance.route(&SAMPLE),
+        _ => instance.on_request(&SAMPLE),
     }
 }
 
-fn budget() -> Budget {
+/// The bounds that a plugin has unless it is configured otherwise.
+pub(super) fn budget() -> Budget {
     Budget { decision: Plugin::DEADLINE, configure: Plugin::CONFIGURE_TIME, memory: Plugin::MEMORY_SIZE }
 }
 
-fn compile(file: &Path) -> Result<(Arc<Engine>, Compiled), Failure> {
+/// A module, and an engine for it.
+pub(super) fn compile(file: &Path) -> Result<(Arc<Engine>, Compiled), Failure> {
     let told = |error: &dyn std::fmt::Display| Failure(format!("{}: {error}", file.display()));
     let size = std::fs::metadata(file).map_err(|error| told(&error))?.len();
     if size > MODULE_SIZE {
@@ -93,74 +84,4 @@ fn compile(file: &Path) -> Result<(Arc<Engine>, Compiled), Failure> {
     let compiler = Compiler::new(engine.clone(), None)?;
     let compiled = compiler.compile(&bytes, Plugin::MEMORY_SIZE).map_err(|error| told(&error))?;
     Ok((engine, compiled))
-}
-
-fn describe(file: &Path, compiled: &Compiled) {
-    let interface = &compiled.interface;
-    let names = [(kind::BALANCER, "balancer"), (kind::ROUTER, "router"), (kind::FILTER, "filter")];
-    let kinds: Vec<&str> =
-        names.iter().filter(|(kind, _)| interface.kinds & kind != 0).map(|(_, name)| *name).collect();
-    println!(
-        "{}: {}, {} KiB, begins with {} KiB of memory",
-        file.display(),
-        kinds.join(", "),
-        compiled.size.div_ceil(1024),
-        interface.memory / 1024
-    );
-    println!("  sha256: {}", compiled.digest);
-    if !interface.columns.is_empty() {
-        let columns: Vec<&str> = interface.columns.iter().map(|column| column.name()).collect();
-        println!("  reads of endpoints: {}", columns.join(", "));
-    }
-    let imports: Vec<&str> =
-        interface.imports.iter().map(String::as_str).filter(|name| !name.starts_with("column_")).collect();
-    if !imports.is_empty() {
-        println!("  imports: {}", imports.join(", "));
-    }
-    println!("  exports: {}", interface.exports.join(", "));
-}
-
-fn endpoints() -> Vec<Candidate> {
-    let endpoint = |number: u16| {
-        let model = model::Endpoint { address: format!("192.0.2.{number}:80"), weight: 1 };
-        let endpoint = Arc::new(Endpoint::new(&model, None));
-        endpoint.stats.record(Some(Duration::from_millis(number.into())), false, Duration::ZERO);
-        Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
-    };
-    (1..=ENDPOINTS).map(endpoint).collect()
-}
-
-/// A request that nobody made.
-struct Sample;
-
-impl Head for Sample {
-    fn read(&self, what: What<'_>, reader: &mut dyn FnMut(&[u8])) -> bool {
-        let client = IpAddr::from([192, 0, 2, 100]).to_string();
-        let value = match what {
-            What::Text(text::METHOD) => "GET",
-            What::Text(text::SCHEME) => "https",
-            What::Text(text::AUTHORITY) | What::Header(Side::Request, b"host") => "shop.example",
-            What::Text(text::PATH) => "/",
-            What::Text(text::PROTOCOL) => "HTTP/2",
-            What::Text(text::CLIENT) => &client,
-            _ => return false,
-        };
-        reader(value.as_bytes());
-        true
-    }
-
-    fn each_header(&self, side: Side, reader: &mut dyn FnMut(&[u8], &[u8])) -> bool {
-        if side == Side::Request {
-            reader(b"host", b"shop.example");
-        }
-        side == Side::Request
-    }
-
-    fn status(&self) -> Option<u16> {
-        None
-    }
-
-    fn allows(&self, _: &Edit<'_>) -> bool {
-        true
-    }
 }

@@ -1,11 +1,17 @@
 //! `gatewright plugin …`: for those who write plugins and bring them into force.
 
+mod bench;
 mod build;
 mod check;
+mod inspect;
 mod live;
 mod new;
+mod replay;
+mod sample;
+mod test;
 mod toolchain;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
@@ -35,6 +41,15 @@ pub(super) enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Run the tests of a crate natively, then ask its module in the gateway's host what they asked, and compare
+    Test {
+        /// The folder of the crate
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+        /// Further arguments for cargo test
+        #[arg(last = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Check a module: what it is, whether it fits, and a dry run
     Check {
         /// The module
@@ -43,10 +58,27 @@ pub(super) enum Command {
         #[arg(long, default_value = "{}", value_name = "JSON")]
         config: String,
     },
-    /// Print what a module is, without running anything of it
+    /// Print what a module is, what it wants and what for, without running anything of it
     Inspect {
         /// The module
         file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure what a module costs by the call, beside the built-in of the same name if there is one
+    Bench {
+        /// The module
+        file: PathBuf,
+        /// Its configuration as JSON
+        #[arg(long, default_value = "{}", value_name = "JSON")]
+        config: String,
+        /// How many calls of each kind
+        #[arg(long, default_value_t = 200_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+        calls: u32,
+        /// As JSON, with histograms
+        #[arg(long)]
+        json: bool,
     },
     /// Bring a module into force in a running gateway
     Push(live::Push),
@@ -96,8 +128,10 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::New { name, kind, sdk } => new::new(&name, kind, sdk),
         Command::Build { folder, output } => build::build(&folder, output.as_deref()),
+        Command::Test { folder, arguments } => test::test(&folder, &arguments),
         Command::Check { file, config } => check::check(&file, &config),
-        Command::Inspect { file } => check::inspect(&file),
+        Command::Inspect { file, json } => inspect::inspect(&file, json),
+        Command::Bench { file, config, calls, json } => bench::bench(&file, &config, calls as usize, json),
         Command::Push(push) => live::push(&push),
         Command::List { place } => live::list(&place),
         Command::History { name, place } => live::history(&place, &name),

@@ -52,7 +52,7 @@ pub(super) fn new(name: &str, kind: Kind, sdk: Option<PathBuf>) -> Result<(), Fa
     std::fs::write(folder.join(".gitignore"), "/target\n*.wasm\n")?;
     println!("{name}/src/lib.rs is a {} to begin with. What comes next:\n", word(kind));
     println!("    cd {name}");
-    println!("    cargo test                    # natively");
+    println!("    gatewright plugin test        # natively, then the same in the gateway's host");
     println!("    gatewright plugin build       # {name}.wasm");
     println!("    gatewright plugin check {name}.wasm\n");
     println!("and in the gateway's configuration:\n");

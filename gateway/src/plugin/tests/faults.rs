@@ -181,6 +181,10 @@ fn what_does_not_fit_is_refused_before_it_runs() {
             wat(&format!("{} {pick}", USUAL.replace("(local.get $at))", "(i32.const -8))"))),
             "gw_alloc: it handed over an address",
         ),
+        (
+            wat(&format!("{} {pick}", USUAL.replace("(local.get $at))", "(i32.const 0))"))),
+            "gw_alloc: it wanted more memory",
+        ),
     ] {
         assert!(refused(&bytes).contains(words), "{:?} instead of {words:?}", refused(&bytes));
     }
