@@ -243,7 +243,7 @@ impl Seat {
     #[cold]
     fn failed(&mut self, fault: Fault) {
         let version = &self.crew.version;
-        if version.note(fault, Instant::now()) {
+        if version.note(fault, version.plugin.services.time().now()) {
             tracing::error!(
                 plugin = version.plugin.name(),
                 version = version.name(),

@@ -1,7 +1,7 @@
 //! What the gateway offers to plugins, as functions that they import. Here addresses become slices, nowhere else: an address
 //! outside the plugin's memory is a fault, whatever it was for.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use gatewright_abi::{Column, IMPORT_MODULE, answer, bound, edit, hash, import, side};
 use wasmtime::{Caller, Linker};
@@ -170,10 +170,11 @@ fn services(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             Ok(())
         },
     )?;
-    linker.func_wrap(IMPORT_MODULE, import::CLOCK, |_: Caller<'_, Guest>| -> u64 { micros() })?;
-    linker.func_wrap(IMPORT_MODULE, import::UNIX_TIME, |_: Caller<'_, Guest>| -> u64 {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    linker.func_wrap(IMPORT_MODULE, import::CLOCK, |caller: Caller<'_, Guest>| -> u64 {
+        caller.data().services.time().micros()
+    })?;
+    linker.func_wrap(IMPORT_MODULE, import::UNIX_TIME, |caller: Caller<'_, Guest>| -> u64 {
+        caller.data().services.time().unix_millis()
     })?;
     linker.func_wrap(IMPORT_MODULE, import::RANDOM, |mut caller: Caller<'_, Guest>| -> u64 {
         caller.data_mut().random.u64(..)
@@ -246,10 +247,8 @@ fn shared(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             let (memory, guest) = parts(&mut caller)?;
             let Some(key) = Name::of(memory, key, size)? else { return Ok(answer::ABSENT) };
             let mut copied = Ok(answer::ABSENT);
-            guest
-                .services
-                .shared()
-                .read(key.text(), Instant::now(), &mut |value| copied = copy(memory, value, to, room));
+            let now = guest.services.time().now();
+            guest.services.shared().read(key.text(), now, &mut |value| copied = copy(memory, value, to, room));
             Ok(copied?)
         },
     )?;
@@ -266,7 +265,7 @@ fn shared(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             let (memory, guest) = parts(&mut caller)?;
             let (key, value) = (slice(memory, key, size)?, slice(memory, value, length)?);
             let life = (life > 0).then(|| Duration::from_millis(life));
-            Ok(guest.services.shared().write(key, value, life, Instant::now()))
+            Ok(guest.services.shared().write(key, value, life, guest.services.time().now()))
         },
     )?;
     linker.func_wrap(
@@ -365,12 +364,6 @@ fn side(number: u32) -> Option<Side> {
         side::RESPONSE => Some(Side::Response),
         _ => None,
     }
-}
-
-/// Microseconds since the first call.
-pub(super) fn micros() -> u64 {
-    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    u64::try_from(BEGAN.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A name out of the plugin's memory, which is then written to. No name is longer.

@@ -25,6 +25,7 @@ mod services;
 mod table;
 #[cfg(test)]
 mod tests;
+mod time;
 mod version;
 
 pub use check::Interface;
@@ -38,4 +39,5 @@ pub use instance::{Budget, Instance, Mould, Outcome};
 pub use native::Native;
 pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
+pub use time::Time;
 pub use version::{Code, Plugin, Version};

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use gatewright_abi::{Column, answer, bound, edit, flag, hash, kind, text};
 use gatewright_sdk::native::{self, Host, Table};
@@ -360,12 +360,11 @@ impl Host for Desk<'_> {
     }
 
     fn clock(&self) -> u64 {
-        super::imports::micros()
+        self.services.time().micros()
     }
 
     fn unix_time(&self) -> u64 {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+        self.services.time().unix_millis()
     }
 
     fn random(&self) -> u64 {
@@ -414,12 +413,12 @@ impl Host for Desk<'_> {
     }
 
     fn shared_get(&self, key: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
-        self.services.shared().read(key, Instant::now(), read)
+        self.services.shared().read(key, self.services.time().now(), read)
     }
 
     fn shared_set(&self, key: &[u8], value: &[u8], ms: u64) -> i32 {
         let life = (ms > 0).then(|| Duration::from_millis(ms));
-        self.services.shared().write(key, value, life, Instant::now())
+        self.services.shared().write(key, value, life, self.services.time().now())
     }
 
     fn shared_remove(&self, key: &[u8]) -> i32 {

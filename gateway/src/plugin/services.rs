@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use gatewright_abi::{answer, bound, level, metric};
 
+use super::time::Time;
+
 /// What all instances of one plugin share.
 pub struct Services {
     name: String,
@@ -19,6 +21,7 @@ pub struct Services {
     series: RwLock<Vec<Arc<Series>>>,
     shared: Shared,
     lines: Lines,
+    time: Time,
 }
 
 /// One series of a metric.
@@ -52,13 +55,25 @@ pub const BOUNDS: [f64; 25] = [
 impl Services {
     /// For the plugin of this name.
     pub fn new(name: &str) -> Services {
+        Services::timed(name, Time::Machine)
+    }
+
+    /// The same, by another clock.
+    pub fn timed(name: &str, time: Time) -> Services {
         Services {
             name: name.to_owned(),
             slots: [const { AtomicI64::new(0) }; bound::SLOTS as usize],
             series: RwLock::default(),
             shared: Shared::default(),
             lines: Lines::default(),
+            time,
         }
+    }
+
+    /// What time it is for the plugin.
+    #[inline]
+    pub fn time(&self) -> &Time {
+        &self.time
     }
 
     /// The plugin's name.
@@ -68,7 +83,7 @@ impl Services {
 
     /// Writes a line to the log, unless there were too many in this second.
     pub fn log(&self, at: u32, text: &[u8]) {
-        let Some(missed) = self.lines.admit(Instant::now()) else { return };
+        let Some(missed) = self.lines.admit(self.time.now()) else { return };
         let text = String::from_utf8_lossy(text.get(..bound::LOG_BYTES).unwrap_or(text));
         let plugin = &*self.name;
         match at {

@@ -10,6 +10,7 @@ use super::compile::Compiled;
 use super::fault::Fault;
 use super::instance::Budget;
 use super::services::Services;
+use super::time::Time;
 
 /// A plugin by its name. It lives as long as the gateway, over all its versions.
 pub struct Plugin {
@@ -81,8 +82,13 @@ pub(super) const WINDOW: Duration = Duration::from_secs(10);
 impl Plugin {
     /// One of this name.
     pub fn new(name: &str) -> Plugin {
+        Plugin::timed(name, Time::Machine)
+    }
+
+    /// The same, by another clock.
+    pub fn timed(name: &str, time: Time) -> Plugin {
         let faults = [const { AtomicU64::new(0) }; Fault::LABELS.len()];
-        Plugin { services: Arc::new(Services::new(name)), faults, history: Mutex::default() }
+        Plugin { services: Arc::new(Services::timed(name, time)), faults, history: Mutex::default() }
     }
 
     /// Its name.
@@ -127,11 +133,11 @@ impl Version {
     /// A version that was just compiled.
     pub fn new(plugin: Arc<Plugin>, code: Code, config: String, budget: Budget) -> Version {
         Version {
+            since: plugin.services.time().now(),
             plugin,
             code,
             config,
             budget,
-            since: Instant::now(),
             faults: Window::default(),
             quarantined: AtomicBool::new(false),
         }
