@@ -239,8 +239,9 @@ impl Seat {
     #[inline]
     fn call<T>(&mut self, call: impl FnOnce(&mut Runner, &Crew) -> Result<T, Fault>) -> Result<T, Fault> {
         let result = match &mut self.instance {
-            Some(instance) if !self.crew.version.is_quarantined() => call(instance, &self.crew),
-            Some(_) => return Err(Fault::Absent),
+            // Also when an instance is there that was asked for before.
+            _ if self.crew.version.is_quarantined() => return Err(Fault::Absent),
+            Some(instance) => call(instance, &self.crew),
             None => match self.crew.take() {
                 None => Err(Fault::Absent),
                 Some(fresh) => call(self.instance.insert(fresh), &self.crew),
