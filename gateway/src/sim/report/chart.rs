@@ -5,11 +5,11 @@ use std::fmt::{Result, Write};
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 /// Of the longest bar, in a chart of bars.
-const BAR: f64 = 330.0;
+const BAR: f64 = 305.0;
 /// Where bars begin.
 const BARS: f64 = 150.0;
 
@@ -119,7 +119,7 @@ pub(super) fn bars(out: &mut String, title: &str, rows: &[Bars]) -> Result {
                 out,
                 "<rect class=\"bar c{number}\" x=\"{BARS}\" y=\"{y:.1}\" width=\"{wide:.1}\" height=\"11\"><title>{words}</title></rect>"
             )?;
-            write!(out, "<text class=\"value\" x=\"{:.1}\" y=\"{:.1}\">{words}</text>", BARS + wide + 4.0, y + 9.0)?;
+            write!(out, "<text class=\"value\" x=\"{:.1}\" y=\"{:.1}\">{words}</text>", BARS + BAR + 8.0, y + 9.0)?;
         }
         let fair = BARS + row.fair / most * BAR;
         let foot = top + of_row(row) - 8.0;
@@ -154,6 +154,6 @@ mod tests {
         let axis = || Axis::new("", 0.0, 1.0, Vec::new());
         let line = Line { number: 0, name: "a", points: vec![(-1.0, f64::NAN), (0.5, 0.5), (2.0, 7.0)] };
         lines(&mut out, "t", &axis(), &axis(), &[line]).unwrap();
-        assert!(out.contains("305.0,116.0 546.0,12.0"), "{out}");
+        assert!(out.contains("299.0,116.0 534.0,12.0"), "{out}");
     }
 }
