@@ -31,6 +31,7 @@ mod reload;
 mod reuse;
 mod routing;
 mod sharing;
+mod simulate;
 mod slow;
 mod tls;
 mod upstream;

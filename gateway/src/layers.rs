@@ -94,7 +94,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["balance", "config", "examine", "plugin", "reload", "run"]),
+    ("cli", &["balance", "config", "examine", "plugin", "reload", "run", "sim"]),
     (
         "run",
         &[
@@ -140,6 +140,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
+    // Plugins as the gateway runs them, before backends that are only thought of.
+    ("sim", &["balance", "config::model", "config::problem", "config::value", "escape", "plugin"]),
     // Shared.
     ("access_log", &["config::model", "escape", "http", "limits", "metrics"]),
     ("clock", &["error"]),
@@ -198,6 +200,16 @@ const PURE: &[&str] = &[
     "proxy_protocol.rs",
     "respond/page.rs",
     "route",
+    "sim/backend.rs",
+    "sim/chance.rs",
+    "sim/engine.rs",
+    "sim/events.rs",
+    "sim/histogram.rs",
+    "sim/plan.rs",
+    "sim/report",
+    "sim/request.rs",
+    "sim/scenario.rs",
+    "sim/tally.rs",
     "tls/choose.rs",
     "tls/identity.rs",
     "upstream/tried.rs",

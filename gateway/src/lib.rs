@@ -43,6 +43,8 @@ pub mod admin;
 
 pub mod plugin;
 
+pub mod sim;
+
 // Shared.
 pub mod access_log;
 pub mod clock;

@@ -10,6 +10,7 @@ mod one_line;
 mod plugin;
 mod reload;
 mod run;
+mod sim;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -40,6 +41,8 @@ enum Command {
     /// Make, build, test, measure and deploy plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
+    /// Try balancers against simulated backends, without a network, and compare them
+    Sim(sim::Arguments),
     /// Serve a site and an API with several backends on this machine, to try things out
     Demo {
         /// Where to listen for http; https is one port higher, the admin address two
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload(place) => reload::reload(&place),
         Command::Plugin(command) => plugin::run(command),
+        Command::Sim(arguments) => sim::run(&arguments),
         Command::Demo { port } => demo::demo(port),
         Command::Serve { directory, listing, common } => one_line::serve(&directory, listing, &common),
         Command::Proxy { to, upstream_ca, common } => one_line::proxy(&to, upstream_ca.as_deref(), &common),

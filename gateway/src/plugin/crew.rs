@@ -32,6 +32,7 @@ pub struct Crew {
     engine: Arc<Engine>,
     spare: Mutex<Vec<Instance>>,
     ready: AtomicUsize,
+    seed: u64,
     made: AtomicU64,
     requests: Requests,
 }
@@ -78,7 +79,7 @@ const FIRST_TICK: Duration = Duration::from_secs(1);
 const SHORTEST_TICK: Duration = Duration::from_millis(10);
 
 impl Crew {
-    /// Makes so many instances.
+    /// Makes so many instances. Their random numbers begin with the seed, each instance's with others.
     pub fn assemble(
         version: Arc<Version>,
         kinds: u32,
@@ -86,6 +87,7 @@ impl Crew {
         count: usize,
         engine: &Arc<Engine>,
         requests: &Requests,
+        seed: u64,
     ) -> Result<Arc<Crew>, LoadError> {
         let crew = Crew {
             version,
@@ -94,6 +96,7 @@ impl Crew {
             engine: engine.clone(),
             spare: Mutex::default(),
             ready: AtomicUsize::new(0),
+            seed,
             made: AtomicU64::new(0),
             requests: requests.clone(),
         };
@@ -105,14 +108,14 @@ impl Crew {
     pub fn make(&self) -> Result<(), LoadError> {
         match &self.version.code {
             Code::Wasm(compiled) => {
-                let instance = self.mould(|mould| Instance::new(compiled, &self.engine, mould))?;
+                let instance = self.mould(self.next_seed(), |mould| Instance::new(compiled, &self.engine, mould))?;
                 let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
                 spare.push(instance);
                 self.ready.store(spare.len(), Ordering::Release);
                 Ok(())
             }
             // Whether it likes its configuration; workers make their own.
-            Code::BuiltIn(_, plugin) => self.mould(|mould| Native::new(plugin, mould)).map(drop),
+            Code::BuiltIn(_, plugin) => self.mould(self.seed, |mould| Native::new(plugin, mould)).map(drop),
         }
     }
 
@@ -126,20 +129,29 @@ impl Crew {
         self.endpoints == endpoints
     }
 
-    fn mould<T>(&self, make: impl FnOnce(&Mould<'_>) -> T) -> T {
+    fn next_seed(&self) -> u64 {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        gatewright_abi::hash64(&number.to_le_bytes(), self.seed)
+    }
+
+    fn mould<T>(&self, seed: u64, make: impl FnOnce(&Mould<'_>) -> T) -> T {
         make(&Mould {
             services: &self.version.services,
             budget: self.version.budget,
             kinds: self.kinds,
             config: &self.version.config,
             endpoints: &self.endpoints,
-            seed: fastrand::u64(..) ^ self.made.fetch_add(1, Ordering::Relaxed),
+            seed,
         })
     }
 
     fn take(&self) -> Option<Runner> {
         if let Code::BuiltIn(_, plugin) = &self.version.code {
-            return self.mould(|mould| Native::new(plugin, mould)).ok().map(Box::new).map(Runner::Native);
+            return self
+                .mould(self.next_seed(), |mould| Native::new(plugin, mould))
+                .ok()
+                .map(Box::new)
+                .map(Runner::Native);
         }
         if self.ready.load(Ordering::Acquire) == 0 {
             return None;
@@ -332,8 +344,9 @@ impl Seat {
     #[inline]
     fn call<T>(&mut self, call: impl FnOnce(&mut Runner, &Crew) -> Result<T, Fault>) -> Result<T, Fault> {
         let result = match &mut self.instance {
-            Some(instance) if !self.crew.version.is_quarantined() => call(instance, &self.crew),
-            Some(_) => return Err(Fault::Absent),
+            // Also when an instance is there that was asked for before.
+            _ if self.crew.version.is_quarantined() => return Err(Fault::Absent),
+            Some(instance) => call(instance, &self.crew),
             None => match self.crew.take() {
                 None => Err(Fault::Absent),
                 Some(fresh) => call(self.instance.insert(fresh), &self.crew),

@@ -103,7 +103,8 @@ impl House {
     /// Makes the instances of a version for one task, one for each worker.
     pub fn crew(&self, version: &Arc<Version>, kinds: u32, endpoints: &[Candidate]) -> Result<Arc<Crew>, LoadError> {
         let engine = self.engine()?;
-        Crew::assemble(version.clone(), kinds, endpoints.to_vec(), self.workers, engine, &self.requests)
+        let seed = fastrand::u64(..);
+        Crew::assemble(version.clone(), kinds, endpoints.to_vec(), self.workers, engine, &self.requests, seed)
     }
 
     fn engine(&self) -> Result<&Arc<Engine>, LoadError> {

@@ -1,0 +1,468 @@
+//! A run, event by event.
+//!
+//! In: a plan, a contender and a seed. Out: a tally. The clock jumps from one event to the next; nothing in here asks what time
+//! it really is, and nothing draws a number that does not come from the seed. What chance decides about a request is drawn when
+//! it comes, so that all contenders are given the very same requests.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::backend::{Backend, Begun, Job, Offered};
+use super::chance::Chance;
+use super::contender::{Arena, Contender};
+use super::events::Events;
+use super::gateway::{Gateway, Need, Picked};
+use super::plan::Plan;
+use super::request::Request;
+use super::scenario::Distribution;
+use super::tally::{End, Tally, Worked};
+use crate::balance::Active;
+use crate::plugin::{LoadError, Outcome};
+
+/// Attempts of one request at the most, as in the gateway.
+const MOST_ATTEMPTS: u32 = 3;
+/// How long it takes to be told that nobody is there, or that the queue is full.
+const REFUSAL: u64 = 1_000_000;
+/// How long it takes to make another instance of a plugin.
+const REPLACEMENT: u64 = 1_000_000;
+/// How often a worker lets time pass for plugins.
+const TICK: u64 = 100_000_000;
+/// Bytes of each response.
+const BYTES: u64 = 4096;
+
+/// Runs the plan.
+pub(super) fn run(plan: &Plan, contender: &Contender, arena: &Arena, seed: u64) -> Result<Tally, LoadError> {
+    let gateways: Result<Vec<Gateway>, LoadError> =
+        (0..plan.gateways).map(|number| Gateway::new(plan, contender, arena, seed, number)).collect();
+    let mut run = Run::new(plan, gateways?, seed);
+    while run.step() {}
+    Ok(run.into_tally())
+}
+
+/// A request that is under way: where it is kept, and which one it is, since its place is taken by others after it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Key {
+    slot: usize,
+    number: u64,
+    attempt: u32,
+}
+
+/// A request under way.
+struct Flight {
+    key: Key,
+    gateway: usize,
+    request: Request,
+    came: u64,
+    sent: u64,
+    work: f64,
+    luck: f64,
+    endpoint: usize,
+    tried: SmallVec<[usize; 4]>,
+    /// What the plugin has listed and was not tried yet.
+    listed: SmallVec<[usize; 4]>,
+    active: Option<Active>,
+    /// On a connection that was kept, so that it may go again when that is found closed.
+    reused: bool,
+}
+
+enum Event {
+    /// A backend is done with a request. It may have gone since.
+    Done { backend: usize, life: u32, key: Key, failed: bool },
+    /// The gateway learns that nobody took the connection.
+    Unconnected(Key),
+    /// The gateway learns that the backend's queue is full.
+    Full(Key),
+    /// A backend leaves or returns.
+    Turn(usize),
+    /// A gateway's plugin is given an instance.
+    Replace(usize),
+    /// Time passes for all plugins.
+    Tick,
+}
+
+struct Run<'p> {
+    plan: &'p Plan,
+    gateways: Vec<Gateway>,
+    backends: Vec<Backend<Key>>,
+    flights: Slab<Flight>,
+    events: Events<Event>,
+    /// Who waits how long: all wait equally long, so the first one to come is the first one to leave.
+    clients: VecDeque<(u64, Key)>,
+    attempts: VecDeque<(u64, Key)>,
+    now: u64,
+    /// When the next request comes, while there are some to come.
+    next: Option<u64>,
+    came: u64,
+    arrivals: Chance,
+    chance: Chance,
+    tally: Tally,
+}
+
+/// What comes next.
+#[derive(Clone, Copy)]
+enum Next {
+    Event,
+    ClientLeaves,
+    AttemptEnds,
+    Arrival,
+}
+
+impl<'p> Run<'p> {
+    fn new(plan: &'p Plan, gateways: Vec<Gateway>, seed: u64) -> Run<'p> {
+        let worked = plan.backends.iter().map(|place| {
+            let group = plan.rules.get(place.group).map(|rules| &rules.group);
+            Worked {
+                address: place.address.clone(),
+                group: group.map(|group| group.name.clone()).unwrap_or_default(),
+                weight: group.map_or(1, |group| group.weight),
+                servers: group.map_or(1, |group| group.servers),
+                ..Worked::default()
+            }
+        });
+        let rules = |group: usize| plan.rules.get(group);
+        let backends = plan.backends.iter().filter_map(|place| rules(place.group)).map(Backend::new).collect();
+        let mut events = Events::default();
+        events.plan(TICK, Event::Tick);
+        for (number, place) in plan.backends.iter().enumerate() {
+            if let Some(at) = rules(place.group).and_then(|rules| rules.next_turn(0)) {
+                events.plan(at, Event::Turn(number));
+            }
+        }
+        let mut arrivals = Chance::new(seed, "arrivals");
+        let first = plan.arrival(0, arrivals.exponential());
+        Run {
+            plan,
+            gateways,
+            backends,
+            flights: Slab::new(),
+            events,
+            clients: VecDeque::new(),
+            attempts: VecDeque::new(),
+            now: 0,
+            next: Some(first).filter(|_| plan.requests > 0),
+            came: 0,
+            arrivals,
+            chance: Chance::new(seed, "requests"),
+            tally: Tally::new(worked.collect()),
+        }
+    }
+
+    /// Does what comes next. Whether there was anything left to do.
+    fn step(&mut self) -> bool {
+        if self.next.is_none() && self.flights.is_empty() {
+            return false;
+        }
+        let front = |queue: &VecDeque<(u64, Key)>| queue.front().map(|(at, _)| *at);
+        let all = [
+            (self.events.next_at(), Next::Event),
+            (front(&self.clients), Next::ClientLeaves),
+            (front(&self.attempts), Next::AttemptEnds),
+            (self.next, Next::Arrival),
+        ];
+        // Of those at the same moment the first in this order.
+        let next = all.into_iter().filter_map(|(at, what)| at.map(|at| (at, what))).min_by_key(|(at, _)| *at);
+        let Some((at, what)) = next else { return false };
+        self.now = at;
+        match what {
+            Next::Event => self.happens(),
+            Next::ClientLeaves => self.client_leaves(),
+            Next::AttemptEnds => self.attempt_ends(),
+            Next::Arrival => self.arrive(),
+        }
+        true
+    }
+
+    fn happens(&mut self) {
+        match self.events.take() {
+            Some(Event::Done { backend, life, key, failed }) => self.done(backend, life, key, failed),
+            Some(Event::Unconnected(key)) => self.unconnected(key),
+            Some(Event::Full(key)) => self.answered(key, 503, End::Full),
+            Some(Event::Turn(backend)) => self.turn(backend),
+            Some(Event::Replace(gateway)) => {
+                if let Some(gateway) = self.gateways.get(gateway) {
+                    gateway.replace();
+                }
+            }
+            Some(Event::Tick) => {
+                for gateway in 0..self.gateways.len() {
+                    self.with_gateway(gateway, Gateway::tick);
+                }
+                self.events.plan(self.now + TICK, Event::Tick);
+            }
+            None => {}
+        }
+    }
+
+    /// Calls a gateway at the current time, and gives its plugin what it needs then.
+    fn with_gateway<T>(&mut self, number: usize, call: impl FnOnce(&mut Gateway) -> T) -> Option<T> {
+        let gateway = self.gateways.get_mut(number)?;
+        gateway.at(self.now);
+        let result = call(gateway);
+        while let Some(need) = gateway.need() {
+            match need {
+                Need::Instance => self.events.plan(self.now + REPLACEMENT, Event::Replace(number)),
+                Need::Quarantine => {
+                    let first = (0, Duration::from_nanos(self.now));
+                    self.tally.quarantined.get_or_insert(first).0 += 1;
+                }
+            }
+        }
+        Some(result)
+    }
+
+    fn arrive(&mut self) {
+        let number = self.came;
+        self.came += 1;
+        let more = self.came < self.plan.requests;
+        self.next = more.then(|| self.plan.arrival(self.now, self.arrivals.exponential()));
+        let request = Request::drawn(number, &mut self.chance);
+        let gateway = self.chance.below(self.plan.gateways) as usize;
+        let (work, luck) = (self.work(), self.chance.fraction());
+        let entry = self.flights.vacant_entry();
+        let key = Key { slot: entry.key(), number, attempt: 0 };
+        entry.insert(Flight {
+            key,
+            gateway,
+            request,
+            came: self.now,
+            sent: self.now,
+            work,
+            luck,
+            endpoint: 0,
+            tried: SmallVec::new(),
+            listed: SmallVec::new(),
+            active: None,
+            reused: true,
+        });
+        self.forget();
+        self.clients.push_back((self.now.saturating_add(self.plan.client_timeout), key));
+        self.send(key);
+    }
+
+    /// Forgets who waited longest when they have been answered, so that these lists are not longer than what is under way.
+    fn forget(&mut self) {
+        let is_over = |flights: &Slab<Flight>, key: &Key| {
+            flights.get(key.slot).is_none_or(|flight| flight.key.number != key.number)
+        };
+        while self.clients.front().is_some_and(|(_, key)| is_over(&self.flights, key)) {
+            self.clients.pop_front();
+        }
+        while self.attempts.front().is_some_and(|(_, key)| is_over(&self.flights, key)) {
+            self.attempts.pop_front();
+        }
+    }
+
+    /// How long the next request takes, in nanoseconds.
+    fn work(&mut self) -> f64 {
+        let service = &self.plan.service;
+        let share = match service.distribution {
+            Distribution::Constant => 1.0,
+            Distribution::Exponential => self.chance.exponential(),
+            // Its mean is 1, whatever sigma is.
+            Distribution::Lognormal => {
+                (service.sigma * self.chance.normal() - service.sigma * service.sigma / 2.0).exp()
+            }
+        };
+        share * service.mean.0.as_nanos() as f64
+    }
+
+    /// The flight, if it is still at this attempt.
+    fn flight(&mut self, key: Key) -> Option<&mut Flight> {
+        self.flights.get_mut(key.slot).filter(|flight| flight.key == key)
+    }
+
+    /// Picks an endpoint and sends the request there.
+    fn send(&mut self, key: Key) {
+        let Some(flight) = self.flights.get_mut(key.slot) else { return };
+        let endpoint = match flight.listed.is_empty() {
+            false => Ok(flight.listed.remove(0)),
+            true => {
+                let (number, request) = (flight.gateway, flight.request);
+                let tried = flight.tried.clone();
+                let picked = self.with_gateway(number, |gateway| gateway.pick(&request, &tried, key.attempt));
+                match picked {
+                    Some(Picked::One(index)) => Ok(index),
+                    Some(Picked::List(list)) => self.listed(key, list),
+                    Some(Picked::Refused) => Err(End::Refused),
+                    Some(Picked::Nowhere) | None => Err(End::Nowhere),
+                }
+            }
+        };
+        match endpoint {
+            Ok(endpoint) => self.offer(key, endpoint),
+            Err(end) => self.end(key, end),
+        }
+    }
+
+    fn listed(&mut self, key: Key, mut list: SmallVec<[usize; 4]>) -> Result<usize, End> {
+        let flight = self.flights.get_mut(key.slot).ok_or(End::Nowhere)?;
+        list.retain(|index| !flight.tried.contains(index));
+        if list.is_empty() {
+            return Err(End::Nowhere);
+        }
+        let first = list.remove(0);
+        flight.listed = list;
+        Ok(first)
+    }
+
+    fn offer(&mut self, key: Key, endpoint: usize) {
+        let Some(flight) = self.flights.get_mut(key.slot) else { return };
+        flight.endpoint = endpoint;
+        flight.sent = self.now;
+        flight.active = self.gateways.get(flight.gateway).and_then(|gateway| gateway.begin(endpoint));
+        if let Some(worked) = self.tally.backends.get_mut(endpoint) {
+            worked.sent += 1;
+        }
+        let job = Job { request: key, work: flight.work, luck: flight.luck };
+        let rules = self.plan.backends.get(endpoint).and_then(|place| self.plan.rules.get(place.group));
+        let (Some(backend), Some(rules)) = (self.backends.get_mut(endpoint), rules) else { return };
+        match backend.offer(job, self.now, rules) {
+            Offered::Begun(begun) => {
+                let life = backend.lives;
+                self.begun(endpoint, life, key, begun);
+            }
+            Offered::Waits => {}
+            Offered::Full => self.events.plan(self.now + REFUSAL, Event::Full(key)),
+            Offered::Down => self.events.plan(self.now + REFUSAL, Event::Unconnected(key)),
+        }
+        if self.plan.first_byte < self.plan.client_timeout {
+            self.attempts.push_back((self.now.saturating_add(self.plan.first_byte), key));
+        }
+    }
+
+    fn begun(&mut self, backend: usize, life: u32, key: Key, begun: Begun) {
+        self.events.plan(begun.done, Event::Done { backend, life, key, failed: begun.failed });
+    }
+
+    fn done(&mut self, number: usize, life: u32, key: Key, failed: bool) {
+        let rules = self.plan.backends.get(number).and_then(|place| self.plan.rules.get(place.group));
+        let (Some(backend), Some(rules)) = (self.backends.get_mut(number), rules) else { return };
+        // What it was doing when it went is lost.
+        if backend.lives != life {
+            return;
+        }
+        if let Some((next, begun)) = backend.done(key, self.now, rules) {
+            self.begun(number, life, next, begun);
+        }
+        match failed {
+            false => self.answered(key, 200, End::Answered),
+            true => self.answered(key, 500, End::Failed),
+        }
+    }
+
+    /// The backend has answered.
+    fn answered(&mut self, key: Key, status: u16, end: End) {
+        if self.flight(key).is_some() {
+            self.tell(key, status);
+            self.end(key, end);
+        }
+    }
+
+    /// The backend did not take the connection: that is safe to send again.
+    fn unconnected(&mut self, key: Key) {
+        self.tell(key, 0);
+        if let Some(flight) = self.flight(key) {
+            let endpoint = flight.endpoint;
+            flight.tried.push(endpoint);
+            self.again(key, End::Unconnected);
+        }
+    }
+
+    /// The backend went away. The requests are GETs on kept connections, and such a one may go again once.
+    fn broken(&mut self, key: Key) {
+        self.tell(key, 0);
+        let Some(flight) = self.flight(key) else { return };
+        if std::mem::replace(&mut flight.reused, false) {
+            self.again(key, End::Broken);
+        } else {
+            self.end(key, End::Broken);
+        }
+    }
+
+    /// Tells the gateway what became of the attempt.
+    fn tell(&mut self, key: Key, status: u16) {
+        let now = self.now;
+        let Some(flight) = self.flight(key) else { return };
+        flight.active = None;
+        let outcome = Outcome {
+            endpoint: u32::try_from(flight.endpoint).unwrap_or(u32::MAX),
+            status,
+            attempt: key.attempt,
+            latency: Duration::from_nanos(now - flight.sent),
+            bytes: if status == 200 { BYTES } else { 0 },
+        };
+        let number = flight.gateway;
+        self.with_gateway(number, |gateway| gateway.outcome(&outcome, now));
+    }
+
+    fn again(&mut self, key: Key, end: End) {
+        if key.attempt + 1 >= MOST_ATTEMPTS {
+            self.end(key, end);
+            return;
+        }
+        let Some(flight) = self.flight(key) else { return };
+        flight.key.attempt += 1;
+        let key = flight.key;
+        self.tally.retries += 1;
+        self.send(key);
+    }
+
+    fn end(&mut self, key: Key, end: End) {
+        let Some(flight) = self.flights.try_remove(key.slot) else { return };
+        let came = flight.came as f64 / self.plan.length.max(1) as f64;
+        self.tally.end(end, came, self.now - flight.came);
+    }
+
+    /// The client that waited longest waits no longer. Nobody is told then, and the backend goes on.
+    fn client_leaves(&mut self) {
+        let Some((_, first)) = self.clients.pop_front() else { return };
+        let flight = self.flights.get(first.slot).filter(|flight| flight.key.number == first.number);
+        if let Some(key) = flight.map(|flight| flight.key) {
+            self.end(key, End::ClientTimeout);
+        }
+    }
+
+    /// The gateway waits no longer for what it sent first.
+    fn attempt_ends(&mut self) {
+        let Some((_, key)) = self.attempts.pop_front() else { return };
+        if self.flight(key).is_some() {
+            self.tell(key, 0);
+            self.end(key, End::FirstByte);
+        }
+    }
+
+    fn turn(&mut self, number: usize) {
+        let rules = self.plan.backends.get(number).and_then(|place| self.plan.rules.get(place.group));
+        let (Some(backend), Some(rules)) = (self.backends.get_mut(number), rules) else { return };
+        let lost = backend.turn(self.now, rules);
+        if let Some(at) = rules.next_turn(self.now) {
+            self.events.plan(at, Event::Turn(number));
+        }
+        for key in lost {
+            self.broken(key);
+        }
+    }
+
+    fn into_tally(mut self) -> Tally {
+        for (worked, backend) in self.tally.backends.iter_mut().zip(&self.backends) {
+            worked.peak = backend.peak;
+        }
+        let mut faults: Vec<(&'static str, u64)> = Vec::new();
+        for gateway in &self.gateways {
+            self.tally.fallbacks += gateway.fallbacks;
+            self.tally.without_plugin += gateway.without_plugin;
+            for (fault, count) in gateway.faults().filter(|(_, count)| *count > 0) {
+                match faults.iter_mut().find(|(known, _)| *known == fault) {
+                    Some((_, sum)) => *sum += count,
+                    None => faults.push((fault, count)),
+                }
+            }
+        }
+        self.tally.faults = faults;
+        self.tally.length = Duration::from_nanos(self.now);
+        self.tally
+    }
+}
