@@ -23,8 +23,8 @@ fn gatewright(arguments: &[&str], folder: &Path) -> (bool, String) {
     (done.status.success(), String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned())
 }
 
-#[tokio::test]
-async fn from_an_empty_folder_to_a_balancer_that_serves() {
+#[tokio::test(flavor = "multi_thread")]
+async fn from_an_empty_folder_to_a_balancer_that_serves_and_to_the_next_and_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let (done, text) = gatewright(&["plugin", "new", "mine"], folder.path());
     assert!(done && text.contains("[plugin.mine]\n"), "{text}");
@@ -38,19 +38,56 @@ async fn from_an_empty_folder_to_a_balancer_that_serves() {
     let (done, text) = gatewright(&["plugin", "check", "mine.wasm", "--config", "{\"most\": \"x\"}"], &krate);
     assert!(!done && text.contains("config: most: invalid type: string \"x\", expected u32"), "{text}");
 
-    let origin = Origin::says("hi").await;
+    let simulate =
+        ["sim", "mine.wasm", "builtin:p2c", "--scenario", "slow", "--requests", "2000", "--report", "r.html"];
+    let (done, text) = gatewright(&simulate, &krate);
+    assert!(done && text.contains("slow: ten backends, one of them ten times slower"), "{text}");
+    assert!(std::fs::read_to_string(krate.join("r.html")).expect("a report").contains("</html>"));
+
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
     let module = std::fs::read(krate.join("mine.wasm")).expect("a module");
     let text = "
         [plugin.mine]
         source = 'mine.wasm'
         [pool.a]
-        endpoints = ['127.0.0.1:1', '<origin>']
+        endpoints = ['127.0.0.1:1', '<one>', '<two>']
         balance = 'mine'
         [[route]]
-        pool = 'a'";
-    let gateway = Gateway::of(text).with("origin", &origin).file("mine.wasm", module).start().await;
-    // The first endpoint is as little busy as the second, and refuses: the second try is for the one that was not tried.
-    assert_eq!(gateway.client(Wire::H1).await.get("/").await.text(), "hi");
+        pool = 'a'
+        [admin]
+        address = '127.0.0.1:0'";
+    let gateway = Gateway::of(text).with("one", &one).with("two", &two).file("mine.wasm", module).start_file().await;
+    let mut client = gateway.client(Wire::H1).await;
+    // The first endpoint is as little busy as the others, and refuses: the second try is for one that was not tried.
+    assert_eq!(client.get("/").await.text(), "one");
+
+    // Another idea, tried while requests come.
+    let source = krate.join("src/lib.rs");
+    let old = std::fs::read_to_string(&source).expect("a source");
+    let new = old.replace(".min_by_key(|endpoint| endpoint.active())", ".last()");
+    assert_ne!(old, new);
+    std::fs::write(&source, new).expect("to write");
+    let (done, text) = gatewright(&["plugin", "build"], &krate);
+    assert!(done, "{text}");
+    let admin = gateway.admin_address().to_string();
+    let order = |arguments: &[&str]| {
+        let arguments = [&["plugin"], arguments, &["--admin", &admin]].concat();
+        gatewright(&arguments, &krate)
+    };
+    let mut busy = gateway.client(Wire::H1).await;
+    let traffic = tokio::spawn(async move {
+        loop {
+            assert_eq!(busy.get("/").await.status, 200);
+        }
+    });
+    let (done, text) =
+        tokio::task::block_in_place(|| order(&["push", "mine", "mine.wasm", "--canary", "50%", "--for", "100ms"]));
+    assert!(done && text.contains("on trial (canary)") && text.contains(" is in force\n"), "{text}");
+    traffic.abort();
+    assert_eq!(client.get("/").await.text(), "two");
+    let (done, text) = tokio::task::block_in_place(|| order(&["rollback", "mine"]));
+    assert!(done, "{text}");
+    assert_eq!(client.get("/").await.text(), "one");
 }
 
 #[test]
