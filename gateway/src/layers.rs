@@ -59,7 +59,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("files", &["config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
-    ("plugin", &["balance"]),
+    ("plugin", &["balance", "vault"]),
     (
         "upstream",
         &[
@@ -95,7 +95,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // The control path.
     ("cli", &["balance", "config", "examine", "plugin", "reload", "run"]),
-    ("run", &["admin", "config", "examine", "listener", "metrics", "plugin", "reload", "snapshot", "tls", "worker"]),
+    (
+        "run",
+        &[
+            "admin", "config", "examine", "listener", "metrics", "plugin", "reload", "snapshot", "tls", "vault",
+            "worker",
+        ],
+    ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
@@ -129,6 +135,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &["http"]),
     ("notice", &[]),
     ("proxy_protocol", &["config::model"]),
+    ("vault", &[]),
 ];
 
 /// Modules that know one another, by circles. Nothing else does: everything that is not here points one way.

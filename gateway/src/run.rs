@@ -21,6 +21,7 @@ use crate::plugin::House;
 use crate::reload::{Force, Order, ReloadError, cannot_listen, in_file, warn};
 use crate::snapshot::{Snapshot, problem_with};
 use crate::tls::{self, Stamps};
+use crate::vault;
 use crate::worker::{self, Command, Shared};
 
 /// A gateway at work. Dropping it stops it at once.
@@ -79,7 +80,7 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
         // Without a control thread nothing changes any more.
         let _ = weak.upgrade().map(|orders: mpsc::UnboundedSender<Order>| orders.send(Order::Unfit(version)));
     };
-    let house = House::new(workers, cache_folder(), unfit).map_err(StartError::Thread)?;
+    let house = House::new(workers, vault::place("plugins"), unfit).map_err(StartError::Thread)?;
     let snapshot = Snapshot::compile(config, None, &metrics, &house);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     let shared = Arc::new(Shared::new(snapshot, metrics, house));
@@ -105,17 +106,6 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let control = Control { force, file, stamps, addresses: addresses.clone(), orders: orders.downgrade() };
     threads.push(spawn("control".into(), move || control.run(receiver, admin))?);
     Ok(Running { orders, threads, addresses, admin: admin_address, shared })
-}
-
-/// Where compiled plugins are kept: `$XDG_CACHE_HOME/gatewright`, else `~/.cache/gatewright`; nowhere without either.
-fn cache_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = set("CACHE_DIRECTORY").or_else(|| {
-        set("XDG_CACHE_HOME")
-            .or_else(|| set("HOME").map(|home| home.join(".cache")))
-            .map(|base| base.join("gatewright"))
-    });
-    base.map(|base| base.join("plugins"))
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
