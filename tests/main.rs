@@ -31,6 +31,7 @@ mod reuse;
 mod routing;
 mod sharing;
 mod slow;
+mod sources;
 mod tls;
 mod upstream;
 mod warnings;

@@ -24,7 +24,7 @@ fn plugin(imports: &str, body: &str) -> Vec<u8> {
 }
 
 /// A balancer that always picks this endpoint.
-fn picks(index: u32) -> Vec<u8> {
+pub(crate) fn picks(index: u32) -> Vec<u8> {
     plugin("", &format!(r#"(func (export "gw_pick") (param i32) (result i64) (i64.const {index}))"#))
 }
 

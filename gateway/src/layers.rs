@@ -94,12 +94,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["balance", "config", "examine", "plugin", "reload", "run"]),
+    ("cli", &["balance", "config", "examine", "fetch", "plugin", "reload", "run", "vault"]),
     (
         "run",
         &[
-            "admin", "config", "examine", "listener", "metrics", "plugin", "reload", "snapshot", "tls", "vault",
-            "worker",
+            "admin", "config", "examine", "fetch", "listener", "metrics", "plugin", "reload", "snapshot", "tls",
+            "vault", "worker",
         ],
     ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
@@ -110,6 +110,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "access_log",
             "balance",
             "config",
+            "fetch",
             "files",
             "http::FieldName",
             "limits",
@@ -120,8 +121,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("examine", &["config", "metrics", "plugin", "snapshot", "tls"]),
-    ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
+    // Asks servers over the HTTP/1.1 of upstreams; which plugins run is not its business.
+    ("fetch", &["config::model", "error", "http", "limits", "plugin", "tls", "vault"]),
+    ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
+    ("reload", &["config", "examine", "fetch", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &["balance", "clock", "config::model", "error", "http", "limits", "metrics", "reload", "snapshot", "worker"],
@@ -161,6 +164,9 @@ const PURE: &[&str] = &[
     "config/value.rs",
     "error.rs",
     "escape.rs",
+    "fetch/address.rs",
+    "fetch/challenge.rs",
+    "fetch/manifest.rs",
     "files/conditional.rs",
     "files/ranges.rs",
     "files/resolve.rs",

@@ -34,6 +34,8 @@ pub mod config;
 
 pub mod snapshot;
 
+pub mod fetch;
+
 pub mod examine;
 
 pub mod reload;

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Problem, Problems, diff, model};
 use crate::examine;
+use crate::fetch::Fetched;
 use crate::listener::{self, Listener, Settings};
 use crate::plugin::Version;
 use crate::snapshot::{self, Deployed, Snapshot};
@@ -109,12 +110,14 @@ impl Force {
         }
     }
 
-    /// Reads the file again and puts it into force. What changed, in words.
-    pub fn reload(&mut self, file: Option<&Path>) -> Result<String, ReloadError> {
-        let result = file.ok_or(ReloadError::NoFile).and_then(|file| {
-            let config = examine::load(file)?;
-            self.apply(config, Some(file))
-        });
+    /// Puts what the file says into force, when it could be read. What changed, in words.
+    pub fn reload(
+        &mut self,
+        config: Result<model::Config, ReloadError>,
+        fetched: &Fetched,
+        file: Option<&Path>,
+    ) -> Result<String, ReloadError> {
+        let result = config.and_then(|config| self.apply_fetched(config, fetched, file));
         match &result {
             Ok(changes) if changes.is_empty() => tracing::info!("reloaded; nothing changed in the configuration"),
             Ok(changes) => tracing::info!(changes, "reloaded"),
@@ -126,8 +129,18 @@ impl Force {
         result
     }
 
-    /// Puts a configuration into force. What changed, in words.
+    /// Puts a configuration into force whose plugins are all here. What changed, in words.
     pub fn apply(&mut self, config: model::Config, file: Option<&Path>) -> Result<String, ReloadError> {
+        self.apply_fetched(config, &Fetched::default(), file)
+    }
+
+    /// Puts a configuration into force, with the modules that were fetched for it. What changed, in words.
+    pub fn apply_fetched(
+        &mut self,
+        config: model::Config,
+        fetched: &Fetched,
+        file: Option<&Path>,
+    ) -> Result<String, ReloadError> {
         let before = self.shared.snapshot();
         let fixed = [
             ("workers", config.workers != before.config.workers),
@@ -148,7 +161,7 @@ impl Force {
             old.is_some() && old != contents.get(path)
         };
         diff::renewed(&mut changes, &config.named, other);
-        let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics, &self.shared.house);
+        let compiled = Snapshot::compile(config, Some(&before), &self.shared.metrics, &self.shared.house, fetched);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
         let prepared = self.prepare(&snapshot.config).map_err(|problems| in_file(file, problems))?;
         let hash = hash(&snapshot.config);

@@ -3,6 +3,8 @@
 //! In: a configuration or its file. Out: a [`Running`] gateway that serves until it is stopped. One thread a worker; one for the
 //! control path, which alone changes what is in force.
 
+mod changes;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -15,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin;
 use crate::config::{Problems, model};
 use crate::examine;
+use crate::fetch::{self, Store};
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::plugin::House;
@@ -23,6 +26,7 @@ use crate::snapshot::{Snapshot, problem_with};
 use crate::tls::{self, Stamps};
 use crate::vault;
 use crate::worker::{self, Command, Shared};
+use changes::{Change, Changes, Ready};
 
 /// A gateway at work. Dropping it stops it at once.
 pub struct Running {
@@ -81,7 +85,9 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
         let _ = weak.upgrade().map(|orders: mpsc::UnboundedSender<Order>| orders.send(Order::Unfit(version)));
     };
     let house = House::new(workers, vault::place("plugins"), unfit).map_err(StartError::Thread)?;
-    let snapshot = Snapshot::compile(config, None, &metrics, &house);
+    let store = Store::at(vault::place(fetch::FOLDER));
+    let fetched = fetch::fetch_and_wait(fetch::wanted(&config, None), &config.limits, store, true);
+    let snapshot = Snapshot::compile(config, None, &metrics, &house, &fetched.map_err(StartError::Thread)?);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     let shared = Arc::new(Shared::new(snapshot, metrics, house));
     let mut threads = Vec::new();
@@ -103,8 +109,12 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     }
     warn(&shared.snapshot().config, file.as_deref());
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
-    let control = Control { force, file, stamps, addresses: addresses.clone(), orders: orders.downgrade() };
-    threads.push(spawn("control".into(), move || control.run(receiver, admin))?);
+    let (known, weak) = (addresses.clone(), orders.downgrade());
+    let control = move || {
+        let changes = Changes::new();
+        Control { force, file, stamps, changes, addresses: known, orders: weak }.run(receiver, admin);
+    };
+    threads.push(spawn("control".into(), control)?);
     Ok(Running { orders, threads, addresses, admin: admin_address, shared })
 }
 
@@ -192,6 +202,7 @@ struct Control {
     force: Force,
     file: Option<PathBuf>,
     stamps: Stamps,
+    changes: Changes,
     addresses: Arc<Mutex<Vec<SocketAddr>>>,
     orders: mpsc::WeakUnboundedSender<Order>,
 }
@@ -199,7 +210,11 @@ struct Control {
 impl Control {
     fn run(self, orders: mpsc::UnboundedReceiver<Order>, admin: Option<std::net::TcpListener>) {
         match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
-            Ok(runtime) => runtime.block_on(self.obey(orders, admin)),
+            Ok(runtime) => {
+                runtime.block_on(self.obey(orders, admin));
+                // A name that is still being looked up is waited for by nobody.
+                runtime.shutdown_background();
+            }
             Err(error) => tracing::error!(%error, "the control thread cannot start"),
         }
     }
@@ -212,59 +227,67 @@ impl Control {
         let mut watch = tokio::time::interval(WATCH);
         watch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let snapshot = self.force.shared().snapshot();
             let order = tokio::select! {
                 order = orders.recv() => order.unwrap_or(Order::Leave),
+                ready = self.changes.next(self.file.as_deref(), &snapshot.config) => {
+                    self.make(ready);
+                    continue;
+                }
                 _ = watch.tick() => {
                     self.look();
                     continue;
                 }
             };
             match order {
-                Order::Reload(reply) => {
-                    let result = self.reload();
-                    let _ = reply.send(result);
-                }
-                Order::Apply(config, reply) => {
-                    let result = self.force.apply(*config, None);
-                    self.changed();
-                    let _ = reply.send(result);
-                }
+                Order::Reload(reply) => self.want(Change { config: None, reply: Some(reply) }),
+                Order::Apply(config, reply) => self.want(Change { config: Some(config), reply: Some(reply) }),
                 Order::ReopenLog => {
                     if let Some(log) = &self.force.shared().snapshot().access_log {
                         log.reopen();
                     }
                 }
                 Order::Unfit(version) => self.force.replace_unfit(&version),
-                Order::Stop => return self.drain(orders).await,
+                Order::Stop => {
+                    self.changes.stop();
+                    return self.drain(orders).await;
+                }
                 Order::Leave => return self.force.tell(|| Command::Leave),
             }
         }
     }
 
-    fn reload(&mut self) -> Result<String, ReloadError> {
+    fn want(&mut self, change: Change) {
         // Looked at first: what changes while it is read is seen again.
         self.stamps.changed();
-        let result = self.force.reload(self.file.as_deref());
-        self.changed();
-        result
+        self.changes.want(change);
     }
 
     /// Files that changed since they were last looked at are read again.
     fn look(&mut self) {
-        if !self.stamps.changed() {
-            return;
+        if self.stamps.changed() {
+            let config = || Box::new(self.force.shared().snapshot().config.clone());
+            let config = if self.file.is_some() { None } else { Some(config()) };
+            self.changes.want(Change { config, reply: None });
         }
-        if self.file.is_some() {
+    }
+
+    fn make(&mut self, ready: Ready) {
+        let Ready { config, fetched, in_file, reply } = ready;
+        let result = match in_file {
             // What went wrong has been logged, and is looked at again when the file changes again.
-            let _ = self.reload();
-        } else {
-            let config = self.force.shared().snapshot().config.clone();
-            match self.force.apply(config, None) {
-                Ok(changes) => tracing::info!(changes, "reloaded"),
-                Err(error) => {
-                    self.force.shared().metrics.reload_failed();
-                    error.log("certificates were not reloaded, the old ones stay in force");
-                }
+            true => self.force.reload(config, &fetched, self.file.as_deref()),
+            false => config.and_then(|config| self.force.apply_fetched(config, &fetched, None)),
+        };
+        self.changed();
+        match (reply, result) {
+            // Who asked may be gone.
+            (Some(reply), result) => drop(reply.send(result)),
+            (None, _) if in_file => {}
+            (None, Ok(changes)) => tracing::info!(changes, "reloaded"),
+            (None, Err(error)) => {
+                self.force.shared().metrics.reload_failed();
+                error.log("certificates were not reloaded, the old ones stay in force");
             }
         }
     }

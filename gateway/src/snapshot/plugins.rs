@@ -10,6 +10,7 @@ use gatewright_abi::kind;
 use super::{Snapshot, problem_with};
 use crate::config::Problem;
 use crate::config::model::{self, Config, PluginSource};
+use crate::fetch::Fetched;
 use crate::plugin::{self, Budget, Code, Crew, Digest, House, LoadError, MODULE_SIZE, Version};
 
 /// A plugin of a configuration.
@@ -19,6 +20,8 @@ pub struct Deployed {
     pub version: Arc<Version>,
     /// Its instances for routes, when routes name it.
     pub crew: Option<Arc<Crew>>,
+    /// What its source gave, which may be another version than the one in force.
+    given: Code,
 }
 
 impl Deployed {
@@ -34,6 +37,7 @@ pub(super) fn deploy(
     config: &Config,
     before: Option<&Snapshot>,
     house: &House,
+    fetched: &Fetched,
 ) -> Result<Deployed, Vec<Problem>> {
     let Some(plugin) = config.plugins.get(index) else { return Err(Vec::new()) };
     let key = format!("plugin.{}", plugin.name);
@@ -46,9 +50,24 @@ pub(super) fn deploy(
     };
     let same = before.and_then(|before| {
         let at = before.config.plugins.iter().position(|old| old.name == plugin.name)?;
-        before.plugins.get(at)
+        before.plugins.get(at).zip(before.config.plugins.get(at))
     });
-    let code = load(plugin, house).map_err(|error| wrong("source", &error))?;
+    let given = same.filter(|(_, old)| old.is_same_module(plugin)).map(|(old, _)| &old.given);
+    let same = same.map(|(old, _)| old);
+    let code = match (&plugin.source, fetched.module(&plugin.name), given) {
+        (PluginSource::BuiltIn(name), ..) => linked(name).map_err(|error| wrong("source", &error))?,
+        (PluginSource::Path(path), ..) => {
+            let bytes = read(path).map_err(|error| wrong("source", &format!("{}: {error}", path.display())))?;
+            compile(plugin, &bytes, house).map_err(|error| wrong("source", &error))?
+        }
+        (_, Some(Ok(bytes)), _) => compile(plugin, bytes, house).map_err(|error| wrong("source", &error))?,
+        // Whoever does not fetch tells of that where he has decided it.
+        (_, Some(Err(error)), _) if error.is_offline() => return Err(Vec::new()),
+        (_, Some(Err(error)), _) => return Err(wrong("source", error)),
+        (_, None, Some(given)) => given.clone(),
+        (_, None, None) => return Err(wrong("source", &"it was not fetched")),
+    };
+    let given = code.clone();
     let budget = Budget { decision: plugin.deadline, configure: plugin.configure_time, memory: plugin.memory_size };
     let kept = same.map(|old| &old.version);
     let kept = kept.filter(|old| old.is_like(&code, &plugin.config) && old.budget == budget && !old.is_quarantined());
@@ -70,7 +89,7 @@ pub(super) fn deploy(
             Some(made.map_err(|error| wrong(of(&error), &error))?)
         }
     };
-    Ok(Deployed { version, crew })
+    Ok(Deployed { version, crew, given })
 }
 
 /// The instances of a pool's balancer.
@@ -102,23 +121,17 @@ fn of(error: &LoadError) -> &'static str {
     if matches!(error, LoadError::Config(_)) { "config" } else { "source" }
 }
 
-fn load(plugin: &model::Plugin, house: &House) -> Result<Code, String> {
-    let bytes = match &plugin.source {
-        PluginSource::BuiltIn(name) => {
-            let names: Vec<&str> = plugin::BUILT_IN.iter().map(|(name, _)| *name).collect();
-            return plugin::built_in(name)
-                .ok_or_else(|| format!("there is no built-in {name:?}; there are {}", names.join(", ")));
-        }
-        PluginSource::Path(path) => read(path).map_err(|error| format!("{}: {error}", path.display()))?,
-        PluginSource::Https(_) | PluginSource::Oci(_) => {
-            return Err("plugins are taken from files and from the gateway itself (builtin:NAME)".to_owned());
-        }
-    };
-    let digest = Digest::of(&bytes);
-    if plugin.sha256.is_some_and(|wanted| wanted != *digest.bytes()) {
-        return Err(format!("its sha256 is {digest}, which is not the one that sha256 demands"));
+fn linked(name: &str) -> Result<Code, String> {
+    let names: Vec<&str> = plugin::BUILT_IN.iter().map(|(name, _)| *name).collect();
+    plugin::built_in(name).ok_or_else(|| format!("there is no built-in {name:?}; there are {}", names.join(", ")))
+}
+
+fn compile(plugin: &model::Plugin, bytes: &[u8], house: &House) -> Result<Code, String> {
+    let digest = Digest::of(bytes);
+    if let Some(wanted) = plugin.sha256.map(Digest::known).filter(|wanted| *wanted != digest) {
+        return Err(format!("its sha256 is {digest}, but sha256 demands {wanted}"));
     }
-    house.compile(&bytes, plugin.memory_size).map_err(|error| error.to_string())
+    house.compile(bytes, plugin.memory_size).map_err(|error| error.to_string())
 }
 
 fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {

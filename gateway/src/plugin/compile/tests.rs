@@ -171,7 +171,7 @@ fn two_gateways_share_a_folder() {
         for _ in 0..2 {
             scope.spawn(|| {
                 let compiler = at(folder.path());
-                (0..10).for_each(|number| drop(cached(&compiler, number)));
+                (0..10).for_each(|number| _ = cached(&compiler, number));
             });
         }
     });
