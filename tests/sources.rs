@@ -86,7 +86,7 @@ async fn a_module_over_https_is_fetched_once_and_kept() {
     std::fs::write(site.blob(b"module"), "Module").expect("a file");
     assert_eq!(site.fetch(&keys).await.as_deref(), Ok(&b"module"[..]));
     assert_eq!(shelf.origin().requests(), 2);
-    drop(shelf);
+    shelf.close().await;
     assert_eq!(site.fetch(&keys).await.as_deref(), Ok(&b"module"[..]));
     std::fs::write(site.blob(b"module"), "Module").expect("a file");
     says(site.fetch(&keys).await, &["cannot connect", "/a.wasm"]);
@@ -258,7 +258,7 @@ async fn a_tag_is_asked_for_again_and_means_what_it_did_when_nobody_answers() {
         shelf.at("/v2/a/b/manifests/live", move |_| status(answer));
         says(site.fetch(&keys).await, &[&format!("answered {answer}")]);
     }
-    drop(shelf);
+    shelf.close().await;
     assert_eq!(site.fetch(&keys).await.as_deref(), Ok(&b"two"[..]));
     std::fs::write(site.blob(b"two"), "damaged").expect("a file");
     says(site.fetch(&keys).await, &["cannot connect"]);
@@ -322,9 +322,14 @@ async fn registries_may_ask_for_a_name_and_a_password() {
     says(site.fetch(&keys).await, &["answered 401: not allowed; tried nothing, since there are no credentials"]);
     let keys = keys + "\ncredentials = 'login'";
     assert_eq!(site.fetch(&keys).await.as_deref(), Ok(&b"module"[..]));
-    // Over TLS nobody is sent to a place without it.
+    // Over TLS nobody is sent to a place without it; nor from this machine to another.
     shelf.guard("Basic other", "Bearer realm=\"http://127.0.0.1/token\"");
     says(site.fetch(&keys).await, &["which is no https:// address"]);
+    let shelf = Shelf::over(Wire::H1).await;
+    shelf.image("1", b"module", WASM);
+    shelf.guard("Basic other", "Bearer realm=\"http://192.0.2.1/token\"");
+    let keys = oci(&shelf, ":1") + "\ncredentials = 'login'";
+    says(site.fetch(&keys).await, &["\"http://192.0.2.1/token\", which is no https:// address"]);
 }
 
 mod gateways;

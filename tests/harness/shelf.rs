@@ -7,8 +7,9 @@ use aws_lc_rs::digest::{SHA256, digest};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
-use super::{Body, Origin, Wire, full};
+use super::{Body, Origin, Wire, eventually, full};
 
 type Answer = Box<dyn Fn(&Request<Incoming>) -> Response<Body> + Send>;
 
@@ -44,6 +45,13 @@ impl Shelf {
 
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// Goes, and is gone: nobody gets a connection any more.
+    pub(crate) async fn close(self) {
+        let address = self.origin.to_string();
+        drop(self);
+        eventually("the server to be gone", async || TcpStream::connect(&*address).await.is_err()).await;
     }
 
     /// Answers so at this path.

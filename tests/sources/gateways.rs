@@ -47,7 +47,7 @@ async fn a_gateway_runs_what_it_has_fetched_and_takes_no_other() {
     assert_eq!((shelf.origin().requests(), client.get("/").await.text()), (asked, "one"));
     // Nor when it is used otherwise, and its source has gone.
     let keys = https(&shelf, "/second", &second);
-    drop(shelf);
+    shelf.close().await;
     gateway.apply(&balanced(&format!("{keys}\ndeadline = '3ms'"))).await.expect("to change");
     assert_eq!(client.get("/").await.text(), "one");
 }
@@ -128,6 +128,21 @@ async fn a_check_fetches_plugins_or_says_that_it_has_not() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_is_stopped_while_it_starts_waits_for_no_plugin() {
+    let (site, origin) = (Site::new(), RawOrigin::start_tls("http/1.1").await);
+    let keys = format!("source = 'https://{origin}/mine'\nsha256 = '{}'\nca = 'ca.pem'", sha256(b""));
+    let config = balanced(&keys).replace("<one>", "localhost:1").replace("<two>", "localhost:2");
+    let config = format!("[[listener]]\naddress = '127.0.0.1:0'\n{config}");
+    std::fs::write(site.folder.path().join("gateway.toml"), config).expect("a file");
+    let mut gateway = command(&site, &["run"]).spawn().expect("to start");
+    let mut asked = origin.accept().await;
+    asked.request().await;
+    let id = gateway.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(id.expect("a process"), rustix::process::Signal::TERM).expect("to signal");
+    assert!(within("the end", gateway.wait()).await.expect("to end").success());
+}
+
+#[tokio::test]
 async fn a_gateway_starts_again_without_its_network() {
     let (site, shelf) = (Site::new(), Shelf::over(Wire::H1Tls).await);
     configured(&site, &shelf);
@@ -145,7 +160,7 @@ async fn a_gateway_starts_again_without_its_network() {
     };
     start().await.expect("to start");
     assert_eq!(shelf.origin().requests(), 1);
-    drop(shelf);
+    shelf.close().await;
     start().await.expect("to start");
     std::fs::remove_dir_all(site.folder.path().join("cache/gatewright/modules")).expect("a folder");
     let said = start().await.expect_err("without its plugin");

@@ -31,8 +31,26 @@ pub(super) struct Client<'a> {
     tls: OnceCell<UpstreamTls>,
     /// When all of it must be over.
     deadline: Instant,
-    /// Whether it may be asked, and sent on, without TLS.
-    pub(super) plain: bool,
+    /// Who may be asked without TLS.
+    pub(super) plain: Plain,
+}
+
+/// Who may be asked without TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Plain {
+    /// Nobody.
+    Nobody,
+    /// This machine.
+    Loopback,
+    /// Everybody, though it is dangerous.
+    Everybody,
+}
+
+impl Plain {
+    /// Whether this address may be asked.
+    pub(super) fn takes(self, address: &Address) -> bool {
+        !address.plain || self == Plain::Everybody || (self == Plain::Loopback && address.is_loopback())
+    }
 }
 
 /// What is asked.
@@ -64,7 +82,7 @@ impl Park for Nowhere {
 
 impl Client<'_> {
     /// One whose time begins now.
-    pub(super) fn new<'a>(limits: &Limits, ca: Option<&'a Path>, plain: bool) -> Client<'a> {
+    pub(super) fn new<'a>(limits: &Limits, ca: Option<&'a Path>, plain: Plain) -> Client<'a> {
         let deadline = Instant::now() + limits.plugin_download_time;
         Client { limits: Arc::new(limits.clone()), ca, tls: OnceCell::new(), deadline, plain }
     }
@@ -85,7 +103,7 @@ impl Client<'_> {
                 return Ok(Answer { address: at, head, body });
             }
             let location = answered.0.fields.text("location").unwrap_or_default();
-            let next = at.join(location).filter(|next| self.plain || !next.plain);
+            let next = at.join(location).filter(|next| self.plain.takes(next));
             at = next.ok_or_else(|| What::RedirectTo(location.chars().take(200).collect()).at(&at))?;
         }
         Err(What::Redirects(REDIRECTS).at(address))

@@ -29,7 +29,7 @@ use crate::config::model::{Config, OciReference, OciVersion, Plugin, PluginSourc
 use crate::limits::Limits;
 use crate::plugin::{Digest, MODULE_SIZE};
 use address::Address;
-use client::{Ask, Client};
+use client::{Ask, Client, Plain};
 use credentials::Credentials;
 pub use error::{FetchError, What};
 use oci::Registry;
@@ -140,7 +140,7 @@ async fn https(
         return Err(wrong(What::Offline));
     }
     let credentials = credentials(plugin, &address.authority).map_err(wrong)?;
-    let client = Client::new(limits, plugin.ca.as_deref(), false);
+    let client = Client::new(limits, plugin.ca.as_deref(), Plain::Nobody);
     let authorization = credentials.as_ref().map(|(_, credentials)| credentials.field());
     let ask = Ask { accept: "application/wasm, */*", authorization: authorization.as_deref(), most: MODULE_SIZE };
     let answer = client.get(&address, &ask).await?;
@@ -168,12 +168,16 @@ async fn oci(
     store: &Store,
     online: bool,
 ) -> Result<Vec<u8>, FetchError> {
-    let mut home = Address { plain: false, authority: reference.registry.clone(), target: "/".to_owned() };
-    // Who can listen on this machine's own interface can read our memory, too.
-    home.plain = plugin.plain_http || (home.is_loopback() && plugin.ca.is_none());
+    let home = Address { plain: false, authority: reference.registry.clone(), target: "/".to_owned() };
+    let plain = match plugin.plain_http {
+        true => Plain::Everybody,
+        // Who can listen on this machine's own interface can read our memory, too.
+        false if home.is_loopback() && plugin.ca.is_none() => Plain::Loopback,
+        false => Plain::Nobody,
+    };
     let credentials =
         if online { credentials(plugin, &home.authority).map_err(|what| what.at(reference))? } else { None };
-    let client = Client::new(limits, plugin.ca.as_deref(), home.plain);
+    let client = Client::new(limits, plugin.ca.as_deref(), plain);
     let authorization = RefCell::default();
     Registry { client: &client, store, reference, credentials, online, authorization }.module().await
 }

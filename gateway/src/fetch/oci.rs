@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::address::Address;
 use super::challenge::{Challenge, challenges};
-use super::client::{Answer, Ask, Client};
+use super::client::{Answer, Ask, Client, Plain};
 use super::credentials::Credentials;
 use super::error::{FetchError, What};
 use super::manifest::{self, Next};
@@ -109,7 +109,7 @@ impl Registry<'_> {
         }
         let OciReference { registry, repository, .. } = self.reference;
         let target = format!("/v2/{repository}/{kind}/{what}");
-        let address = Address { plain: self.client.plain, authority: registry.clone(), target };
+        let address = Address { plain: self.client.plain != Plain::Nobody, authority: registry.clone(), target };
         let known = self.authorization.borrow().clone();
         let ask = Ask { accept, authorization: known.as_deref(), most };
         let first = self.client.get(&address, &ask).await?;
@@ -167,7 +167,7 @@ impl Registry<'_> {
             text.push('=');
             escape(&mut text, value);
         }
-        let address = Address::parse(&text).filter(|address| !address.plain || self.client.plain);
+        let address = Address::parse(&text).filter(|address| self.client.plain.takes(address));
         let address = address.ok_or_else(|| {
             let realm: String = realm.chars().take(200).collect();
             What::NoPlugin(format!("its tokens are at {realm:?}, which is no https:// address")).at(self.reference)
