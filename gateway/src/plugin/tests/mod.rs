@@ -2,6 +2,7 @@
 
 mod calls;
 mod faults;
+mod lies;
 
 use std::sync::Arc;
 use std::time::Duration;
