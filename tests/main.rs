@@ -33,6 +33,7 @@ mod routing;
 mod sharing;
 mod simulate;
 mod slow;
+mod sources;
 mod tls;
 mod upstream;
 mod versions;

@@ -248,3 +248,82 @@ async fn a_filter_refuses_and_one_that_fails_lets_nobody_pass() {
         assert_eq!(gateway.log_lines(2).await[0]["error"], error, "{body}");
     }
 }
+
+/// A body of a decision, and the word for what is wrong with it. `$deep` and `$grow` are functions of [`ill`].
+const ILL: &[(&str, &str)] = &[
+    ("unreachable", "trap"),
+    ("(drop (i64.load (i32.const -1))) (i64.const 0)", "trap"),
+    ("(loop $l (br $l)) (i64.const 0)", "deadline"),
+    ("(call $deep) (i64.const 0)", "stack"),
+    ("(if (i32.lt_s (memory.grow (i32.const 60000)) (i32.const 0)) (then unreachable)) (i64.const 0)", "memory"),
+    ("(call $log (i32.const 0) (i32.const -1) (i32.const 9)) (i64.const 0)", "pointer"),
+    ("(i64.const -1)", "output"),
+];
+
+/// A plugin of this call that does this each time.
+fn ill(call: &str, body: &str) -> Vec<u8> {
+    plugin(
+        r#"(import "gatewright" "log" (func $log (param i32 i32 i32)))"#,
+        &format!("(func $deep (call $deep)) (func (export \"{call}\") (result i64) {body})")
+            .replace("\"gw_pick\")", "\"gw_pick\") (param i32)"),
+    )
+}
+
+#[tokio::test]
+async fn each_fault_of_each_kind_has_its_effect_and_is_counted() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let index = ("(i64.const 7)", "index");
+    let name = ("(i64.store (i32.const 1024) (i64.const 0x400000400)) (i64.const 0x500000400)", "name");
+    for (call, key, status, more) in [
+        ("gw_pick", "balance", 200, Some(index)),
+        ("gw_route", "router = 'mine'", 200, Some(name)),
+        ("gw_on_request", "filters = ['mine']", 500, None),
+        ("gw_on_response", "filters = ['mine']", 500, None),
+    ] {
+        for (body, fault) in ILL.iter().copied().chain(more) {
+            let module = ill(call, body);
+            let gateway = match key {
+                "balance" => balanced(&one, &two, &module).await,
+                key => routed(key, &module).await,
+            };
+            let answer = gateway.client(Wire::H1).await.get("/").await;
+            assert_eq!(answer.status, status, "{call} {body}");
+            assert_eq!(faults(&gateway, fault).await, 1.0, "{call} {body}");
+            // How the request ended is told to nobody while the next instance is made.
+            let all = gateway.metric("gatewright_plugin_faults_total{plugin=\"mine\"").await;
+            assert_eq!(all - faults(&gateway, "absent").await, 1.0, "{call} {body}");
+            // It is not the gateway that is ill.
+            assert_eq!(gateway.admin("GET", "/healthz").await.0, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn floods_of_lines_and_metrics_are_dropped_and_counted() {
+    let module = plugin(
+        r#"(import "gatewright" "log" (func $log (param i32 i32 i32)))
+        (import "gatewright" "metric" (func $metric (param i32 i32 i32 i32 i32 i32 i32) (result i32)))"#,
+        r#"(func (export "gw_on_request") (result i64)
+            (local $i i32)
+            (loop $l
+                (call $log (i32.const 0) (i32.const 0) (i32.const 10))
+                (i32.store16 (i32.const 1024) (i32.const 0x6161))
+                (i32.store8 (i32.const 1025) (i32.add (i32.const 97) (i32.and (local.get $i) (i32.const 15))))
+                (i32.store8 (i32.const 1026) (i32.add (i32.const 97) (i32.shr_u (local.get $i) (i32.const 4))))
+                (drop (call $metric (i32.const 0) (i32.const 1024) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
+                (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                (br_if $l (i32.lt_u (local.get $i) (i32.const 200))))
+            (i64.const 0))"#,
+    );
+    let gateway = routed("filters = ['mine']", &module).await;
+    let mut client = gateway.client(Wire::H1).await;
+    // A call that others keep from ending in time has a fault; the next one goes on where the series are.
+    eventually("too many of both", async || {
+        client.get("/").await;
+        let lines = gateway.metric("gatewright_plugin_log_lines_dropped_total{plugin=\"mine\"}").await;
+        let series = gateway.metric("gatewright_plugin_series_refused_total{plugin=\"mine\"}").await;
+        lines > 0.0 && series > 0.0
+    })
+    .await;
+    assert_eq!(client.get("/second").await.text(), "second");
+}

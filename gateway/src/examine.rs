@@ -14,6 +14,7 @@ use rustix::fs::{Access, access};
 
 use crate::config::model::{Config, Named};
 use crate::config::{self, Problem, Problems};
+use crate::fetch::Fetched;
 use crate::metrics::Metrics;
 use crate::plugin::House;
 use crate::snapshot::{Snapshot, problem_with, problem_with_folder};
@@ -26,14 +27,18 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
     if wrong.is_none() && problems.is_empty() {
         return Ok(config);
     }
-    all(path, &config, problems, wrong).map_or(Ok(config), Err)
+    // What comes from elsewhere is looked at when the rest has been mended.
+    let fetched = Fetched::none(&config);
+    all(path, &config, problems, wrong, &fetched).map_or(Ok(config), Err)
 }
 
-/// What of the configuration could be read, and everything that is wrong.
-pub fn examine(path: &Path) -> (Config, Option<Problems>) {
+/// What of the configuration could be read, and everything that is wrong. `fetched`: how plugins from elsewhere are come by.
+pub fn examine(path: &Path, fetched: impl FnOnce(&Config) -> Fetched) -> (Config, Option<Problems>) {
     let (config, wrong) = config::examine(path);
     let problems = problems_of_files(&config);
-    let problems = all(path, &config, problems, wrong);
+    // Not when nothing will be put together.
+    let fetched = if wrong.is_none() { fetched(&config) } else { Fetched::default() };
+    let problems = all(path, &config, problems, wrong, &fetched);
     (config, problems)
 }
 
@@ -52,14 +57,20 @@ pub fn warnings(config: &Config) -> Vec<Problem> {
     warnings
 }
 
-fn all(path: &Path, config: &Config, mut problems: Vec<Problem>, wrong: Option<Problems>) -> Option<Problems> {
+fn all(
+    path: &Path,
+    config: &Config,
+    mut problems: Vec<Problem>,
+    wrong: Option<Problems>,
+    fetched: &Fetched,
+) -> Option<Problems> {
     let omitted = match wrong {
         Some(wrong) => {
             problems.extend(wrong.problems);
             wrong.omitted
         }
         None => {
-            problems.extend(problems_of_use(config.clone()));
+            problems.extend(problems_of_use(config.clone(), fetched));
             0
         }
     };
@@ -79,7 +90,7 @@ fn problems_of_files(config: &Config) -> Vec<Problem> {
                 let found = tls::problem_of_authorities(path);
                 problems.extend(found.map(|problem| problem_with(config, Some(path), "", problem.to_string())));
             }
-            Named::Plugin(path) => {
+            Named::Plugin(path) | Named::Credentials(path) => {
                 let message = |error| format!("cannot be read: {error}");
                 let found = can_read(path).err();
                 problems.extend(found.map(|error| problem_with(config, Some(path), "", message(error))));
@@ -99,7 +110,7 @@ fn problems_of_files(config: &Config) -> Vec<Problem> {
 }
 
 /// What shows only when everything is put together.
-fn problems_of_use(mut config: Config) -> Vec<Problem> {
+fn problems_of_use(mut config: Config, fetched: &Fetched) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, listener) in config.listeners.iter().enumerate() {
         if let Some(tls) = &listener.tls
@@ -118,7 +129,7 @@ fn problems_of_use(mut config: Config) -> Vec<Problem> {
             return problems;
         }
     };
-    if let Err(more) = Snapshot::compile(config, (None, None), &Metrics::new(1), &house) {
+    if let Err(more) = Snapshot::compile(config, (None, None), &Metrics::new(1), &house, fetched) {
         problems.extend(more);
     }
     problems

@@ -34,6 +34,8 @@ pub mod config;
 
 pub mod snapshot;
 
+pub mod fetch;
+
 pub mod examine;
 
 pub mod control;
@@ -54,6 +56,7 @@ pub mod limits;
 pub mod metrics;
 pub mod notice;
 pub mod proxy_protocol;
+pub mod vault;
 
 pub use run::{Running, StartError, start, start_file};
 

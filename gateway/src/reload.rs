@@ -16,10 +16,12 @@ use tokio::sync::oneshot;
 
 use crate::config::{Problem, Problems, diff, model};
 use crate::examine;
+use crate::fetch::{self, Fetched, Store};
 use crate::listener::{self, Listener, Settings};
 use crate::plugin::{Rollout, Version};
 use crate::snapshot::{self, Course, Snapshot};
 use crate::tls::{self, ServerTls};
+use crate::vault;
 use crate::worker::{Command, Shared};
 
 /// The configuration in force, and those who have to be told of another.
@@ -314,7 +316,15 @@ impl Job {
             diff::renewed(&mut changes, &config.named, other);
         }
         let (metrics, house) = (&self.shared.metrics, &self.shared.house);
-        let compiled = Snapshot::compile(config, (Some(&before), course.as_ref()), metrics, house);
+        let fetched = match course {
+            Some(_) => Fetched::default(),
+            None => {
+                let wanted = fetch::wanted(&config, Some(&before.config));
+                fetch::fetch_and_wait(wanted, &config.limits, Store::at(vault::place(fetch::FOLDER)), true)
+                    .map_err(|error| ReloadError::Plugin(format!("cannot fetch plugins: {error}")))?
+            }
+        };
+        let compiled = Snapshot::compile(config, (Some(&before), course.as_ref()), metrics, house, &fetched);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
         Ok(Ready { snapshot, changes, contents, file: self.file })
     }

@@ -14,12 +14,14 @@ use crate::admin;
 use crate::config::{Problems, model};
 use crate::control::{self, Control};
 use crate::examine;
+use crate::fetch::{self, Store};
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::plugin::House;
 use crate::reload::{Change, Force, Order, ReloadError, cannot_listen, in_file, warn};
 use crate::snapshot::{Snapshot, problem_with};
 use crate::tls::Stamps;
+use crate::vault;
 use crate::worker::{self, Command, Shared};
 
 /// A gateway at work. Dropping it stops it at once.
@@ -77,8 +79,10 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
             .upgrade()
             .map(|orders: mpsc::UnboundedSender<Order>| orders.send(Order::Change(Change::Unfit(version))));
     };
-    let house = House::new(workers, cache_folder(), unfit).map_err(StartError::Thread)?;
-    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house);
+    let house = House::new(workers, vault::place("plugins"), unfit).map_err(StartError::Thread)?;
+    let store = Store::at(vault::place(fetch::FOLDER));
+    let fetched = fetch::fetch_and_wait(fetch::wanted(&config, None), &config.limits, store, true);
+    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house, &fetched.map_err(StartError::Thread)?);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     let shared = Arc::new(Shared::new(snapshot, metrics, house));
     let mut threads = Vec::new();
@@ -100,20 +104,10 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     }
     warn(&shared.snapshot().config, file.as_deref());
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
-    let control = Control { force, file, stamps, addresses: addresses.clone(), orders: orders.downgrade() };
+    let (known, weak) = (addresses.clone(), orders.downgrade());
+    let control = Control { force, file, stamps, addresses: known, orders: weak };
     threads.push(spawn("control".into(), move || control.run(receiver, admin))?);
     Ok(Running { orders, threads, addresses, admin: admin_address, shared })
-}
-
-/// Where compiled plugins are kept: `$XDG_CACHE_HOME/gatewright`, else `~/.cache/gatewright`; nowhere without either.
-fn cache_folder() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = set("CACHE_DIRECTORY").or_else(|| {
-        set("XDG_CACHE_HOME")
-            .or_else(|| set("HOME").map(|home| home.join(".cache")))
-            .map(|base| base.join("gatewright"))
-    });
-    base.map(|base| base.join("plugins"))
 }
 
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {

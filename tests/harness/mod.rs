@@ -12,6 +12,7 @@ pub(crate) mod guests;
 pub(crate) mod log;
 mod origin;
 mod raw;
+pub(crate) mod shelf;
 pub(crate) mod tls;
 
 use std::time::Duration;

@@ -5,10 +5,26 @@ use std::path::Path;
 
 use super::{Failure, complain, print};
 use crate::examine;
+use crate::fetch::{self, Fetched, Store};
+use crate::vault;
 
-/// Prints what is wrong, or what was checked.
-pub(super) fn check(path: &Path) -> Result<(), Failure> {
-    let (config, wrong) = examine::examine(path);
+/// Prints what is wrong, or what was checked. `offline`: nothing is fetched.
+pub(super) fn check(path: &Path, offline: bool) -> Result<(), Failure> {
+    let mut missing = Vec::new();
+    let (config, wrong) = examine::examine(path, |config| {
+        // What is fetched for a check is not kept: nothing is made or changed by one.
+        let store = Store::only_read(vault::place(fetch::FOLDER));
+        let fetched = fetch::fetch_and_wait(fetch::wanted(config, None), &config.limits, store, !offline);
+        let fetched = fetched.unwrap_or_else(|_| Fetched::none(config));
+        missing.extend(fetched.offline().map(str::to_owned));
+        fetched
+    });
+    for plugin in missing {
+        let path = path.display();
+        complain(format_args!(
+            "{path}: warning: plugin {plugin:?} was not fetched, there is no copy of it here: not checked"
+        ));
+    }
     for warning in examine::warnings(&config) {
         complain(format_args!("{}:{warning}", path.display()));
     }

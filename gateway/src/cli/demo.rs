@@ -26,7 +26,7 @@ pub(super) fn demo(port: u16) -> Result<(), Failure> {
     let config: model::Config = config::parse(&text, &file)?;
     log::start(&model::Log { level: "info".into(), json: false })?;
     let folder = site.parent().map(Path::to_owned);
-    let ended = run::run(|| {
+    let ended = run::run(async {
         let gateway = crate::start_file(&file).map_err(|error| {
             let hint = "Is something else running there? Try another port: gatewright demo --port 9090";
             Failure(format!("{error}\n\n{hint}"))

@@ -33,7 +33,13 @@ enum Command {
     /// Run the gateway until SIGTERM or SIGINT; SIGHUP reloads
     Run(ConfigFile),
     /// Check a configuration and print everything that is wrong with it
-    Check(ConfigFile),
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Do not fetch plugins from elsewhere; those of which there is no copy here are not checked
+        #[arg(long)]
+        offline: bool,
+    },
     /// Print the JSON Schema of the configuration, for editors
     Schema,
     /// Have a running gateway read its configuration again
@@ -85,7 +91,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Run(file) => run::from_file(&file.config),
-        Command::Check(file) => check::check(&file.config),
+        Command::Check { config, offline } => check::check(&config.config, offline),
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload(place) => reload::reload(&place),
         Command::Plugin(command) => plugin::run(command),

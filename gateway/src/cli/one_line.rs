@@ -106,7 +106,7 @@ fn start(common: &Common, routes: &str, what: &str) -> Result<(), Failure> {
     let text = format!("[[listener]]\naddress = \"{}\"\n{tls}{routes}{access_log}", common.listen);
     let config = config::parse(&text, Path::new("command line")).map_err(|wrong| by_option(&wrong.problems))?;
     log::start(&model::Log { level: "warn".into(), json: false })?;
-    run::run(|| {
+    run::run(async {
         let gateway = crate::start(config).map_err(|error| match error {
             StartError::Config(wrong) => by_option(&wrong.problems),
             other => other.into(),

@@ -13,18 +13,25 @@ use crate::run::Running;
 pub(super) fn from_file(path: &Path) -> Result<(), Failure> {
     let config = examine::load(path)?;
     log::start(&config.log)?;
-    run(|| Ok(crate::start_file(path)?))
+    let path = path.to_owned();
+    // Beside the signals, since plugins may have to be fetched first.
+    run(async { Ok(tokio::task::spawn_blocking(move || crate::start_file(&path)).await??) })
 }
 
 /// Starts a gateway and waits for signals: SIGHUP reloads and reopens the log, SIGTERM and SIGINT drain, a second one of these ends at once.
-pub(super) fn run(start: impl FnOnce() -> Result<Running, Failure>) -> Result<(), Failure> {
+pub(super) fn run(start: impl Future<Output = Result<Running, Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // Taken before anything else: until then a signal would end the process at once.
         let mut hangup = signal(SignalKind::hangup())?;
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let gateway = start()?;
+        let gateway = tokio::select! {
+            started = start => started?,
+            // Nothing is served yet.
+            _ = terminate.recv() => std::process::exit(0),
+            _ = interrupt.recv() => std::process::exit(0),
+        };
         loop {
             tokio::select! {
                 _ = hangup.recv() => {

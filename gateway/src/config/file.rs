@@ -124,6 +124,14 @@ pub struct Plugin {
     pub source: At<String>,
     /// The SHA-256 of the module, 64 hexadecimal digits; any other is refused. Needed with https.
     pub sha256: Option<At<String>>,
+    /// PEM file with the authorities to trust where it is fetched from. When not given, the system's.
+    pub ca: Option<At<String>>,
+    /// File with what to say where it is fetched from: one line "USER:PASSWORD" or "Bearer TOKEN", or a config.json of
+    /// Docker's. When not given, nothing.
+    pub credentials: Option<At<String>>,
+    /// Asks the registry without TLS, so that anyone on the way can read the credentials and give a tag another meaning.
+    #[schemars(extend("default" = false))]
+    pub dangerously_plain_http: Option<At<bool>>,
     /// The plugin's own configuration, which it gets as JSON. When not given, {}.
     pub config: Option<At<Json>>,
     /// For one decision, from 1ms to 1s; the fallback decides beyond it.

@@ -60,6 +60,8 @@ pub enum Named {
     Authorities(PathBuf),
     /// The module of a plugin.
     Plugin(PathBuf),
+    /// What to say where a plugin is fetched from.
+    Credentials(PathBuf),
     /// A folder to serve.
     Folder(PathBuf),
     /// Where access-log lines go.
@@ -185,6 +187,12 @@ pub struct Plugin {
     pub source: PluginSource,
     /// `sha256`: of the module; there when the source is [`PluginSource::Https`].
     pub sha256: Option<[u8; 32]>,
+    /// `ca`: PEM with the authorities to trust where it is fetched; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// `credentials`: a file with what to say there.
+    pub credentials: Option<PathBuf>,
+    /// `dangerously_plain_http`
+    pub plain_http: bool,
     /// `config = { … }`: JSON, keys in the order of the file, dates as text.
     pub config: String,
     /// `deadline`: for one decision. Default [`Plugin::DEADLINE`].
@@ -215,6 +223,11 @@ impl Plugin {
     pub const CONFIGURE_TIME: Duration = Duration::from_secs(1);
     /// Of one instance.
     pub const MEMORY_SIZE: u64 = 64 << 20;
+
+    /// Whether the module of one, once it is here, is that of the other.
+    pub fn is_same_module(&self, other: &Plugin) -> bool {
+        (&self.source, self.sha256, self.memory_size) == (&other.source, other.sha256, other.memory_size)
+    }
 }
 
 /// Where a plugin comes from.

@@ -2,6 +2,8 @@
 //!
 //! In: one text. Out: the source, or in a few words what it should look like. Pure; nothing is opened or fetched.
 
+use std::fmt;
+
 use super::model::{OciReference, OciVersion, PluginSource};
 use super::problem::{excerpt, nearest};
 use super::value;
@@ -110,6 +112,20 @@ fn oci(reference: &str) -> Result<OciReference, String> {
     Ok(OciReference { registry: registry.to_owned(), repository: repository.to_owned(), version })
 }
 
+/// As it is written.
+impl fmt::Display for OciReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oci://{}/{}", self.registry, self.repository)?;
+        match &self.version {
+            OciVersion::Tag(tag) => write!(f, ":{tag}"),
+            OciVersion::Digest(digest) => {
+                f.write_str("@sha256:")?;
+                digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
+}
+
 fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     (1..=128).contains(&text.len())
@@ -154,6 +170,10 @@ mod tests {
         };
         let tag = read("oci://registry.example:5000/a/b-c__d.e:v1.2-rc_1");
         assert_eq!(tag, reference(OciVersion::Tag("v1.2-rc_1".into())));
+        for text in ["oci://registry.example:5000/a/b:v1", &format!("oci://r.example/a@sha256:{}", HEX.to_lowercase())]
+        {
+            assert_eq!(read(text).to_string(), text);
+        }
         let digest = read(&format!("oci://registry.example:5000/a/b-c__d.e@sha256:{HEX}"));
         assert_eq!(digest, reference(OciVersion::Digest(sha256(HEX).unwrap())));
     }

@@ -41,7 +41,11 @@ impl Control {
     /// Obeys until the end.
     pub fn run(self, orders: mpsc::UnboundedReceiver<Order>, admin: Option<std::net::TcpListener>) {
         match tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default()) {
-            Ok(runtime) => runtime.block_on(self.obey(orders, admin)),
+            Ok(runtime) => {
+                runtime.block_on(self.obey(orders, admin));
+                // What is still being fetched or compiled is waited for by nobody.
+                runtime.shutdown_background();
+            }
             Err(error) => tracing::error!(%error, "the control thread cannot start"),
         }
     }

@@ -90,6 +90,8 @@ families! {
         "Calls of plugins that failed, by fault.";
     PLUGIN_LINES = Counter "gatewright_plugin_log_lines_dropped_total" ("plugin")
         "Log lines of plugins that were too many.";
+    PLUGIN_SERIES = Counter "gatewright_plugin_series_refused_total" ("plugin")
+        "How often plugins wanted more series of metrics than they may have.";
     RELOADS = Counter "gatewright_reloads_total" ("result")
         "Configuration reloads: ok or failed.";
     RELOAD_OK = Gauge "gatewright_config_last_reload_successful" ("")

@@ -22,6 +22,8 @@ pub struct PluginRow {
     pub faults: Vec<(&'static str, u64)>,
     /// Log lines that were too many.
     pub lines_dropped: u64,
+    /// How often a series of its own was one too many.
+    pub series_refused: u64,
     /// Its own metrics.
     pub samples: Vec<Sample>,
 }
@@ -78,6 +80,10 @@ pub(super) fn render(text: &mut Text, plugins: &[PluginRow]) {
     for plugin in plugins {
         text.line(family::PLUGIN_LINES.name, &[("plugin", &plugin.name)], plugin.lines_dropped);
     }
+    text.family(&family::PLUGIN_SERIES);
+    for plugin in plugins {
+        text.line(family::PLUGIN_SERIES.name, &[("plugin", &plugin.name)], plugin.series_refused);
+    }
     plugins.iter().for_each(|plugin| own(text, plugin));
 }
 
@@ -132,6 +138,7 @@ mod tests {
             swaps: vec![("done", 4), ("refused", 0)],
             faults: vec![("trap", 2), ("deadline", 0)],
             lines_dropped: 3,
+            series_refused: 4,
             samples: vec![
                 sample("hits", Some(("who", "a\"b")), SampleValue::Counter(2.5)),
                 sample("hits", Some(("who", "c")), SampleValue::Counter(1.0)),
@@ -146,6 +153,7 @@ mod tests {
             "gatewright_plugin_swaps_total{plugin=\"my-plugin\",result=\"done\"} 4",
             "gatewright_plugin_faults_total{plugin=\"my-plugin\",fault=\"trap\"} 2",
             "gatewright_plugin_log_lines_dropped_total{plugin=\"my-plugin\"} 3",
+            "gatewright_plugin_series_refused_total{plugin=\"my-plugin\"} 4",
             "# TYPE gatewright_plugin_my_plugin_hits counter",
             "gatewright_plugin_my_plugin_hits{who=\"a\\\"b\"} 2.5",
             "gatewright_plugin_my_plugin_size_bucket{le=\"10\"} 3",

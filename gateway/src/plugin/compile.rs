@@ -4,7 +4,7 @@
 //! milliseconds and more, so what came of it is kept on disk for the next start. That file is code that runs in our process: it is
 //! taken only from a folder that nobody else may write to, and only when it is whole; otherwise it is made anew.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,12 +18,16 @@ use super::engine::Engine;
 use super::fault::LoadError;
 use super::guest::Guest;
 use super::imports;
+use crate::vault::Vault;
 
 /// The largest module that is looked at.
 pub const MODULE_SIZE: u64 = 16 * 1024 * 1024;
 /// Compiled modules that are kept on disk.
 const KEPT: usize = 64;
-const MAGIC: &[u8; 8] = b"gwcache1";
+const MAGIC: &[u8; 8] = b"gwcache2";
+const ENDING: &str = ".gwc";
+/// The largest file with compiled code that is read.
+const CODE_SIZE: u64 = 512 << 20;
 
 /// The hash of a module's bytes: the name of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,6 +60,11 @@ impl Digest {
         let whole = digest(&SHA256, bytes);
         hash.iter_mut().zip(whole.as_ref()).for_each(|(to, from)| *to = *from);
         Digest(hash)
+    }
+
+    /// One that is known already.
+    pub fn known(bytes: [u8; 32]) -> Digest {
+        Digest(bytes)
     }
 
     /// As it is.
@@ -133,7 +142,7 @@ impl Compiler {
     }
 }
 
-/// Compiled code on disk: magic, hash of what follows, code.
+/// Compiled code on disk: magic, hash of the file's name and the code, code.
 struct Cache {
     folder: PathBuf,
     /// Engine, its settings and the processor's features.
@@ -141,75 +150,48 @@ struct Cache {
 }
 
 impl Cache {
-    fn file(&self, digest: &Digest) -> PathBuf {
-        self.folder.join(format!("{digest}-{:016x}.gwc", self.engine))
+    fn name(&self, digest: &Digest) -> String {
+        format!("{digest}-{:016x}{ENDING}", self.engine)
     }
 
     fn read(&self, digest: &Digest, engine: &wasmtime::Engine) -> Option<Module> {
-        let file = self.file(digest);
-        is_ours_alone(&self.folder).ok().filter(|ours| *ours)?;
-        is_ours_alone(&file).ok().filter(|ours| *ours)?;
-        let bytes = std::fs::read(&file).ok()?;
-        let code = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_at_checked(32)).filter(|(hash, code)| {
-            // Damage is found here; the folder's rights keep others from making a file that fits.
-            Digest::of(code).0 == **hash
-        });
-        let Some((_, code)) = code else {
-            tracing::warn!(file = %file.display(), "a compiled plugin is damaged and is made anew");
+        let name = self.name(digest);
+        let bytes = match Vault::open(&self.folder).and_then(|vault| vault.read(&name, CODE_SIZE)) {
+            Ok(bytes) => bytes?,
+            // At the first start there is no folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, name, %error, "a compiled plugin is not taken and is made anew");
+                return None;
+            }
+        };
+        let code = bytes.strip_prefix(MAGIC).and_then(|rest| rest.split_at_checked(32));
+        // Damage is found here; the rights of folder and file keep others from making one that fits.
+        let Some((_, code)) = code.filter(|(hash, code)| seal(&name, code) == **hash) else {
+            tracing::warn!(folder = %self.folder.display(), name, "a compiled plugin is damaged and is made anew");
             return None;
         };
         // SAFETY: the bytes are what `serialize` gave to an engine like this one, unharmed, out of a file and folder that only
         // this user can write.
         #[allow(unsafe_code)]
         let module = unsafe { Module::deserialize(engine, code) };
-        module.map_err(|error| tracing::warn!(file = %file.display(), %error, "a compiled plugin does not fit")).ok()
+        module.map_err(|error| tracing::warn!(name, %error, "a compiled plugin does not fit and is made anew")).ok()
     }
 
     fn write(&self, digest: &Digest, code: &[u8]) -> io::Result<()> {
-        make_private(&self.folder)?;
-        let bytes = [&MAGIC[..], &Digest::of(code).0, code].concat();
-        let file = self.file(digest);
-        let mut draft = file.clone().into_os_string();
-        let _ = write!(draft, ".{}", std::process::id());
-        write_private(Path::new(&draft), &bytes)?;
-        std::fs::rename(&draft, &file)?;
-        self.prune()
-    }
-
-    /// Keeps the newest.
-    fn prune(&self) -> io::Result<()> {
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if entry.path().extension().is_some_and(|extension| extension == "gwc") {
-                files.push((entry.metadata()?.modified()?, entry.path()));
-            }
-        }
-        files.sort();
-        let surplus = files.len().saturating_sub(KEPT);
-        files.iter().take(surplus).try_for_each(|(_, file)| std::fs::remove_file(file))
+        let vault = Vault::make(&self.folder)?;
+        let name = self.name(digest);
+        vault.write(&name, &[&MAGIC[..], &seal(&name, code), code].concat())?;
+        vault.prune(ENDING, KEPT)
     }
 }
 
-#[cfg(unix)]
-fn is_ours_alone(path: &Path) -> io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let found = std::fs::symlink_metadata(path)?;
-    let ours = found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
-    Ok(ours && !found.file_type().is_symlink())
+/// The hash of code under its name: code of another module, engine or processor does not become that of this one by being
+/// moved.
+fn seal(name: &str, code: &[u8]) -> [u8; 32] {
+    Digest::of(&[name.as_bytes(), code].concat()).0
 }
 
-#[cfg(unix)]
-fn make_private(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
-}
-
-#[cfg(unix)]
-fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
+#[cfg(test)]
+mod tests;

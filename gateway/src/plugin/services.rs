@@ -19,6 +19,7 @@ pub struct Services {
     name: String,
     slots: [AtomicI64; bound::SLOTS as usize],
     series: RwLock<Vec<Arc<Series>>>,
+    series_refused: AtomicU64,
     shared: Shared,
     lines: Lines,
     time: Time,
@@ -66,6 +67,7 @@ impl Services {
             name: name.to_owned(),
             slots: [const { AtomicI64::new(0) }; bound::SLOTS as usize],
             series: RwLock::default(),
+            series_refused: AtomicU64::new(0),
             shared: Shared::default(),
             lines: Lines::default(),
             time,
@@ -157,11 +159,17 @@ impl Services {
             return Ok(known.clone());
         }
         if all.len() >= bound::METRICS {
+            self.series_refused.fetch_add(1, Ordering::Relaxed);
             return Err(answer::FULL);
         }
         let series = Arc::new(Series { name, label, value });
         all.push(series.clone());
         Ok(series)
+    }
+
+    /// How often a further series was wanted than there may be.
+    pub fn series_refused(&self) -> u64 {
+        self.series_refused.load(Ordering::Relaxed)
     }
 
     /// All series, for those who read them.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use crate::access_log::Sink;
 use crate::config::Problem;
 use crate::config::model::{Action, Config, Place, Pool, Route};
+use crate::fetch::Fetched;
 use crate::files::Folder;
 use crate::http::FieldName;
 use crate::limits::Limits;
@@ -64,17 +65,19 @@ pub struct CompiledPool {
 }
 
 impl Snapshot {
-    /// Compiles a configuration, or the same with another course for a plugin. All problems are told at once.
+    /// Compiles a configuration, or the same with another course for a plugin, with the modules of plugins that come from elsewhere.
+    /// All problems are told at once.
     pub fn compile(
         config: Config,
         (before, course): (Option<&Snapshot>, Option<&Course>),
         metrics: &Arc<Metrics>,
         house: &House,
+        fetched: &Fetched,
     ) -> Result<Snapshot, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut plugins = Vec::new();
         for index in 0..config.plugins.len() {
-            let deployed = plugins::deploy(index, &config, (before, course), house);
+            let deployed = plugins::deploy(index, &config, (before, course), house, fetched);
             plugins.push(deployed.map_err(|wrong| problems.extend(wrong)).ok());
         }
         let limits = Arc::new(config.limits.clone());
@@ -92,7 +95,8 @@ impl Snapshot {
             .filter_map(|(index, route)| keep(compile_route(index, route, &config, metrics), &mut problems))
             .collect();
         let access_log = keep(open_access_log(&config, before, metrics), &mut problems).flatten();
-        if !problems.is_empty() {
+        // A plugin that could not be looked at is missing without a problem.
+        if !problems.is_empty() || plugins.iter().any(Option::is_none) {
             return Err(problems);
         }
         let number = before.map_or(1, |before| before.number + 1);

@@ -11,6 +11,7 @@ use gatewright_abi::kind;
 use super::{Snapshot, problem_with};
 use crate::config::Problem;
 use crate::config::model::{self, Config, PluginSource};
+use crate::fetch::Fetched;
 use crate::plugin::{
     self, Budget, Code, Crew, Digest, House, LoadError, MODULE_SIZE, Reason, Rollout, Trial, Trying, Version,
 };
@@ -74,6 +75,7 @@ pub(super) fn deploy(
     config: &Config,
     (before, course): (Option<&Snapshot>, Option<&Course>),
     house: &House,
+    fetched: &Fetched,
 ) -> Result<Deployed, Vec<Problem>> {
     let Some(plugin) = config.plugins.get(index) else { return Err(Vec::new()) };
     let key = format!("plugin.{}", plugin.name);
@@ -85,13 +87,24 @@ pub(super) fn deploy(
         vec![problem_with(config, path, &format!("{key}.{what}"), error.to_string())]
     };
     let same = before.and_then(|before| before.plugin(&plugin.name));
-    let given = match (course, same) {
+    let before_config = before.and_then(|before| before.config.plugins.iter().find(|old| old.name == plugin.name));
+    let known = same.zip(before_config).filter(|(_, old)| old.is_same_module(plugin)).map(|(old, _)| &old.given);
+    let given = match (&plugin.source, fetched.module(&plugin.name), known) {
         // Sources are asked when the configuration is read, and not when something else is ordered.
-        (Some(_), Some(old)) => old.given.clone(),
-        _ => load(plugin, house).map_err(|error| wrong("source", &error))?,
+        (_, _, Some(given)) if course.is_some() => given.clone(),
+        (PluginSource::BuiltIn(name), ..) => linked(name).map_err(|error| wrong("source", &error))?,
+        (PluginSource::Path(path), ..) => {
+            let bytes = read(path).map_err(|error| wrong("source", &format!("{}: {error}", path.display())))?;
+            compile(plugin, &bytes, house).map_err(|error| wrong("source", &error))?
+        }
+        (_, Some(Ok(bytes)), _) => compile(plugin, bytes, house).map_err(|error| wrong("source", &error))?,
+        // Whoever does not fetch tells of that where he has decided it.
+        (_, Some(Err(error)), _) if error.is_offline() => return Err(Vec::new()),
+        (_, Some(Err(error)), _) => return Err(wrong("source", error)),
+        (_, None, Some(given)) => given.clone(),
+        (_, None, None) => return Err(wrong("source", &"it was not fetched")),
     };
     let course = course.filter(|course| course.plugin == plugin.name).map(|course| &course.step);
-    let before_config = before.and_then(|before| before.config.plugins.iter().find(|old| old.name == plugin.name));
     let standing = stand(plugin, &given, same.zip(before_config), course, house);
     let kinds = wanted(index, config);
     for version in
@@ -205,23 +218,17 @@ fn of(error: &LoadError) -> &'static str {
     if matches!(error, LoadError::Config(_)) { "config" } else { "source" }
 }
 
-fn load(plugin: &model::Plugin, house: &House) -> Result<Code, String> {
-    let bytes = match &plugin.source {
-        PluginSource::BuiltIn(name) => {
-            let names: Vec<&str> = plugin::BUILT_IN.iter().map(|(name, _)| *name).collect();
-            return plugin::built_in(name)
-                .ok_or_else(|| format!("there is no built-in {name:?}; there are {}", names.join(", ")));
-        }
-        PluginSource::Path(path) => read(path).map_err(|error| format!("{}: {error}", path.display()))?,
-        PluginSource::Https(_) | PluginSource::Oci(_) => {
-            return Err("plugins are taken from files and from the gateway itself (builtin:NAME)".to_owned());
-        }
-    };
-    let digest = Digest::of(&bytes);
-    if plugin.sha256.is_some_and(|wanted| wanted != *digest.bytes()) {
-        return Err(format!("its sha256 is {digest}, which is not the one that sha256 demands"));
+fn linked(name: &str) -> Result<Code, String> {
+    let names: Vec<&str> = plugin::BUILT_IN.iter().map(|(name, _)| *name).collect();
+    plugin::built_in(name).ok_or_else(|| format!("there is no built-in {name:?}; there are {}", names.join(", ")))
+}
+
+fn compile(plugin: &model::Plugin, bytes: &[u8], house: &House) -> Result<Code, String> {
+    let digest = Digest::of(bytes);
+    if let Some(wanted) = plugin.sha256.map(Digest::known).filter(|wanted| *wanted != digest) {
+        return Err(format!("its sha256 is {digest}, but sha256 demands {wanted}"));
     }
-    house.compile(&bytes, plugin.memory_size).map_err(|error| error.to_string())
+    house.compile(bytes, plugin.memory_size).map_err(|error| error.to_string())
 }
 
 fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {

@@ -131,6 +131,7 @@ impl Shared {
             swaps: plugin.swaps().collect(),
             faults: plugin.faults().collect(),
             lines_dropped: plugin.services.lines_dropped(),
+            series_refused: plugin.services.series_refused(),
             samples: plugin.services.all_series().iter().map(|series| sample(series)).collect(),
         };
         self.metrics.render(&self.house.plugins().iter().map(row).collect::<Vec<_>>())

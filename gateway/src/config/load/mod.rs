@@ -212,7 +212,8 @@ impl Reader<'_, '_> {
             limits: file.limits.map(|limits| self.limits(&limits)).unwrap_or_default(),
             places: self.places,
             marks: self.report.places(|key| {
-                ["workers", "admin", "log"].contains(&key) || key.ends_with(".address") || key.ends_with(".tls")
+                ["workers", "admin", "log"].contains(&key)
+                    || [".address", ".tls", ".source"].iter().any(|end| key.ends_with(end))
             }),
             named: self.named,
             warnings: self.report.warnings(),

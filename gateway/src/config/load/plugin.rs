@@ -56,6 +56,29 @@ impl Reader<'_, '_> {
             }
             _ => {}
         }
+        let fetched = matches!(source, None | Some(PluginSource::Https(_) | PluginSource::Oci(_)));
+        let registry = matches!(source, None | Some(PluginSource::Oci(_)));
+        let spans = [
+            (plugin.ca.as_ref().map(|ca| &ca.span), fetched, "what is fetched"),
+            (plugin.credentials.as_ref().map(|file| &file.span), fetched, "what is fetched"),
+            (plugin.dangerously_plain_http.as_ref().map(|plain| &plain.span), registry, "oci://"),
+        ];
+        for (span, _, what) in spans.into_iter().filter(|(_, fits, _)| !fits) {
+            if let Some(span) = span {
+                self.report.at(span, format!("has a meaning only for {what}"));
+            }
+        }
+        let plain = plugin.dangerously_plain_http.as_ref().filter(|plain| plain.value && registry);
+        if let Some(plain) = plain {
+            self.report.warn(
+                &plain.span,
+                format_args!("whoever is on the way to the registry of plugin {name:?} can read its credentials and give a tag another meaning"),
+            );
+        }
+        let plain_http = plain.is_some();
+        let ca = plugin.ca.as_ref().and_then(|ca| self.authorities(ca));
+        let credentials = plugin.credentials.as_ref().and_then(|file| self.path(&file.value, &file.span));
+        self.named.extend(credentials.clone().map(Named::Credentials));
         let deadline = plugin.deadline.as_ref().and_then(|deadline| self.deadline(deadline));
         let configure_time = self.time(plugin.configure_time.as_ref());
         let memory_size = plugin.memory_size.as_ref().and_then(|size| self.memory_size(size));
@@ -68,6 +91,9 @@ impl Reader<'_, '_> {
             name: read_name?,
             source: source?,
             sha256: sha256.and_then(|(sha256, _)| sha256),
+            ca,
+            credentials,
+            plain_http,
             config: plugin.config.as_ref().map_or_else(|| "{}".to_owned(), |config| config.value.0.clone()),
             deadline: deadline.unwrap_or(Plugin::DEADLINE),
             configure_time: configure_time.unwrap_or(Plugin::CONFIGURE_TIME),

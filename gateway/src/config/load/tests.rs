@@ -303,6 +303,9 @@ fn plugins_reach_the_model() {
         name: "a".into(),
         source: PluginSource::Path("dir/p/a.wasm".into()),
         sha256: Some(sha256),
+        ca: None,
+        credentials: None,
+        plain_http: false,
         config: "{\"spare\":100}".into(),
         deadline: Duration::from_secs(1),
         configure_time: Duration::from_secs(60),
@@ -315,6 +318,9 @@ fn plugins_reach_the_model() {
         name: "b".into(),
         source: PluginSource::Https("https://p.example/b".into()),
         sha256: Some(sha256),
+        ca: None,
+        credentials: None,
+        plain_http: false,
         config: "{}".into(),
         deadline: Duration::from_millis(2),
         configure_time: Duration::from_secs(1),
@@ -391,6 +397,20 @@ fn the_words_for_balancers_are_those_of_the_schema() {
 }
 
 #[test]
+fn plugins_are_fetched_as_they_say() {
+    let keys = "ca = \"ca.pem\"\ncredentials = \"login\"\ndangerously_plain_http = true";
+    let config = read(&format!("{LISTENER}[plugin.a]\nsource = \"oci://r.example/c:1\"\n{keys}"));
+    let plugin = &config.plugins[0];
+    assert_eq!(plugin.ca.as_deref(), Some(Path::new("dir/ca.pem")));
+    assert_eq!(plugin.credentials.as_deref(), Some(Path::new("dir/login")));
+    assert!(plugin.plain_http);
+    let named = [Named::Authorities("dir/ca.pem".into()), Named::Credentials("dir/login".into())];
+    assert_eq!(config.named, named);
+    assert!(config.warnings.iter().any(|warning| warning.to_string().contains("give a tag another meaning")));
+    assert_eq!(config.mark("plugin.a.source").map(|place| place.line), Some(4));
+}
+
+#[test]
 fn plugins_are_checked() {
     let says = |keys: &str, expected: &str| says(&format!("[plugin.a]\n{keys}"), expected);
     let file = |keys: &str, expected: &str| says(&format!("source = \"a.wasm\"\n{keys}"), expected);
@@ -404,6 +424,11 @@ fn plugins_are_checked() {
     says("source = \"https://a/b\"\nsha256 = \"ab\"", "5:10: plugin.a.sha256: takes 64 hexadecimal digits");
     says("source = \"https://a/b\"\nsha265 = \"ab\"", "did you mean \"sha256\"?");
     says(&format!("source = \"builtin:a\"\nsha256 = {SHA256:?}"), "5:10: plugin.a.sha256: has a meaning only");
+    for key in ["ca = \"ca.pem\"", "credentials = \"me\""] {
+        file(key, "has a meaning only for what is fetched");
+    }
+    file("dangerously_plain_http = true", "5:26: plugin.a.dangerously_plain_http: has a meaning only for oci://");
+    says("source = \"oci://a/b:1\"\ncredentials = \"\"", "5:15: plugin.a.credentials: takes a path");
     file("deadline = \"1001ms\"", "5:12: plugin.a.deadline: takes \"1ms\" to \"1s\"");
     file("deadline = \"0s\"", "plugin.a.deadline: takes \"1ms\" to \"1s\"");
     file("deadline = 2", "takes a time with its unit");

@@ -189,37 +189,3 @@ fn what_does_not_fit_is_refused_before_it_runs() {
         assert!(refused(&bytes).contains(words), "{:?} instead of {words:?}", refused(&bytes));
     }
 }
-
-#[test]
-fn a_million_tables_are_refused() {
-    let tables = "(table 1 funcref)".repeat(1000);
-    let host = Host::new();
-    let pick = r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0))"#;
-    assert!(host.load(&wat(&format!("{USUAL} {pick} {tables}")), &[]).is_err());
-}
-
-#[test]
-fn a_log_flood_and_a_metric_flood_end_at_their_bounds() {
-    let host = Host::new();
-    let bytes = wat(&format!(
-        r#"(import "gatewright" "log" (func $log (param i32 i32 i32)))
-        (import "gatewright" "metric" (func $metric (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
-        {USUAL}
-        (func (export "gw_on_request") (result i64)
-            (local $i i32)
-            (loop $l
-                (call $log (i32.const 3) (i32.const 0) (i32.const 10))
-                (i32.store8 (i32.const 1024) (i32.add (i32.const 97) (i32.rem_u (local.get $i) (i32.const 26))))
-                (i32.store8 (i32.const 1025) (i32.add (i32.const 97) (i32.div_u (local.get $i) (i32.const 26))))
-                (drop (call $metric (i32.const 0) (i32.const 1024) (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))
-                (local.set $i (i32.add (local.get $i) (i32.const 1)))
-                (br_if $l (i32.lt_u (local.get $i) (i32.const 300))))
-            (i64.const 0))"#
-    ));
-    let mut instance = host.load(&bytes, &[]).unwrap();
-    // However slow the machine: whether it comes to an end in time does not matter here.
-    let _ = instance.on_request(&Request::default());
-    let _ = instance.on_request(&Request::default());
-    assert!(host.services.lines_dropped() > 0 || instance.is_faulted());
-    assert!(host.services.all_series().len() <= gatewright_abi::bound::METRICS);
-}

@@ -2,6 +2,7 @@
 
 mod calls;
 mod faults;
+mod lies;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,10 +106,14 @@ impl Host {
     }
 
     fn load(&self, bytes: &[u8], endpoints: &[Candidate]) -> Result<Instance, LoadError> {
+        self.load_within(BUDGET, bytes, endpoints)
+    }
+
+    fn load_within(&self, budget: Budget, bytes: &[u8], endpoints: &[Candidate]) -> Result<Instance, LoadError> {
         let compiled = self.compile(bytes)?;
         let kinds = compiled.interface.kinds;
         let services = &self.services;
-        let mould = Mould { services, budget: BUDGET, kinds, config: "{}", endpoints, seed: 1 };
+        let mould = Mould { services, budget, kinds, config: "{}", endpoints, seed: 1 };
         Instance::new(&compiled, self.compiler.engine(), &mould)
     }
 }
