@@ -214,9 +214,11 @@ impl Seat {
         };
     }
 
-    /// What the last call wants changed.
-    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> Option<T> {
-        self.instance.as_ref().map(|instance| instance.with_edits(read))
+    /// Takes what the last call wants changed, if anything; the other, which is empty, stays in its place.
+    pub fn take_edits(&mut self, into: &mut Edits) {
+        if let Some(instance) = &mut self.instance {
+            instance.take_edits(into);
+        }
     }
 
     /// A fault that only the caller can see, such as a name that is not there.
