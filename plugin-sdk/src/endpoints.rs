@@ -14,13 +14,14 @@ use crate::sys::{Columns, Slot, column};
 
 /// The endpoints of a pool, in an order that stays the same until [`generation`](Endpoints::generation) changes.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Endpoints {
     columns: Columns,
 }
 
 impl Endpoints {
     #[inline(always)]
-    pub(crate) fn of(columns: Columns) -> Endpoints {
+    pub(crate) const fn of(columns: Columns) -> Endpoints {
         Endpoints { columns }
     }
 
@@ -91,6 +92,15 @@ impl<'a> Iterator for All<'a> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.indices.size_hint()
     }
+
+    #[inline(always)]
+    fn fold<T, F: FnMut(T, Endpoint<'a>) -> T>(self, begin: T, mut add: F) -> T {
+        let mut folded = begin;
+        for slot in self.indices.map_while(|index| self.endpoints.columns.slot(index)) {
+            folded = add(folded, Endpoint { slot });
+        }
+        folded
+    }
 }
 
 impl ExactSizeIterator for All<'_> {}
@@ -112,6 +122,12 @@ impl<'a> Iterator for Available<'a> {
     #[inline]
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, self.all.size_hint().1)
+    }
+
+    // One loop instead of one within another: searches end here, and a plugin looks at its time once for each loop.
+    #[inline(always)]
+    fn fold<T, F: FnMut(T, Endpoint<'a>) -> T>(self, begin: T, mut add: F) -> T {
+        self.all.fold(begin, |folded, endpoint| if endpoint.is_available() { add(folded, endpoint) } else { folded })
     }
 }
 

@@ -31,15 +31,22 @@ fn first() -> u64 {
 pub fn below(bound: usize) -> usize {
     // Lemire, "Fast random integer generation in an interval". So many of anything as 2^32 is no plugin's business.
     let bound = u32::try_from(bound).unwrap_or(u32::MAX);
-    if bound == 0 {
-        return 0;
-    }
-    let mut product = (bits() >> 32) * u64::from(bound);
-    if (product as u32) < bound {
-        let threshold = bound.wrapping_neg() % bound;
-        while (product as u32) < threshold {
-            product = (bits() >> 32) * u64::from(bound);
-        }
+    if bound == 0 { 0 } else { scaled(bits(), bound) }
+}
+
+/// The upper half of these bits as a number below the bound, or of others, since some would favour small numbers.
+#[inline]
+fn scaled(bits: u64, bound: u32) -> usize {
+    let product = (bits >> 32) * u64::from(bound);
+    if (product as u32) < bound { again(product, bound) } else { (product >> 32) as usize }
+}
+
+#[cold]
+#[inline(never)]
+fn again(mut product: u64, bound: u32) -> usize {
+    let threshold = bound.wrapping_neg() % bound;
+    while (product as u32) < threshold {
+        product = (bits() >> 32) * u64::from(bound);
     }
     (product >> 32) as usize
 }
@@ -47,9 +54,10 @@ pub fn below(bound: usize) -> usize {
 /// Two different numbers below this one; none when there are not two.
 #[inline]
 pub fn two_below(bound: usize) -> Option<(usize, usize)> {
+    let bound = u32::try_from(bound).unwrap_or(u32::MAX);
     let others = bound.checked_sub(1).filter(|others| *others > 0)?;
-    let first = below(bound);
-    let second = below(others);
+    let bits = bits();
+    let (first, second) = (scaled(bits, bound), scaled(bits << 32, others));
     Some((first, if second >= first { second + 1 } else { second }))
 }
 

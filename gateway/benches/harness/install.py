@@ -15,7 +15,7 @@ ROOT = HERE.parents[2]
 LAB = ROOT / "target" / "bench"
 
 PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "h2load": "nghttp2-client", "openssl": "openssl",
-            "strace": "strace"}
+            "strace": "strace", "valgrind": "valgrind"}
 
 
 def say(text: str) -> None:

@@ -122,31 +122,37 @@ impl Stats {
     }
 
     /// Microseconds to the first byte, on average; 0 when nothing is known.
+    #[inline]
     pub fn latency(&self) -> u32 {
         self.latency.load(Ordering::Relaxed)
     }
 
     /// The same, but what is slow counts at once and is forgotten slowly.
+    #[inline]
     pub fn peak(&self) -> u32 {
         self.peak.load(Ordering::Relaxed)
     }
 
     /// The share of failures, from 0 to 1.
+    #[inline]
     pub fn errors(&self) -> f32 {
         f32::from_bits(self.errors.load(Ordering::Relaxed))
     }
 
     /// Requests a second.
+    #[inline]
     pub fn rate(&self) -> f32 {
         f32::from_bits(self.rate.load(Ordering::Relaxed))
     }
 
     /// The load that it reports; no number when it reports none.
+    #[inline]
     pub fn load(&self) -> f32 {
         f32::from_bits(self.load.load(Ordering::Relaxed))
     }
 
     /// Which share of its weight it gets, from 0 to 1.
+    #[inline]
     pub fn warmth(&self) -> f32 {
         f32::from_bits(self.warmth.load(Ordering::Relaxed))
     }

@@ -105,10 +105,21 @@ impl RequestHead {
     pub fn cookie(&self, wanted: &str) -> Option<&[u8]> {
         self.fields
             .values(super::fields::name::COOKIE)
-            .flat_map(|line| line.split(|&b| b == b';'))
+            .flat_map(pairs)
             .map(super::fields::trim)
             .find_map(|pair| pair.strip_prefix(wanted.as_bytes())?.strip_prefix(b"="))
     }
+}
+
+/// What stands between semicolons.
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let end = memchr::memchr(b';', line);
+        rest = end.and_then(|end| line.get(end + 1..));
+        line.get(..end.unwrap_or(line.len()))
+    })
 }
 
 impl ResponseHead {

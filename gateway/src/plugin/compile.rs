@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use wasmtime::{InstancePre, Linker, Module};
+use gatewright_abi::export;
+use wasmtime::{ExternType, InstancePre, Linker, Module};
 
+use super::body;
 use super::check::{self, Interface};
 use super::engine::Engine;
 use super::fault::LoadError;
@@ -43,6 +45,8 @@ pub struct Compiled {
     pub interface: Arc<Interface>,
     /// Whether it came from the cache.
     pub cached: bool,
+    /// Whether it wants to know what became of requests.
+    pub(super) listens: bool,
     pub(super) pre: InstancePre<Guest>,
 }
 
@@ -127,7 +131,9 @@ impl Compiler {
         };
         let interface = Arc::new(check::interface(&module, memory)?);
         let pre = self.linker.instantiate_pre(&module).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
-        Ok(Compiled { digest, size: bytes.len(), interface, cached, pre })
+        let imported = module.imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count();
+        let listens = !body::is_empty(bytes, export::OUTCOME, imported);
+        Ok(Compiled { digest, size: bytes.len(), interface, cached, listens, pre })
     }
 
     fn translate(&self, bytes: &[u8], digest: &Digest) -> Result<Module, LoadError> {

@@ -327,10 +327,15 @@ impl Seat {
         };
     }
 
-    /// What the last call wants changed.
-    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> Option<T> {
-        let heard = self.rival.as_ref().filter(|rival| rival.heard).map_or(self, |rival| &rival.seat);
-        heard.instance.as_ref().map(|instance| instance.with_edits(read))
+    /// Takes what the last call wants changed, if anything; the other, which is empty, stays in its place.
+    pub fn take_edits(&mut self, into: &mut Edits) {
+        let heard = match self.rival.as_mut().filter(|rival| rival.heard) {
+            Some(rival) => &mut rival.seat.instance,
+            None => &mut self.instance,
+        };
+        if let Some(instance) = heard {
+            instance.take_edits(into);
+        }
     }
 
     /// A fault that only the caller can see, such as a name that is not there.

@@ -46,8 +46,14 @@ pub struct Answer {
 /// A name and a value.
 pub type Field = (Vec<u8>, Vec<u8>);
 
-/// Reads what a balancer returned.
+/// The endpoint that a balancer has taken, if it has taken one.
 #[inline]
+pub(super) fn endpoint(packed: i64, endpoints: usize) -> Option<usize> {
+    let (kind, value) = decision::unpack(packed);
+    Some(value as usize).filter(|index| kind == decision::TAKE && *index < endpoints)
+}
+
+/// Reads what a balancer returned.
 pub(super) fn of_pick(packed: i64, memory: &[u8], endpoints: usize) -> Result<Decision, Fault> {
     let index = |number: u32| Some(number as usize).filter(|index| *index < endpoints).ok_or(Fault::Index);
     let (kind, value) = decision::unpack(packed);

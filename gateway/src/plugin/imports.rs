@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use gatewright_abi::{Column, IMPORT_MODULE, answer, bound, edit, hash, import, side};
+use smallvec::SmallVec;
 use wasmtime::{Caller, Linker};
 
 use super::fault::{Fault, LoadError};
@@ -97,8 +98,7 @@ fn reading(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         import::HASH,
         |mut caller: Caller<'_, Guest>, what: u32, name: u32, size: u32, seed: u64| -> wasmtime::Result<u64> {
             let (memory, guest) = parts(&mut caller)?;
-            let Some(name) = Name::of(memory, name, size)? else { return Ok(0) };
-            Ok(hash_of(guest, what, name.text(), seed))
+            Ok(hash_of(guest, what, slice(memory, name, size)?, seed))
         },
     )?;
     linker.func_wrap(IMPORT_MODULE, import::STATUS, |caller: Caller<'_, Guest>| -> i32 {
@@ -367,25 +367,20 @@ fn side(number: u32) -> Option<Side> {
     }
 }
 
-/// A name out of the plugin's memory, which is then written to. No name is longer.
-struct Name {
-    bytes: [u8; Name::LONGEST],
-    size: usize,
-}
+/// A name out of the plugin's memory, which is then written to.
+struct Name(SmallVec<[u8; 48]>);
 
 impl Name {
+    /// No name is longer.
     const LONGEST: usize = 256;
 
     /// `None` when it is too long to name anything.
     fn of(memory: &[u8], at: u32, size: u32) -> Result<Option<Name>, Fault> {
         let text = slice(memory, at, size)?;
-        let mut bytes = [0; Name::LONGEST];
-        let Some(room) = bytes.get_mut(..text.len()) else { return Ok(None) };
-        room.copy_from_slice(text);
-        Ok(Some(Name { bytes, size: text.len() }))
+        Ok((text.len() <= Name::LONGEST).then(|| Name(SmallVec::from_slice(text))))
     }
 
     fn text(&self) -> &[u8] {
-        self.bytes.get(..self.size).unwrap_or_default()
+        &self.0
     }
 }

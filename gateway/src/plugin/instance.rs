@@ -130,7 +130,10 @@ impl Instance {
         // All of these were looked at by `check`; what is not there is left out.
         let memory = instance.get_memory(&mut store, export::MEMORY).ok_or(starting(Fault::Pointer))?;
         store.data_mut().memory = Some(memory);
-        let calls = Calls::of(&instance, &mut store).ok_or(starting(Fault::Pointer))?;
+        let mut calls = Calls::of(&instance, &mut store).ok_or(starting(Fault::Pointer))?;
+        if !compiled.listens {
+            calls.outcome = None;
+        }
         let core = Core { store, memory, called, decision: limit(mould.budget.decision), configure, faulted: false };
         let mut instance = Instance { core, calls, table: None, interface: compiled.interface.clone() };
         instance.begin(mould)?;
@@ -182,6 +185,10 @@ impl Instance {
         let core = &mut self.core;
         table.refresh(core.memory.data_mut(&mut core.store), endpoints, tried)?;
         let packed = core.decide(head, |store| call.call(store, attempt))?;
+        // The usual answer, for which its memory is not looked at.
+        if let Some(index) = decision::endpoint(packed, endpoints.len()) {
+            return Ok(Decision::Endpoint(index));
+        }
         core.checked(|memory| decision::of_pick(packed, memory, endpoints.len()))
     }
 
@@ -216,8 +223,8 @@ impl Instance {
     }
 
     /// The changes that the last call wants. Nothing is left of them after a fault.
-    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> T {
-        read(&self.core.store.data().edits)
+    pub fn edits(&mut self) -> &mut Edits {
+        &mut self.core.store.data_mut().edits
     }
 
     /// Lets time pass; when it wants to be called again.

@@ -8,6 +8,7 @@
 //! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory), `services` (what it shares with
 //! the other workers), `fault`.
 
+mod body;
 mod check;
 mod compile;
 mod crew;

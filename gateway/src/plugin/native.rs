@@ -17,7 +17,7 @@ use super::fault::{Fault, LoadError};
 use super::instance::Mould;
 use super::request::{Edit, Edits, Head, Side, What};
 use super::services::{Series, Services};
-use super::table::live_word;
+use super::table::each_live;
 use crate::balance::Candidate;
 
 /// One instance.
@@ -68,8 +68,8 @@ impl Native {
     }
 
     /// What the last call wants changed.
-    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> T {
-        read(&self.state.borrow().edits)
+    pub fn edits(&mut self) -> &mut Edits {
+        &mut self.state.get_mut().edits
     }
 
     /// Picks endpoints for a request.
@@ -204,12 +204,8 @@ fn refresh(table: &Table, endpoints: &[Candidate], tried: &[usize]) {
 
 #[inline]
 fn write(table: &Table, column: Column, endpoints: &[Candidate]) {
-    let cells = table.words(column).iter().zip(endpoints);
-    match column {
-        Column::Active => cells.for_each(|(cell, one)| cell.set(one.endpoint.active())),
-        Column::Flags => cells.for_each(|(cell, one)| cell.set(one.endpoint.stats.flags())),
-        other => cells.for_each(|(cell, one)| cell.set(live_word(other, one))),
-    }
+    let cells = table.words(column);
+    each_live(column, endpoints, cells.iter(), |cell, word| cell.set(word));
 }
 
 fn verdict(verdict: Verdict) -> Result<Decision, Fault> {

@@ -65,7 +65,7 @@ pub enum Edit<'a> {
 }
 
 /// The changes that one call wants, in order. Nothing of them is done unless the call ends well.
-#[derive(Clone, Default, Debug)]
+#[derive(Default, Debug)]
 pub struct Edits {
     bytes: Vec<u8>,
     list: Vec<Entry>,
@@ -90,6 +90,11 @@ enum Kind {
 }
 
 impl Edits {
+    /// None yet.
+    pub const fn new() -> Edits {
+        Edits { bytes: Vec::new(), list: Vec::new(), tags: 0 }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

@@ -74,9 +74,12 @@ impl Runner {
         each!(self, instance => instance.on_response(head))
     }
 
-    /// What the last call wants changed.
-    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> T {
-        each!(self, instance => instance.with_edits(read))
+    /// Takes what the last call wants changed, if anything; the other, which is empty, stays in its place.
+    pub fn take_edits(&mut self, into: &mut Edits) {
+        let edits = each!(self, instance => instance.edits());
+        if !edits.is_empty() {
+            std::mem::swap(edits, into);
+        }
     }
 
     /// Lets time pass; when it wants to be called again.

@@ -129,19 +129,7 @@ impl Table {
                 }
             }
             let cells = memory.get_mut(*at..*at + 4 * self.count).ok_or(Fault::Pointer)?.as_chunks_mut::<4>().0;
-            let pairs = cells.iter_mut().zip(endpoints);
-            // One loop for each column, so that each is a tight one.
-            match column {
-                Column::Flags => pairs.for_each(|(cell, one)| *cell = one.endpoint.stats.flags().to_le_bytes()),
-                Column::Active => pairs.for_each(|(cell, one)| *cell = one.endpoint.active().to_le_bytes()),
-                Column::Latency => pairs.for_each(|(cell, one)| *cell = one.endpoint.stats.latency().to_le_bytes()),
-                Column::PeakLatency => pairs.for_each(|(cell, one)| *cell = one.endpoint.stats.peak().to_le_bytes()),
-                Column::Errors => pairs.for_each(|(cell, one)| *cell = one.endpoint.stats.errors().to_le_bytes()),
-                Column::Rate => pairs.for_each(|(cell, one)| *cell = one.endpoint.stats.rate().to_le_bytes()),
-                Column::Load => pairs.for_each(|(cell, one)| *cell = one.endpoint.stats.load().to_le_bytes()),
-                Column::Warmth => pairs.for_each(|(cell, one)| *cell = one.endpoint.stats.warmth().to_le_bytes()),
-                _ => {}
-            }
+            each_live(*column, endpoints, cells.iter_mut(), |cell, word| *cell = word.to_le_bytes());
             if *column == Column::Flags && !tried.is_empty() {
                 self.flags_of.set(None);
                 for index in tried {
@@ -155,9 +143,36 @@ impl Table {
     }
 }
 
-/// The word of a live column.
-pub(super) fn live_word(column: Column, candidate: &Candidate) -> u32 {
-    number(column, candidate) as u32
+/// Writes the words of a live column to its cells.
+#[inline]
+pub(super) fn each_live<C>(
+    column: Column,
+    endpoints: &[Candidate],
+    cells: impl Iterator<Item = C>,
+    write: impl Fn(C, u32),
+) {
+    let pairs = cells.zip(endpoints);
+    // One loop for each column, so that each is a tight one.
+    macro_rules! each {
+        ($stats:ident => $word:expr) => {
+            pairs.for_each(|(cell, one)| {
+                let $stats = &one.endpoint.stats;
+                write(cell, $word);
+            })
+        };
+    }
+    match column {
+        Column::Flags => each!(stats => stats.flags()),
+        Column::Active => each!(stats => stats.active()),
+        Column::Latency => each!(stats => stats.latency()),
+        Column::PeakLatency => each!(stats => stats.peak()),
+        Column::Errors => each!(stats => stats.errors().to_bits()),
+        Column::Rate => each!(stats => stats.rate().to_bits()),
+        Column::Load => each!(stats => stats.load().to_bits()),
+        Column::Warmth => each!(stats => stats.warmth().to_bits()),
+        // The others change with the endpoints.
+        Column::Weight | Column::Priority | Column::Id | Column::Address | Column::Zone | Column::Metadata => {}
+    }
 }
 
 fn number(column: Column, candidate: &Candidate) -> u64 {

@@ -4,6 +4,8 @@
 //! In: an exchange. Out: the same with what the plugin wanted changed, or its answer. A plugin that fails changes nothing: a
 //! router's request goes on by the table, a filter's is refused, since a filter may be what keeps others out.
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 use super::exchange::{Exchange, Response};
@@ -11,7 +13,7 @@ use super::shown::{Shown, target};
 use crate::error::{Error, Kind};
 use crate::http::claims::strip_alike;
 use crate::http::{Body, Fields, ResponseHead, StatusCode, name};
-use crate::plugin::request::{Edit, Side};
+use crate::plugin::request::{Edit, Edits, Side};
 use crate::plugin::{Answer, Decision, Fault, Seat};
 use crate::snapshot::CompiledRoute;
 use crate::upstream::Pool;
@@ -97,6 +99,7 @@ fn ask(
     response: Option<&mut ResponseHead>,
     call: impl FnOnce(&mut Seat, &dyn crate::plugin::request::Head) -> Result<Decision, Fault>,
 ) -> Result<Decision, Fault> {
+    let mut changes = SPARE.take();
     let asked = with_seat(view, plugin, |seat| {
         let shown = Shown {
             request: &x.request,
@@ -106,28 +109,41 @@ fn ask(
             snapshot: &view.snapshot,
         };
         let decision = call(seat, &shown);
-        let changes = seat.with_edits(|edits| (!edits.is_empty()).then(|| edits.clone())).flatten();
-        (decision, changes, seat.part())
+        if decision.is_ok() {
+            seat.take_edits(&mut changes);
+        }
+        (decision, seat.part())
     });
-    let (decision, changes, part) = asked.unwrap_or((Err(Fault::Absent), None, None));
+    let (decision, part) = asked.unwrap_or((Err(Fault::Absent), None));
     part.into_iter().for_each(|part| x.facts.take_part(part));
-    let decision = decision?;
-    let Some(changes) = changes else { return Ok(decision) };
     let mut response = response;
     for edit in changes.iter() {
         apply(x, response.as_deref_mut(), edit);
     }
-    Ok(decision)
+    put_back(changes);
+    decision
 }
 
 /// Notes what a balancer says of the request.
 pub(super) fn note_pick(x: &mut Exchange<'_>, pool: &Pool) {
-    let changes = pool.with_edits(|edits| (!edits.is_empty()).then(|| edits.clone())).flatten();
+    let mut changes = SPARE.take();
+    pool.take_edits(&mut changes);
     // Tags are all that a balancer may change: the request may have been sent already.
     pool.part().into_iter().for_each(|part| x.facts.take_part(part));
-    for edit in changes.iter().flat_map(|changes| changes.iter()).filter(|edit| matches!(edit, Edit::Tag(..))) {
+    for edit in changes.iter().filter(|edit| matches!(edit, Edit::Tag(..))) {
         apply(x, None, edit);
     }
+    put_back(changes);
+}
+
+thread_local! {
+    /// Room for the changes of one call, so that those that have some do not allocate each time. Empty.
+    static SPARE: Cell<Edits> = const { Cell::new(Edits::new()) };
+}
+
+fn put_back(mut changes: Edits) {
+    changes.clear();
+    SPARE.set(changes);
 }
 
 /// Does one change; it was looked at when the plugin asked for it.

@@ -167,9 +167,13 @@ impl Pool {
         self.sites.get(index).cloned()
     }
 
-    /// What the last pick's plugin wants noted of the request.
-    pub fn with_edits<T>(&self, read: impl FnOnce(&Edits) -> T) -> Option<T> {
-        self.seat.borrow().as_ref()?.with_edits(read)
+    /// Takes what the last pick's plugin wants noted of the request.
+    pub fn take_edits(&self, into: &mut Edits) {
+        if let Ok(mut seat) = self.seat.try_borrow_mut()
+            && let Some(seat) = seat.as_mut()
+        {
+            seat.take_edits(into);
+        }
     }
 
     /// What the last pick was in a trial, when there is one.

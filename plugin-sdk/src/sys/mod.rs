@@ -30,11 +30,12 @@ pub(crate) use imp::{
 /// Places of columns.
 pub(crate) const COLUMNS: usize = Column::ALL.len();
 
-/// The endpoint table as it was when a call began: a copy of its head, so that addresses stay in registers while a plugin
-/// goes through the endpoints, whatever is called in between.
+/// The head of the endpoint table, laid out as the gateway writes it. It does not change while it is borrowed, so addresses
+/// stay in registers while a plugin goes through the endpoints, whatever is called in between.
 ///
 /// Invariant: an address that is not null is that of `count` elements of the column's type, for as long as this lives.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Columns {
     count: u32,
     generation: u32,
@@ -197,6 +198,9 @@ impl Arena {
     fn clear_used(&mut self) {
         self.used.set(0);
         let chunks = self.chunks.get_mut();
+        if matches!(chunks[..], [only] if only.len() <= KEPT) {
+            return;
+        }
         let kept = chunks.pop_if(|last| last.len() <= KEPT);
         for chunk in chunks.drain(..) {
             release(chunk);

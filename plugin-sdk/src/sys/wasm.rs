@@ -236,7 +236,20 @@ impl<T> Static<T> {
 }
 
 /// The head of the endpoint table, which the gateway writes between calls.
-static TABLE: Static<Header> = Static::new(Header { count: 0, generation: 0, columns: [0; PLACES] });
+static TABLE: Static<Table> = Static::new(Table {
+    endpoints: Endpoints::of(Columns { count: 0, generation: 0, bases: [ptr::null(); COLUMNS] }),
+    _more: [0; PLACES - COLUMNS],
+});
+
+/// A [`Header`] whose addresses are pointers.
+#[repr(C)]
+struct Table {
+    endpoints: Endpoints,
+    /// Places of columns that this crate does not know.
+    _more: [u32; PLACES - COLUMNS],
+}
+
+const _: () = assert!(size_of::<Table>() == size_of::<Header>() && align_of::<Table>() == align_of::<Header>());
 
 /// Text and state that the gateway reads after a call.
 static KEPT_BYTES: Static<Vec<u8>> = Static::new(Vec::new());
@@ -255,18 +268,13 @@ struct Kept {
 
 /// `gw_table`.
 pub fn table() -> *const Header {
-    TABLE.0.get()
+    TABLE.0.get().cast()
 }
 
+/// Works on the endpoints as the gateway has written them before the call.
 #[inline(always)]
-fn endpoints() -> Endpoints {
-    TABLE.with(|header| {
-        let mut bases = [ptr::null(); COLUMNS];
-        for (base, address) in bases.iter_mut().zip(header.columns) {
-            *base = address as *const u8;
-        }
-        Endpoints::of(Columns { count: header.count, generation: header.generation, bases })
-    })
+fn with_endpoints<T>(work: impl FnOnce(&Endpoints) -> T) -> T {
+    TABLE.with(|table| work(&table.endpoints))
 }
 
 /// `gw_alloc`; null when there is no more.
@@ -326,7 +334,7 @@ pub unsafe fn configure<B: Balancer, R: Router, F: Filter>(
     std::panic::set_hook(Box::new(|panic| crate::log::write(gatewright_abi::level::ERROR, format_args!("{panic}"))));
     // SAFETY: promised by the caller.
     let config = unsafe { given(address, size) };
-    match Runtime::configure(kinds, config, &endpoints()) {
+    match with_endpoints(|endpoints| Runtime::configure(kinds, config, endpoints)) {
         Ok(runtime) => {
             state.with(|state| *state = Some(runtime));
             0
@@ -339,7 +347,7 @@ pub unsafe fn configure<B: Balancer, R: Router, F: Filter>(
 #[inline(always)]
 pub fn pick<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>, attempt: u32) -> i64 {
     let pick = state.with(|state| match state {
-        Some(runtime) => runtime.pick(&endpoints(), attempt),
+        Some(runtime) => with_endpoints(|endpoints| runtime.pick(endpoints, attempt)),
         None => Pick::Fallback,
     });
     match pick {
@@ -385,7 +393,7 @@ pub fn outcome<B: Balancer, R: Router, F: Filter>(
     };
     state.with(|state| {
         if let Some(runtime) = state {
-            runtime.outcome(&endpoints(), &outcome);
+            with_endpoints(|endpoints| runtime.outcome(endpoints, &outcome));
         }
     });
 }
@@ -395,7 +403,7 @@ pub fn outcome<B: Balancer, R: Router, F: Filter>(
 pub fn endpoints_changed<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>) {
     state.with(|state| {
         if let Some(runtime) = state {
-            runtime.endpoints_changed(&endpoints());
+            with_endpoints(|endpoints| runtime.endpoints_changed(endpoints));
         }
     });
 }
@@ -480,7 +488,7 @@ impl Kept {
 
 /// `gw_tick`.
 pub fn tick<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>) -> u64 {
-    let next = state.with(|state| state.as_mut().and_then(|runtime| runtime.tick(&endpoints())));
+    let next = state.with(|state| with_endpoints(|endpoints| state.as_mut()?.tick(endpoints)));
     // What is due at once is due in a millisecond; 0 would end it.
     next.map_or(0, |next| u64::try_from(next.as_millis()).unwrap_or(u64::MAX).max(1))
 }
@@ -504,7 +512,7 @@ pub unsafe fn restore<B: Balancer, R: Router, F: Filter>(
 ) -> i32 {
     // SAFETY: promised by the caller.
     let bytes = unsafe { given(address, size) };
-    let restored = state.with(|state| state.as_mut().map(|runtime| runtime.restore(bytes, &endpoints())));
+    let restored = state.with(|state| with_endpoints(|endpoints| Some(state.as_mut()?.restore(bytes, endpoints))));
     match restored {
         Some(Ok(())) => 0,
         Some(Err(error)) => {

@@ -22,15 +22,20 @@ impl Balancer for P2c {
         self.sums = sums(endpoints);
     }
 
+    #[inline]
     fn pick(&mut self, _: &Request, endpoints: &Endpoints) -> Pick {
         let drawn = match &self.sums {
             None => random::two_below(endpoints.len()),
             Some(sums) => Some((draw(sums), draw(sums))),
         };
-        let drawn = drawn.into_iter().flat_map(|(first, second)| [endpoints.get(first), endpoints.get(second)]);
-        let fit = drawn.flatten().filter(|endpoint| endpoint.is_available()).min_by(by_load);
+        let fit = |index| endpoints.get(index).filter(|endpoint| endpoint.is_available());
+        let better = match drawn.map(|(first, second)| (fit(first), fit(second))) {
+            Some((Some(one), Some(other))) => Some(if by_load(&other, &one).is_lt() { other } else { one }),
+            Some((one, other)) => one.or(other),
+            None => None,
+        };
         // Both are out of order, or were tried: whoever is not.
-        fit.or_else(|| endpoints.available().min_by(by_load)).into()
+        better.or_else(|| endpoints.available().min_by(by_load)).into()
     }
 }
 

@@ -35,6 +35,7 @@ impl Balancer for RoundRobin {
         self.credits = vec![0; endpoints.len()];
     }
 
+    #[inline]
     fn pick(&mut self, _: &Request, endpoints: &Endpoints) -> Pick {
         let Some(next) = &mut self.next else { return self.weighted(endpoints).into() };
         let count = endpoints.len();

@@ -141,7 +141,7 @@ fn ask(instance: &mut Instance, call: &Call, endpoints: &mut Vec<Candidate>) -> 
     };
     let mut told = vec![told.unwrap_or_else(|fault| fault.to_string())];
     if decides {
-        instance.with_edits(|edits| told.extend(changes(edits)));
+        told.extend(changes(instance.edits()));
     }
     Ok(told)
 }

@@ -93,10 +93,8 @@ fn imports_read_hash_and_edit_the_request() {
     assert_eq!((slot(0), slot(1)), (5, hash64(b"alice", 5).cast_signed()));
     assert_eq!((slot(2), slot(3), slot(4), slot(5)), (answer::INVALID.into(), 0, 0, 2));
     assert_eq!(slot(6), i64::from(u16::from_le_bytes(*b"al")));
-    instance.with_edits(|edits| {
-        let wanted = [Edit::Add(Side::Request, b"user", b"ali"), Edit::Tag(b"t", b"al")];
-        assert!(edits.iter().eq(wanted));
-    });
+    let wanted = [Edit::Add(Side::Request, b"user", b"ali"), Edit::Tag(b"t", b"al")];
+    assert!(instance.edits().iter().eq(wanted));
     let none = Request::default();
     assert_eq!(instance.on_request(&none), Ok(Decision::Continue));
     assert_eq!((slot(0), slot(1)), (answer::ABSENT.into(), 0));
