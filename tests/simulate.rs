@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -10,6 +11,9 @@ use crate::harness::guests;
 
 /// Runs it to its end: whether it went well, standard output, standard error.
 fn sim(folder: &TempDir, arguments: &[&str]) -> (bool, String, String) {
+    // It takes all processors that there are: one at a time leaves some of them to the other tests.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
     let done = command.arg("sim").args(arguments).current_dir(folder.path()).output().expect("to start");
     let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -55,7 +59,7 @@ fn traps(folder: &TempDir, name: &str, call: &str) -> PathBuf {
 
 #[test]
 fn with_one_slow_backend_the_less_busy_of_two_beats_taking_turns() {
-    let results = results(&folder(), &["builtin:p2c", "builtin:round-robin", "--scenario", "slow", "-n", "20000"]);
+    let results = results(&folder(), &["builtin:p2c", "builtin:round-robin", "--scenario", "slow", "-n", "10000"]);
     let [p2c, turns] = &results[..] else { panic!("{results:?}") };
     let p99 = |result: &Value| result["p99"].as_u64().expect("a time");
     assert!(p99(p2c) * 2 < p99(turns), "{} and {}", p99(p2c), p99(turns));
@@ -91,7 +95,7 @@ fn a_module_decides_as_the_same_source_does_that_is_linked_in() {
         let told = |source: &str| {
             let scenarios = ["sizes", "flapping", "gateways"];
             scenarios.map(|scenario| {
-                let arguments = [source, "--scenario", scenario, "--seed", "11", "-n", "5000"];
+                let arguments = [source, "--scenario", scenario, "--seed", "11", "-n", "3000"];
                 let mut result = results(&folder, &arguments).remove(0);
                 result["plugin"] = Value::Null;
                 result
@@ -184,7 +188,7 @@ fn all_scenarios_run_when_none_is_named_and_a_table_compares() {
 fn endpoints_and_gateways_can_be_others() {
     let results = results(
         &folder(),
-        &["builtin:p2c", "--scenario", "slow", "--endpoints", "1000", "--gateways", "3", "-n", "5000"],
+        &["builtin:p2c", "--scenario", "slow", "--endpoints", "1000", "--gateways", "3", "-n", "2000"],
     );
     assert_eq!(results[0]["endpoints"].as_array().map(Vec::len), Some(1000));
 }

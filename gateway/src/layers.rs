@@ -209,6 +209,7 @@ const PURE: &[&str] = &[
     "route",
     "sim/backend.rs",
     "sim/chance.rs",
+    "sim/engine",
     "sim/engine.rs",
     "sim/events.rs",
     "sim/histogram.rs",
