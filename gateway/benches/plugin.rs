@@ -18,6 +18,8 @@ use gatewright::plugin::request::{Edit, Head, Side, What};
 use gatewright::plugin::{Budget, Compiler, Engine, Instance, Mould, Native, Outcome, Runner, Services};
 use gatewright_sdk::native::Plugin;
 
+// Tests need more of it.
+#[allow(dead_code)]
 #[path = "../../tests/harness/guests.rs"]
 mod guests;
 
