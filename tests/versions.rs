@@ -316,6 +316,41 @@ async fn instances_are_told_of_other_endpoints_or_begin_anew() {
     }
 }
 
+#[tokio::test]
+async fn what_has_become_of_other_files_holds_up_no_plugin() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        [pool.a]
+        endpoints = ['<one>', '<two>']
+        balance = 'mine'
+        [pool.b]
+        endpoints = ['localhost:9']
+        tls = { ca = 'ca.pem' }
+        [[route]]
+        pool = 'a'
+        [[route]]
+        match = { path = '/b/' }
+        pool = 'b'
+        [[route]]
+        match = { path = '/static/' }
+        static = 'static'";
+    let gateway = Gateway::of(text).with("one", &one).with("two", &two).file("mine.wasm", picks(1)).and(ADMIN);
+    let gateway = gateway.file("static/a.txt", "a").start_file().await;
+    let mut client = gateway.client(Wire::H1).await;
+    only(&mut client, "two").await;
+    for name in ["mine.wasm", "ca.pem", "static/a.txt"] {
+        std::fs::remove_file(gateway.folder().join(name)).expect(name);
+    }
+    std::fs::remove_dir(gateway.folder().join("static")).expect("to remove the folder");
+    let (status, answer) = gateway.order(PUSH, &picks(0)).await;
+    assert_eq!(status, 200, "{answer}");
+    only(&mut client, "one").await;
+    assert_eq!(gateway.order("/plugins/rollback?plugin=mine", b"").await.0, 200);
+    only(&mut client, "two").await;
+}
+
 /// Runs the command against this gateway: exit code, standard output, standard error.
 async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatewright"));

@@ -217,17 +217,16 @@ fn calls(instance: &mut Instance) {
         ] {
             decided.iter().for_each(check);
         }
-        instance.with_edits(|edits| {
-            let size = |edit: Edit<'_>| match edit {
-                Edit::Tag(name, value) => {
-                    assert!(name.len() <= bound::TAG_BYTES && value.len() <= bound::TAG_BYTES);
-                    name.len() + value.len()
-                }
-                _ => 0,
-            };
-            assert!(edits.iter().count() <= bound::EDITS + bound::TAGS + 2);
-            assert!(edits.iter().map(size).sum::<usize>() <= bound::EDIT_BYTES);
-        });
+        let edits = instance.edits();
+        let size = |edit: Edit<'_>| match edit {
+            Edit::Tag(name, value) => {
+                assert!(name.len() <= bound::TAG_BYTES && value.len() <= bound::TAG_BYTES);
+                name.len() + value.len()
+            }
+            _ => 0,
+        };
+        assert!(edits.iter().count() <= bound::EDITS + bound::TAGS + 2);
+        assert!(edits.iter().map(size).sum::<usize>() <= bound::EDIT_BYTES);
         let _ = instance.outcome(&outcome);
         let _ = instance.tick();
         if let Ok(Some(state)) = instance.snapshot() {

@@ -11,6 +11,7 @@ mod places;
 mod plugins;
 mod status;
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,7 @@ pub struct Desk {
     shared: Arc<Shared>,
     orders: mpsc::WeakUnboundedSender<Order>,
     board: Rc<Board>,
+    uploads: Cell<usize>,
     limits: Arc<Limits>,
 }
 
@@ -65,7 +67,7 @@ impl Desk {
         // Short, since there are few places: whoever connects has something to ask.
         let (idle_time, header_time) = (Duration::from_secs(10), Duration::from_secs(2));
         let limits = Limits { idle_time, header_time, body_size: 0, ..Limits::default() };
-        Desk { shared, orders, board, limits: Arc::new(limits) }
+        Desk { shared, orders, board, uploads: Cell::new(0), limits: Arc::new(limits) }
     }
 
     /// Answers until the thread ends.
@@ -96,7 +98,11 @@ impl Desk {
         let (control, mut watchdog) = (Control::default(), Watchdog::default());
         loop {
             let (answer, head_only, mut responder) = match connection.next(&control, &mut watchdog).await {
-                Next::Request(received) => {
+                Next::Request(mut received) => {
+                    if received.head.fields.contains(name::EXPECT) && received.head.method == Method::POST {
+                        received.responder.inform(&ResponseHead::new(StatusCode::CONTINUE));
+                        let _ = poll_fn(|cx| crate::http::pump::Outlet::poll_flush(&mut received.responder, cx)).await;
+                    }
                     let answer = place.keep(self.answer(&received.head, received.body, &mut watchdog)).await;
                     (answer, received.head.method == Method::HEAD, received.responder)
                 }

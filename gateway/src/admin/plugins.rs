@@ -4,6 +4,7 @@
 //! Out: JSON. An order is answered when it is carried out: a version is in force or on trial, or it is refused and everything is as
 //! it was.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,8 @@ use crate::plugin::{Entry, LEAST_DECISIONS, MODULE_SIZE, Rollout, Stage, Standin
 use crate::reload::{Change, Push, Pushed, ReloadError, Reply};
 use crate::snapshot::Deployed;
 
+/// Modules that are on their way at a time, from the first byte to the answer.
+const UPLOADS: usize = 4;
 /// For a module to arrive.
 const UPLOAD_TIME: Duration = Duration::from_secs(60);
 /// The share of requests of a canary of which only the time is said.
@@ -71,6 +74,9 @@ impl Desk {
             Ok(wanted) => wanted,
             Err(problem) => return Answer::problem(StatusCode::BAD_REQUEST, &problem),
         };
+        let Some(_upload) = Upload::begin(&self.uploads) else {
+            return Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "others are being pushed; try again");
+        };
         let deadline = Deadline::after(UPLOAD_TIME, Phase::BodyIdle, Side::Client);
         let module = match watchdog.within(deadline, async { Ok(collect(body).await) }).await {
             Ok(Some(module)) => module,
@@ -111,6 +117,24 @@ impl Desk {
             Ok(Err(error)) => Answer::problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
             Err(_) => Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping"),
         }
+    }
+}
+
+/// One module on its way, until it is dropped.
+struct Upload<'d>(&'d Cell<usize>);
+
+impl Upload<'_> {
+    fn begin(count: &Cell<usize>) -> Option<Upload<'_>> {
+        (count.get() < UPLOADS).then(|| {
+            count.set(count.get() + 1);
+            Upload(count)
+        })
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -312,16 +312,18 @@ impl Changes {
             Step::Take(version, _) => {
                 let now = version.name();
                 let back = matches!(swap, Some(Swap::RolledBack));
-                match (&trial, back, &why) {
-                    (Some(tried), true, Some(why)) => {
-                        tracing::warn!(plugin, version = tried, live = now, why, "a version on trial was rolled back")
+                // Back from a trial is where it was all the time.
+                let tried = trial.filter(|_| back && Arc::ptr_eq(&version, &before.version));
+                match (&tried, back) {
+                    (Some(version), _) => {
+                        tracing::warn!(plugin, version, live = now, why, "a version on trial was rolled back");
                     }
-                    (_, true, _) => tracing::info!(plugin, version = now, before = live, "rolled back"),
-                    _ => tracing::info!(plugin, version = now, before = live, "a version is in force"),
+                    (None, true) => tracing::info!(plugin, version = now, before = live, why, "rolled back"),
+                    (None, false) => tracing::info!(plugin, version = now, before = live, "a version is in force"),
                 }
                 if let Some(swap) = swap {
                     // What it was about: one that is not in force any more, or the one that is.
-                    let about = if back { trial.unwrap_or(live) } else { now.clone() };
+                    let about = if back { tried.unwrap_or(live) } else { now.clone() };
                     self.end(&version.plugin, about, swap, why);
                 }
                 Ok(Pushed { version: now, state: "in-force" })

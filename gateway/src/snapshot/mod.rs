@@ -85,14 +85,17 @@ impl Snapshot {
             .pools
             .iter()
             .filter_map(|pool| {
-                keep(compile_pool(pool, &limits, &config, before, metrics, (&plugins, house)), &mut problems)
+                let made = compile_pool(pool, &limits, &config, (before, course.is_some()), metrics, (&plugins, house));
+                keep(made, &mut problems)
             })
             .collect();
         let routes: Vec<CompiledRoute> = config
             .routes
             .iter()
             .enumerate()
-            .filter_map(|(index, route)| keep(compile_route(index, route, &config, metrics), &mut problems))
+            .filter_map(|(index, route)| {
+                keep(compile_route(index, route, &config, metrics, course.is_some()), &mut problems)
+            })
             .collect();
         let access_log = keep(open_access_log(&config, before, metrics), &mut problems).flatten();
         // A plugin that could not be looked at is missing without a problem.
@@ -148,11 +151,16 @@ fn compile_pool(
     pool: &Pool,
     limits: &Arc<Limits>,
     config: &Config,
-    before: Option<&Snapshot>,
+    (before, again): (Option<&Snapshot>, bool),
     metrics: &Arc<Metrics>,
     (plugins, house): (&[Option<Deployed>], &House),
 ) -> Result<CompiledPool, Problem> {
-    let tls = pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose();
+    let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
+    // Whatever has become of the files, another course of a plugin is no reason to read them again.
+    let tls = match same.filter(|_| again) {
+        Some(same) => Ok(same.state.tls.clone()),
+        None => pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose(),
+    };
     let tls = tls.map_err(|problem| {
         let key = match problem {
             TlsProblem::NoSystemRoots(_) => format!("pool.{}.tls.ca", pool.name),
@@ -160,7 +168,6 @@ fn compile_pool(
         };
         problem_with(config, problem.path(), &key, problem.to_string())
     })?;
-    let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
     let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
     let before = same.map(|old| &*old.state);
     (state.crew, state.trying) = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
@@ -172,6 +179,7 @@ fn compile_route(
     route: &Route,
     config: &Config,
     metrics: &Arc<Metrics>,
+    again: bool,
 ) -> Result<CompiledRoute, Problem> {
     let pool = match route.action {
         Action::Pool(pool) => config.pools.get(pool),
@@ -179,7 +187,7 @@ fn compile_route(
     };
     let folder = match &route.action {
         Action::Static(folder) => {
-            if let Some(message) = problem_with_folder(&folder.root) {
+            if let Some(message) = problem_with_folder(&folder.root).filter(|_| !again) {
                 return Err(problem_with(config, Some(&folder.root), &format!("route[{index}].static"), message));
             }
             Some(Folder::new(folder))
