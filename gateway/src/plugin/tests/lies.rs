@@ -179,6 +179,7 @@ fn places_that_are_lent_are_looked_at_each_time() {
         let usual = USUAL.replace("(local.get $at))\n", &format!("{body})\n"));
         let module = wat(&format!(
             "(import \"gatewright\" \"column_weight\" (func (result i32)))\n{usual}\n(global $count (mut i32) (i32.const 0)) {PICK}
+             (func (export \"gw_endpoints_changed\"))
              (func (export \"gw_restore\") (param i32 i32) (result i32) (i32.const 0))"
         ));
         let two = endpoints(&[1, 1]);
