@@ -102,7 +102,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tls", "vault", "worker",
         ],
     ),
-    ("control", &["admin", "config::model", "plugin", "reload", "snapshot", "tls", "worker"]),
+    ("control", &["admin", "config::model", "fetch", "plugin", "reload", "snapshot", "tls", "vault", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
@@ -125,7 +125,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Asks servers over the HTTP/1.1 of upstreams; which plugins run is not its business.
     ("fetch", &["config::model", "error", "http", "limits", "plugin", "tls", "vault"]),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
-    ("reload", &["config", "examine", "fetch", "listener", "plugin", "snapshot", "tls", "vault", "worker"]),
+    ("reload", &["config", "examine", "fetch", "limits", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &[

@@ -16,12 +16,12 @@ use tokio::sync::oneshot;
 
 use crate::config::{Problem, Problems, diff, model};
 use crate::examine;
-use crate::fetch::{self, Fetched, Store};
+use crate::fetch::{self, Fetched};
+use crate::limits::Limits;
 use crate::listener::{self, Listener, Settings};
 use crate::plugin::{Rollout, Version};
 use crate::snapshot::{self, Course, Snapshot};
 use crate::tls::{self, ServerTls};
-use crate::vault;
 use crate::worker::{Command, Shared};
 
 /// The configuration in force, and those who have to be told of another.
@@ -119,6 +119,16 @@ pub struct Job {
     contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
     file: Option<PathBuf>,
     source: Source,
+}
+
+/// A change of which everything is known.
+pub struct Loaded {
+    shared: Arc<Shared>,
+    contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    file: Option<PathBuf>,
+    before: Arc<Snapshot>,
+    config: model::Config,
+    course: Option<Course>,
 }
 
 /// Where a configuration comes from.
@@ -285,14 +295,31 @@ impl Force {
 }
 
 impl Job {
-    /// Does everything that can fail or take long. Not on a thread that others wait for.
-    pub fn compile(self) -> Result<Ready, ReloadError> {
+    /// Reads what is to be read. Not on a thread that others wait for.
+    pub fn load(self) -> Result<Loaded, ReloadError> {
         let before = self.shared.snapshot();
         let (config, course) = match self.source {
             Source::File => (examine::load(self.file.as_deref().ok_or(ReloadError::NoFile)?)?, None),
             Source::Given(config) => (*config, None),
             Source::Course(course) => (before.config.clone(), Some(course)),
         };
+        Ok(Loaded { shared: self.shared, contents: self.contents, file: self.file, before, config, course })
+    }
+}
+
+impl Loaded {
+    /// Plugins that have to be fetched for it, within these limits.
+    pub fn wanted(&self) -> (Vec<model::Plugin>, Limits) {
+        let wanted = match self.course {
+            Some(_) => Vec::new(),
+            None => fetch::wanted(&self.config, Some(&self.before.config)),
+        };
+        (wanted, self.config.limits.clone())
+    }
+
+    /// Does everything that can fail or take long. Not on a thread that others wait for.
+    pub fn compile(self, fetched: &Fetched) -> Result<Ready, ReloadError> {
+        let Loaded { before, config, course, .. } = self;
         let file = self.file.as_deref();
         let fixed = [
             ("workers", config.workers != before.config.workers),
@@ -316,15 +343,7 @@ impl Job {
             diff::renewed(&mut changes, &config.named, other);
         }
         let (metrics, house) = (&self.shared.metrics, &self.shared.house);
-        let fetched = match course {
-            Some(_) => Fetched::default(),
-            None => {
-                let wanted = fetch::wanted(&config, Some(&before.config));
-                fetch::fetch_and_wait(wanted, &config.limits, Store::at(vault::place(fetch::FOLDER)), true)
-                    .map_err(|error| ReloadError::Plugin(format!("cannot fetch plugins: {error}")))?
-            }
-        };
-        let compiled = Snapshot::compile(config, (Some(&before), course.as_ref()), metrics, house, &fetched);
+        let compiled = Snapshot::compile(config, (Some(&before), course.as_ref()), metrics, house, fetched);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
         Ok(Ready { snapshot, changes, contents, file: self.file })
     }

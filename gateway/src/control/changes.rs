@@ -14,10 +14,12 @@ use tokio::sync::mpsc;
 
 use super::watched;
 use crate::admin::Board;
-use crate::plugin::{Plugin, Reason, Rollout, Swap, Trial, Verdict, Version};
+use crate::fetch::{self, Store};
+use crate::plugin::{Budget, Plugin, Reason, Rollout, Swap, Trial, Verdict, Version};
 use crate::reload::{Change, Force, Push, Pushed, ReloadError, Source};
 use crate::snapshot::{Course, Deployed, Snapshot, Step};
 use crate::tls::Stamps;
+use crate::vault;
 
 /// How often files are looked at for changes.
 const WATCH: Duration = Duration::from_millis(500);
@@ -31,6 +33,7 @@ pub(super) struct Changes {
     stamps: Stamps,
     addresses: Arc<Mutex<Vec<SocketAddr>>>,
     board: Rc<Board>,
+    store: Rc<Store>,
 }
 
 /// What is done with a plugin, and how it is told.
@@ -48,7 +51,8 @@ impl Changes {
         addresses: Arc<Mutex<Vec<SocketAddr>>>,
         board: Rc<Board>,
     ) -> Changes {
-        Changes { force, file, stamps, addresses, board }
+        let store = Rc::new(Store::at(vault::place(fetch::FOLDER)));
+        Changes { force, file, stamps, addresses, board, store }
     }
 
     /// Makes changes until nobody can want any.
@@ -152,7 +156,12 @@ impl Changes {
 
     async fn change(&self, source: Source) -> Result<String, ReloadError> {
         let job = self.force.borrow().job(source, self.file.as_deref());
-        let ready = tokio::task::spawn_blocking(move || job.compile()).await.map_err(|_| ReloadError::Stopping)??;
+        let loaded = tokio::task::spawn_blocking(move || job.load()).await.map_err(|_| ReloadError::Stopping)??;
+        let (wanted, limits) = loaded.wanted();
+        // Ends with this task: whoever stops waits for no server.
+        let fetched = fetch::fetch(wanted, &limits, &self.store, true).await;
+        let ready = tokio::task::spawn_blocking(move || loaded.compile(&fetched)).await;
+        let ready = ready.map_err(|_| ReloadError::Stopping)??;
         self.force.borrow_mut().put(ready)
     }
 
@@ -187,7 +196,9 @@ impl Changes {
             true => deployed.version.clone(),
             false => {
                 let shared = self.force.borrow().shared().clone();
-                shared.house.version(&push.plugin, code, &model.config, deployed.version.budget)
+                let budget =
+                    Budget { decision: model.deadline, configure: model.configure_time, memory: model.memory_size };
+                shared.house.version(&push.plugin, code, &model.config, budget)
             }
         };
         let stages = push.rollout.unwrap_or(configured).stages().filter(|_| !same);

@@ -257,10 +257,13 @@ fn judge(live: &Standing, candidate: &Standing, over: bool) -> Verdict {
 
 impl Tally {
     fn asked(&self, result: Result<Decision, Fault>) -> Result<Decision, Fault> {
-        self.decisions.fetch_add(1, Ordering::Relaxed);
-        if result.as_ref().is_err_and(|fault| fault.counts_against_version()) {
-            self.faults.fetch_add(1, Ordering::Relaxed);
+        match &result {
+            // Nobody was there to be asked, which says nothing of what would have been said.
+            Err(fault) if !fault.counts_against_version() => return result,
+            Err(_) => drop(self.faults.fetch_add(1, Ordering::Relaxed)),
+            Ok(_) => {}
         }
+        self.decisions.fetch_add(1, Ordering::Relaxed);
         result
     }
 
@@ -340,6 +343,16 @@ mod tests {
             };
             assert!(found.contains(expected), "{what}: {found}");
         }
+    }
+
+    #[test]
+    fn who_was_not_there_has_decided_nothing() {
+        let tally = Tally::default();
+        for result in [Ok(Decision::Continue), Err(Fault::Trap), Err(Fault::Absent), Err(Fault::Busy)] {
+            let _ = tally.asked(result);
+        }
+        let standing = tally.standing();
+        assert_eq!((standing.decisions, standing.faults), (2, 1));
     }
 
     #[test]

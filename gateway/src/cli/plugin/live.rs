@@ -1,7 +1,7 @@
 //! `gatewright plugin push`, `list`, `history`, `rollback`, `promote`: the plugins of a running gateway.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -262,11 +262,14 @@ fn plugin(gateway: &Gateway, name: &str) -> Result<Value, Failure> {
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let wrong = |error: String| Failure(format!("{}: {error}", path.display()));
-    let size = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?.len();
-    if size > MODULE_SIZE {
-        return Err(wrong(format!("has {size} bytes; a module has at most {MODULE_SIZE}")));
+    let mut module = Vec::new();
+    // One more than is taken, so that too large a module is seen to be one.
+    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
+    file.take(MODULE_SIZE + 1).read_to_end(&mut module).map_err(|error| wrong(error.to_string()))?;
+    if module.len() as u64 > MODULE_SIZE {
+        return Err(wrong(format!("has more than the {MODULE_SIZE} bytes that a module may have")));
     }
-    std::fs::read(path).map_err(|error| wrong(error.to_string()))
+    Ok(module)
 }
 
 fn text(value: &Value) -> &str {
