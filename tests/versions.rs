@@ -83,6 +83,27 @@ async fn a_pushed_version_is_in_force_when_that_is_answered_and_one_goes_back() 
 }
 
 #[tokio::test]
+async fn nobody_goes_back_to_what_somebody_went_back_from() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    let first = mine(&gateway).await["version"].clone();
+    let third = plugin("", r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0) (drop (i32.const 7)))"#);
+    for module in [picks(0), third] {
+        let (_, pushed) = gateway.order(PUSH, &module).await;
+        only(&mut client, "one").await;
+        let (status, answer) = gateway.order("/plugins/rollback?plugin=mine", b"").await;
+        assert_eq!((status, &answer["version"]), (200, &first), "{answer}");
+        only(&mut client, "two").await;
+        // Unless it is named.
+        let named = format!("/plugins/rollback?plugin=mine&to={}", pushed["version"].as_str().unwrap());
+        assert_eq!(gateway.order(&named, b"").await.1["version"], pushed["version"]);
+        only(&mut client, "one").await;
+        assert_eq!(gateway.order("/plugins/rollback?plugin=mine", b"").await.1["version"], first);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
     let (one, two) = (Origin::says("one").await, Origin::says("two").await);
     let gateway = balanced(&one, &two, &picks(1)).await;

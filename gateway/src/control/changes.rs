@@ -332,6 +332,9 @@ impl Changes {
                     (None, true) => tracing::info!(plugin, version = now, before = live, why, "rolled back"),
                     (None, false) => tracing::info!(plugin, version = now, before = live, "a version is in force"),
                 }
+                if back && version.number < before.version.number {
+                    before.version.leave();
+                }
                 if let Some(swap) = swap {
                     // What it was about: one that is not in force any more, or the one that is.
                     let about = if back { tried.unwrap_or(live) } else { now.clone() };

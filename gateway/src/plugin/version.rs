@@ -75,6 +75,7 @@ pub struct Version {
     pub since: Instant,
     faults: Window,
     quarantined: AtomicBool,
+    left: AtomicBool,
 }
 
 /// What a version runs.
@@ -189,6 +190,7 @@ impl Plugin {
 
     /// Notes that a version is in force.
     pub fn enters(&self, version: &Arc<Version>, reason: Reason) {
+        version.left.store(false, Ordering::Relaxed);
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = Entry { version: version.clone(), entered: SystemTime::now(), reason };
         let at = history.partition_point(|old| old.version.number < version.number);
@@ -203,7 +205,7 @@ impl Plugin {
         }
     }
 
-    /// The version to go back to from this one: the newest of those before it that did not fail.
+    /// The version to go back to from this one: the newest of those before it that did not fail and that nobody went back from.
     pub fn before(&self, version: &Version) -> Option<Arc<Version>> {
         let older = |old: &&Entry| old.version.number < version.number && old.version.may_replace(version);
         self.history().iter().rev().find(older).map(|entry| entry.version.clone())
@@ -252,11 +254,18 @@ impl Version {
             budget,
             faults: Window::default(),
             quarantined: AtomicBool::new(false),
+            left: AtomicBool::new(false),
         }
     }
 
+    /// Notes that somebody went back from it: nobody goes back to it without naming it.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
     fn may_replace(&self, other: &Version) -> bool {
-        !self.is_quarantined() && !self.is_like(&other.code, &other.config)
+        let left = self.left.load(Ordering::Relaxed);
+        !self.is_quarantined() && !left && !self.is_like(&other.code, &other.config)
     }
 
     /// What it is called in logs and metrics: the begin of its module's hash, or `builtin:NAME`.

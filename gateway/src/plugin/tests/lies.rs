@@ -50,6 +50,18 @@ fn whatever_never_ends_while_it_is_loaded_is_stopped() {
 }
 
 #[test]
+fn a_long_time_is_over_when_it_is_over_although_nobody_else_calls() {
+    let host = Host::new();
+    let bytes = wat(&format!("{} {PICK}", with("gw_configure", &format!("{FOR_EVER} (i64.const 0)"))));
+    let long = Budget { configure: Duration::from_millis(400), ..BUDGET };
+    let began = std::time::Instant::now();
+    let error = host.load_within(long, &bytes, &endpoints(&[1])).err().map(|error| error.to_string());
+    assert_eq!(error.as_deref(), Some("gw_configure: it did not end in time"));
+    // Not how fast it is: a clock that sleeps while a call lasts makes a quarter of a minute of it.
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[test]
 fn whatever_never_ends_at_work_is_stopped() {
     let host = Host::new();
     let all = [
