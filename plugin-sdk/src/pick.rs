@@ -21,7 +21,8 @@ pub enum Pick {
     Refuse(u16),
     /// These, one after the other, as long as the request may be sent again.
     List(List),
-    /// The first; and the second too, if the first has not answered in time. The first answer counts.
+    /// The first; and the second too, if the first has not answered in time. The gateway takes it as an order of two so far: the
+    /// time is not looked at yet.
     Hedge {
         /// Index of the first.
         first: u32,
@@ -53,7 +54,8 @@ impl Pick {
         if list.count == 0 { Pick::Fallback } else { Pick::List(list) }
     }
 
-    /// The first; and the second too, if the first has not answered after this time. The first answer counts.
+    /// The first; and the second too, if the first has not answered after this time. The gateway takes it as an order of two so
+    /// far: the time is not looked at yet.
     pub fn hedge(first: Endpoint<'_>, second: Endpoint<'_>, after: Duration) -> Pick {
         Pick::Hedge { first: first.number(), second: second.number(), after: after.into() }
     }
