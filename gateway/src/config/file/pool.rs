@@ -1,0 +1,96 @@
+//! `[pool.NAME]`: endpoints, and how they are spoken to.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::*;
+use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
+
+/// A group of endpoints.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// "host:port", or tables with a weight and what plugins decide by.
+    #[schemars(length(min = 1))]
+    pub endpoints: Vec<At<Either<String, Endpoint>>>,
+    /// How one of them is chosen: "p2c", "round-robin", or the name of a plugin.
+    #[schemars(extend("default" = "p2c", "examples" = ["p2c", "round-robin"]))]
+    pub balance: Option<At<String>>,
+    /// What chooses where the plugin does not. Only when balance names a plugin.
+    #[schemars(extend("default" = "p2c"))]
+    pub fallback: Option<At<Balance>>,
+    /// What is spoken to them.
+    #[schemars(extend("default" = "auto"))]
+    pub protocol: Option<UpstreamProtocol>,
+    /// TLS towards them: true (verified by the system's authorities), or a table.
+    #[schemars(extend("default" = false))]
+    pub tls: Option<At<Either<bool, UpstreamTls>>>,
+    /// Opens each connection to an endpoint with a PROXY protocol header; the connection then serves one client only.
+    /// When not given, none.
+    pub proxy_protocol: Option<ProxyVersion>,
+    /// The Host that endpoints see: "preserve" (the client's), "endpoint" (their own address), or any other as it is.
+    #[schemars(extend("default" = "preserve", "examples" = ["preserve", "endpoint"]))]
+    pub host: Option<At<String>>,
+    /// Connections to one endpoint, from all workers. When not given there is no limit.
+    #[schemars(range(min = 1))]
+    pub max_connections: Option<At<u32>>,
+    /// Requests that wait for a connection when max_connections are busy; more are answered 503.
+    #[schemars(extend("default" = 1024))]
+    pub max_waiting: Option<At<u32>>,
+    /// Time-outs of requests to this pool.
+    pub timeouts: Option<At<Timeouts>>,
+}
+
+/// A member of a pool.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Name or address, and port.
+    #[schemars(extend("examples" = ["127.0.0.1:9001"]))]
+    pub address: At<String>,
+    /// Its share beside the others'.
+    #[schemars(range(min = 1, max = 65535), extend("default" = 1))]
+    pub weight: Option<At<u16>>,
+    /// For plugins: 0 goes before 1, and so on.
+    #[schemars(range(min = 0, max = 100), extend("default" = 0))]
+    pub priority: Option<At<u32>>,
+    /// For plugins: where it stands. When not given, "".
+    pub zone: Option<String>,
+    /// For plugins: whatever else is to be said of it.
+    pub metadata: Option<BTreeMap<String, At<String>>>,
+}
+
+/// TLS towards endpoints.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamTls {
+    /// PEM file with the authorities to trust. When not given, the system's.
+    pub ca: Option<At<String>>,
+    /// The name to ask for (SNI) and to verify. When not given, the host of the endpoint.
+    pub name: Option<At<String>>,
+    /// PEM file with our own certificate, when endpoints ask for one.
+    pub certificate: Option<At<String>>,
+    /// PEM file with its key.
+    pub key: Option<At<String>>,
+    /// Takes any certificate, so that anyone between the gateway and the endpoint can read and change everything.
+    #[schemars(extend("default" = false))]
+    pub dangerously_accept_any_certificate: Option<At<bool>>,
+}
+
+/// Time-outs. A route's go before its pool's; what a route does not give is the pool's.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    /// Until a connection to the endpoint stands, TLS included. A pool's is "5s" when not given.
+    pub connect: Option<At<Time>>,
+    /// From the request sent to the first byte of the response. A pool's is "60s" when not given.
+    pub first_byte: Option<At<Time>>,
+    /// Without progress of a body. When not given, limits.body_idle_time.
+    pub idle_body: Option<At<Time>>,
+    /// The whole exchange. When not given there is no limit.
+    pub request: Option<At<Time>>,
+    /// Waiting for a connection under max_connections. A pool's is "5s" when not given.
+    pub queue: Option<At<Time>>,
+}
