@@ -56,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("route", &["config::model", "http"]),
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
+    ("cache", &["http"]),
     ("files", &["config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
@@ -167,6 +168,7 @@ const KNOTS: &[&[&str]] = &[
 /// Leaves: files and folders without input, output and clocks.
 const PURE: &[&str] = &[
     "access_log/format.rs",
+    "cache/policy",
     "access_log/stamp.rs",
     "config/diff.rs",
     "config/file",

@@ -1,0 +1,3 @@
+//! The shared cache.
+
+pub mod policy;
