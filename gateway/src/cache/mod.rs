@@ -1,3 +1,4 @@
 //! The shared cache.
 
+pub mod body;
 pub mod policy;
