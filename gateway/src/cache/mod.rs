@@ -1,4 +1,7 @@
 //! The shared cache.
 
 pub mod body;
+pub mod entry;
+pub mod flight;
 pub mod policy;
+pub mod store;
