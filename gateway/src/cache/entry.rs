@@ -96,6 +96,11 @@ impl Entry {
         Kept { directives: &self.directives, lifetime: self.lifetime.0, age: self.age(now), invalidated }
     }
 
+    /// When it was made, as it says; else when it came.
+    pub fn dated(&self) -> u64 {
+        freshness::moment(&self.fields, name::DATE).unwrap_or(self.times.received)
+    }
+
     /// Whether it answers a request with these fields.
     pub fn answers(&self, asked: &Fields) -> bool {
         vary::selecting(asked, &self.vary.0) == self.vary.1

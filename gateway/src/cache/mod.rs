@@ -1,5 +1,6 @@
 //! The shared cache.
 
+pub mod answer;
 pub mod body;
 pub mod entry;
 pub mod flight;
