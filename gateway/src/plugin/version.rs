@@ -1,6 +1,6 @@
 //! A plugin by its name, its versions, and when a version is no longer trusted.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -73,7 +73,7 @@ pub struct Version {
     pub budget: Budget,
     /// When it was made.
     pub since: Instant,
-    faults: Window,
+    faults: Lately,
     quarantined: AtomicBool,
     left: AtomicBool,
 }
@@ -143,9 +143,9 @@ impl Swap {
 /// Versions that are remembered.
 const REMEMBERED: usize = 8;
 /// So many faults within [`WINDOW`], from all workers, and a version is not called any more.
-pub(super) const TOLERATED: u32 = 20;
+const TOLERATED: usize = 20;
 /// How long a fault is remembered.
-pub(super) const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW: Duration = Duration::from_secs(10);
 
 impl Plugin {
     /// One of this name.
@@ -252,7 +252,7 @@ impl Version {
             code,
             config,
             budget,
-            faults: Window::default(),
+            faults: Lately::default(),
             quarantined: AtomicBool::new(false),
             left: AtomicBool::new(false),
         }
@@ -290,25 +290,72 @@ impl Version {
         if !fault.counts_against_version() {
             return false;
         }
-        let many = self.faults.add(now.saturating_duration_since(self.since)) > TOLERATED;
+        let many = self.faults.add(now.saturating_duration_since(self.since));
         many && !self.quarantined.swap(true, Ordering::AcqRel)
     }
 }
 
-/// Faults of late: how many in this window and in the one before, as one number each.
-#[derive(Default)]
-struct Window {
-    number: AtomicU64,
-    count: AtomicU32,
+/// When the latest faults were: as many as are tolerated. The next one takes the place of the first of them, and sees whether that was
+/// just now.
+struct Lately {
+    /// Nanoseconds, and one more: 0 where there was none yet.
+    at: [AtomicU64; TOLERATED],
+    next: AtomicUsize,
 }
 
-impl Window {
-    /// Counts one; how many there are in the current window.
-    fn add(&self, since: Duration) -> u32 {
-        let number = since.as_secs() / WINDOW.as_secs();
-        if self.number.swap(number, Ordering::AcqRel) != number {
-            self.count.store(0, Ordering::Release);
+impl Default for Lately {
+    fn default() -> Lately {
+        Lately { at: [const { AtomicU64::new(0) }; TOLERATED], next: AtomicUsize::new(0) }
+    }
+}
+
+impl Lately {
+    /// Notes a fault. Whether there were more than are tolerated within [`WINDOW`], with this one.
+    fn add(&self, since: Duration) -> bool {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanos(since).saturating_add(1);
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % TOLERATED;
+        let before = self.at.get(place).map_or(0, |at| at.swap(now, Ordering::Relaxed));
+        before > 0 && now.saturating_sub(before) < nanos(WINDOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn faults_are_too_many_wherever_the_window_lies() {
+        let (ms, nanosecond) = (Duration::from_millis, Duration::from_nanos(1));
+        let spread = |first: Duration, step: Duration| (0..=TOLERATED as u32).map(move |nth| first + step * nth);
+        let step = WINDOW / TOLERATED as u32;
+        for (what, times, too_many) in [
+            ("at once", spread(ms(0), ms(0)).collect::<Vec<_>>(), true),
+            ("across a border of ten seconds", spread(ms(9_900), ms(10)).collect(), true),
+            ("across the begin of a window", spread(ms(5_000), ms(499)).collect(), true),
+            ("one too few", spread(ms(0), ms(0)).skip(1).collect(), false),
+            ("just within", spread(ms(1), step - nanosecond).collect(), true),
+            ("just not within", spread(ms(1), step).collect(), false),
+        ] {
+            let lately = Lately::default();
+            let found: Vec<bool> = times.iter().map(|at| lately.add(*at)).collect();
+            assert_eq!(found.last(), Some(&too_many), "{what}");
+            assert!(!found.iter().rev().skip(1).any(|found| *found), "{what}");
         }
-        self.count.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    proptest! {
+        #[test]
+        fn faults_are_too_many_when_a_list_of_all_says_so(gaps in prop::collection::vec(0u64..900, 1..200)) {
+            let (lately, mut all, mut now) = (Lately::default(), Vec::new(), Duration::ZERO);
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                all.push(now);
+                let within = all.iter().filter(|at| now - **at < WINDOW).count();
+                prop_assert_eq!(lately.add(now), within > TOLERATED, "{} within the window", within);
+            }
+        }
     }
 }
