@@ -220,7 +220,7 @@ fn trial(trial: &Trial) -> Value {
         "stage": trial.stage.text(),
         "share_percent": share,
         "then": trial.then.map(Stage::text),
-        "seconds": Instant::now().duration_since(trial.began).as_secs_f64(),
+        "seconds": trial.lasted(Instant::now()).as_secs_f64(),
         "of_seconds": trial.stage.time().as_secs_f64(),
         "decisions_needed": LEAST_DECISIONS,
         "same_decisions": same,

@@ -5,6 +5,7 @@
 //! own.) What the source gives is in force, unless something else was ordered since it began to give that.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gatewright_abi::kind;
 
@@ -59,12 +60,15 @@ struct Standing {
 }
 
 impl Deployed {
-    /// Notes that its version is in force.
+    /// Notes that its version is in force, and what is on trial in place.
     pub fn enters(&self, before: Option<&Snapshot>) {
         let plugin = &self.version.plugin;
         let old = before.and_then(|before| before.plugin(plugin.name()));
         if !old.is_some_and(|old| Arc::ptr_eq(&old.version, &self.version)) {
             plugin.enters(&self.version, self.reason);
+        }
+        if let Some(trial) = &self.trial {
+            trial.begins(Instant::now());
         }
     }
 }
