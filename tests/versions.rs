@@ -5,8 +5,9 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::harness::modules::{fails, picks, plugin};
 use crate::harness::{Client, Gateway, Origin, Wire, eventually, full, within};
-use crate::plugins::{ADMIN, balanced, fails, picks, plugin, swap};
+use crate::plugins::{ADMIN, balanced, swap};
 
 const PUSH: &str = "/plugins/push?plugin=mine";
 
