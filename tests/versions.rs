@@ -132,7 +132,12 @@ async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
         ("/plugins/push?plugin=mine&canary=200%25", &picks(0), 400, "canary takes a share"),
         ("/plugins/push?plugin=mine&for=soon", &picks(0), 400, "for takes a time"),
         ("/plugins/push?plugin=mine&shadow=1", &picks(0), 400, "shadow takes a time"),
-        ("/plugins/rollback?plugin=mine&to=0123", &[], 422, "had no version \"0123\" in force"),
+        (
+            "/plugins/rollback?plugin=mine&to=0123",
+            &[],
+            422,
+            "version \"0123\": no such version was in force; there were",
+        ),
         ("/plugins/promote?plugin=mine", &[], 422, "has no version on trial"),
     ] {
         let (found, answer) = gateway.order(path, module).await;
@@ -307,6 +312,65 @@ async fn routers_and_filters_are_tried_like_balancers() {
     })
     .await;
     assert_eq!(mine(&gateway).await["ended"]["result"], "rolled-back");
+}
+
+/// A balancer that picks the second endpoint when it has a configuration.
+fn configured() -> Vec<u8> {
+    let body = r#"(global $size (mut i32) (i32.const 0))
+        (func (export "gw_configure") (param i32 i32 i32) (result i64) (global.set $size (local.get 2)) (i64.const 0))
+        (func (export "gw_pick") (param i32) (result i64)
+            (i64.extend_i32_u (i32.gt_u (global.get $size) (i32.const 2))))"#;
+    plugin("", body)
+}
+
+#[tokio::test]
+async fn configurations_of_one_module_are_versions_with_names_of_their_own_and_bounds_are_none() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let text = |more: &str| {
+        format!(
+            "[plugin.mine]\nsource = 'mine.wasm'\n{more}\n[pool.a]\nendpoints = ['<one>', '<two>']\nbalance = 'mine'\n\
+             [[route]]\npool = 'a'\n[admin]\naddress = '127.0.0.1:0'\n"
+        )
+    };
+    let gateway = Gateway::of(&text("")).with("one", &one).with("two", &two).file("mine.wasm", configured());
+    let gateway = gateway.start_file().await;
+    let mut client = gateway.client(Wire::H1).await;
+    only(&mut client, "one").await;
+    let first = mine(&gateway).await["version"].as_str().unwrap().to_owned();
+    let (module, _) = first.split_once('.').expect("a name of two parts");
+    // Of one that there is once, the module says enough.
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={module}"), b"").await;
+    assert_eq!((status, &answer["version"]), (200, &Value::from(&*first)), "{answer}");
+
+    gateway.apply(&text("config = { a = 1 }")).await.expect("another configuration");
+    only(&mut client, "two").await;
+    let now = mine(&gateway).await;
+    let second = now["version"].as_str().unwrap().to_owned();
+    assert!(second != first && second.starts_with(&format!("{module}.")), "{first} {second}");
+    assert_eq!(now["source_gives"], now["version"]);
+    let info = format!("gatewright_plugin_info{{plugin=\"mine\",version=\"{second}\"}}");
+    assert_eq!(gateway.metric(&info).await, 1.0);
+
+    // Other bounds are no other version, neither for the one in force nor for the one before.
+    let swaps = "gatewright_plugin_swaps_total{plugin=\"mine\",result=\"done\"}";
+    let done = gateway.metric(swaps).await;
+    for bounds in ["deadline = '11ms'", "deadline = '12ms'\nmemory_size = '8MiB'", "configure_time = '900ms'"] {
+        gateway.apply(&text(&format!("config = {{ a = 1 }}\n{bounds}"))).await.expect(bounds);
+        only(&mut client, "two").await;
+        let found = mine(&gateway).await;
+        assert_eq!((&found["version"], &found["history"]), (&now["version"], &now["history"]), "{bounds}");
+    }
+    assert_eq!(gateway.metric(swaps).await, done);
+
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={module}"), b"").await;
+    let problem = answer["problem"].as_str().unwrap();
+    assert!(status == 422 && problem.contains(&format!("{first}, {second}; give one of these")), "{answer}");
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={first}"), b"").await;
+    assert_eq!((status, &answer["version"]), (200, &Value::from(&*first)), "{answer}");
+    only(&mut client, "one").await;
+    let back = mine(&gateway).await;
+    assert_eq!(back["history"].as_array().map(Vec::len), Some(2), "{back}");
+    assert_eq!((&back["history"][0]["in_force"], &back["source_gives"]), (&Value::from(true), &Value::from(&*second)));
 }
 
 #[tokio::test]

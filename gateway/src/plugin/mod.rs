@@ -43,4 +43,4 @@ pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
 pub use time::Time;
 pub use trial::{LEAST_DECISIONS, Part, Rollout, Stage, Standing, Trial, Verdict};
-pub use version::{Code, Entry, Plugin, Reason, Swap, Version};
+pub use version::{Code, Entry, Plugin, Reason, Swap, Unclear, Version};

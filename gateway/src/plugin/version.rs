@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use gatewright_sdk::native;
 
-use super::compile::Compiled;
+use super::compile::{Compiled, Digest};
 use super::fault::Fault;
 use super::instance::Budget;
 use super::services::Services;
@@ -46,6 +46,17 @@ pub enum Reason {
     Recovered,
 }
 
+/// Why a name is that of no one version. Says which there are.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unclear {
+    /// No version is called that.
+    #[error("no such version was in force; there were {}", .0.join(", "))]
+    None(Vec<String>),
+    /// Versions of one module with several configurations.
+    #[error("several versions of that module were in force: {}; give one of these", .0.join(", "))]
+    Several(Vec<String>),
+}
+
 /// How the attempt to bring another version into force ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Swap {
@@ -73,6 +84,7 @@ pub struct Version {
     pub budget: Budget,
     /// When it was made.
     pub since: Instant,
+    name: String,
     faults: Lately,
     quarantined: AtomicBool,
     left: AtomicBool,
@@ -111,6 +123,12 @@ impl Code {
             Code::Wasm(compiled) => compiled.digest.short(),
             Code::BuiltIn(name, _) => format!("builtin:{name}"),
         }
+    }
+
+    /// What a version of it with this configuration is called: its name, and the begin of the configuration's hash.
+    pub fn with(&self, config: &str) -> String {
+        let config: String = Digest::of(config.as_bytes()).to_string().chars().take(6).collect();
+        format!("{}.{config}", self.name())
     }
 }
 
@@ -188,13 +206,16 @@ impl Plugin {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that a version is in force.
-    pub fn enters(&self, version: &Arc<Version>, reason: Reason) {
+    /// Notes that a version is in force; that it still is, when it was before.
+    pub fn enters(&self, version: &Arc<Version>, reason: Reason, before: Option<&Version>) {
         version.left.store(false, Ordering::Relaxed);
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = Entry { version: version.clone(), entered: SystemTime::now(), reason };
         let at = history.partition_point(|old| old.version.number < version.number);
-        match history.get_mut(at).filter(|old| Arc::ptr_eq(&old.version, version)) {
+        let known = history.get_mut(at).filter(|old| old.version.is(version));
+        let stays = known.as_ref().filter(|_| before.is_some_and(|before| before.is(version)));
+        let entered = stays.map_or_else(SystemTime::now, |old| old.entered);
+        let entry = Entry { version: version.clone(), entered, reason };
+        match known {
             Some(old) => *old = entry,
             None => history.insert(at, entry),
         }
@@ -209,6 +230,32 @@ impl Plugin {
     pub fn before(&self, version: &Version) -> Option<Arc<Version>> {
         let older = |old: &&Entry| old.version.number < version.number && old.version.may_replace(version);
         self.history().iter().rev().find(older).map(|entry| entry.version.clone())
+    }
+
+    /// The version that somebody means by this name, or by that of its module alone; the latest, when there are several alike.
+    pub fn named(&self, name: &str) -> Result<Arc<Version>, Unclear> {
+        let history = self.history();
+        let latest = |found: &dyn Fn(&Version) -> bool| {
+            history.iter().rev().map(|entry| &entry.version).find(|version| found(version)).cloned()
+        };
+        if let Some(found) = latest(&|version| version.name == name) {
+            return Ok(found);
+        }
+        let names = |found: &dyn Fn(&Version) -> bool| {
+            let mut names: Vec<String> = Vec::new();
+            for entry in history.iter().filter(|entry| found(&entry.version)) {
+                if !names.contains(&entry.version.name) {
+                    names.push(entry.version.name.clone());
+                }
+            }
+            names
+        };
+        let is_module = |version: &Version| version.code.name() == name;
+        match (names(&is_module), latest(&is_module)) {
+            (meant, Some(found)) if meant.len() == 1 => Ok(found),
+            (meant, Some(_)) => Err(Unclear::Several(meant)),
+            (_, None) => Err(Unclear::None(names(&|_| true))),
+        }
     }
 
     /// The latest version that was in force and did not fail, other than this one.
@@ -243,12 +290,18 @@ impl Version {
         Version::new(self.plugin.clone(), self.code.clone(), self.config.clone(), budget)
     }
 
+    /// The same within other bounds: no other version to whoever names it, counts or goes back.
+    pub fn within(&self, budget: Budget) -> Version {
+        Version { number: self.number, ..self.anew(budget) }
+    }
+
     fn with(plugin: Arc<Plugin>, services: Arc<Services>, code: Code, config: String, budget: Budget) -> Version {
         Version {
             since: services.time().now(),
             services,
             number: plugin.made.fetch_add(1, Ordering::Relaxed),
             plugin,
+            name: code.with(&config),
             code,
             config,
             budget,
@@ -268,9 +321,14 @@ impl Version {
         !self.is_quarantined() && !left && !self.is_like(&other.code, &other.config)
     }
 
-    /// What it is called in logs and metrics: the begin of its module's hash, or `builtin:NAME`.
+    /// What it is called everywhere: `MODULE.CONFIG`, the begins of two hashes; of a built-in `builtin:NAME.CONFIG`.
     pub fn name(&self) -> String {
-        self.code.name()
+        self.name.clone()
+    }
+
+    /// Whether it is the same version, whatever its bounds.
+    pub fn is(&self, other: &Version) -> bool {
+        self.number == other.number
     }
 
     /// Whether it is this code with this configuration.

@@ -64,9 +64,7 @@ impl Deployed {
     pub fn enters(&self, before: Option<&Snapshot>) {
         let plugin = &self.version.plugin;
         let old = before.and_then(|before| before.plugin(plugin.name()));
-        if !old.is_some_and(|old| Arc::ptr_eq(&old.version, &self.version)) {
-            plugin.enters(&self.version, self.reason);
-        }
+        plugin.enters(&self.version, self.reason, old.map(|old| &*old.version));
         if let Some(trial) = &self.trial {
             trial.begins(Instant::now());
         }
@@ -154,11 +152,11 @@ fn stand(
     };
     let within_budget = |version: &Arc<Version>| match version.budget == budget {
         true => version.clone(),
-        false => Arc::new(version.anew(budget)),
+        false => Arc::new(version.within(budget)),
     };
     match step {
         Some(Step::Take(version, reason)) => {
-            return Standing { version: version.clone(), reason: *reason, trial: None };
+            return Standing { version: within_budget(version), reason: *reason, trial: None };
         }
         Some(Step::Try(trial)) => {
             return Standing { version: old.version.clone(), reason: old.reason, trial: Some(trial.clone()) };
