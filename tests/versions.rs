@@ -373,6 +373,59 @@ async fn configurations_of_one_module_are_versions_with_names_of_their_own_and_b
     assert_eq!((&back["history"][0]["in_force"], &back["source_gives"]), (&Value::from(true), &Value::from(&*second)));
 }
 
+/// A balancer that takes no configuration but an empty one.
+fn picky() -> Vec<u8> {
+    let body = r#"(data (i32.const 1024) "no thanks")
+        (func (export "gw_configure") (param i32 i32 i32) (result i64)
+            (if (result i64) (i32.eq (local.get 2) (i32.const 2))
+                (then (i64.const 0))
+                (else (i64.const 0x40000000009))))
+        (func (export "gw_pick") (param i32) (result i64) (i64.const 0))"#;
+    plugin("", body)
+}
+
+#[tokio::test]
+async fn a_plugin_that_nothing_uses_is_configured_all_the_same_and_never_on_trial() {
+    let text = |more: &str| {
+        format!(
+            "[plugin.mine]\nsource = 'mine.wasm'\n{more}\n[pool.a]\nendpoints = ['<one>']\n[[route]]\npool = 'a'\n\
+             [admin]\naddress = '127.0.0.1:0'\n"
+        )
+    };
+    let one = Origin::says("one").await;
+    let gateway = Gateway::of(&text("canary = { share = '10%', for = '1h' }")).with("one", &one);
+    let gateway = gateway.file("mine.wasm", picky()).start_file().await;
+    let before = mine(&gateway).await;
+    assert_eq!(before["used"], false);
+    let problems = gateway.apply(&text("config = { a = 1 }")).await.expect_err("a configuration that it refuses");
+    assert!(problems.contains("plugin.mine.config: config: no thanks"), "{problems}");
+
+    for trial in ["canary=10%25", "shadow=1m"] {
+        let (status, answer) = gateway.order(&format!("{PUSH}&{trial}"), &picks(0)).await;
+        let problem = answer["problem"].as_str().unwrap();
+        assert!(status == 422 && problem.contains("no pool and no route uses plugin \"mine\""), "{answer}");
+    }
+    assert_eq!(mine(&gateway).await["version"], before["version"]);
+    let trap = plugin(
+        "",
+        r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0)) (start $s) (func $s unreachable)"#,
+    );
+    let (status, answer) = gateway.order(PUSH, &trap).await;
+    assert!(status == 422 && answer["problem"].as_str().unwrap().contains("start: it trapped"), "{answer}");
+    // What the configuration says of trials is for when it is used.
+    let (status, answer) = gateway.order(PUSH, &picks(0)).await;
+    assert_eq!((status, &answer["state"]), (200, &"in-force".into()), "{answer}");
+    swap(&gateway, &picks(1));
+    eventually("the source", async || mine(&gateway).await["reason"] == "source").await;
+
+    // A trial of one that is not used any more is over.
+    let used = text("").replace("['<one>']", "['<one>']\nbalance = 'mine'");
+    gateway.apply(&used).await.expect("a pool that uses it");
+    assert_eq!(gateway.order(&format!("{PUSH}&canary=10%25&for=1h"), &picks(0)).await.1["state"], "canary");
+    gateway.apply(&text("")).await.expect("no pool that uses it");
+    assert!(mine(&gateway).await["trial"].is_null());
+}
+
 #[tokio::test]
 async fn instances_are_told_of_other_endpoints_or_begin_anew() {
     let text = |more: &str| {

@@ -61,6 +61,7 @@ impl Desk {
             "version": version.name(),
             "reason": deployed.reason.text(),
             "quarantined": version.is_quarantined(),
+            "used": deployed.used,
             "source_gives": config.map(|model| deployed.given.with(&model.config)),
             "faults": version.plugin.faults().filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>(),
             "trial": deployed.trial.as_deref().map(trial),

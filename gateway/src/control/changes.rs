@@ -201,7 +201,15 @@ impl Changes {
                 shared.house.version(&push.plugin, code, &model.config, budget)
             }
         };
-        let stages = push.rollout.unwrap_or(configured).stages().filter(|_| !same);
+        let asked = push.rollout.and_then(Rollout::stages);
+        if let (Some((stage, _)), false, false) = (asked, deployed.used, same) {
+            let (name, stage) = (&push.plugin, stage.text());
+            let unseen = format!(
+                "no pool and no route uses plugin {name:?}, so that a {stage} would never see a request; push it at once"
+            );
+            return Err(self.refused(plugin, unseen));
+        }
+        let stages = push.rollout.unwrap_or(configured).stages().filter(|_| deployed.used && !same);
         let step = match stages {
             Some((stage, then)) => Step::Try(Arc::new(Trial::new(&version, stage, then, Reason::Pushed))),
             None => Step::Take(version, if same { deployed.reason } else { Reason::Pushed }),
