@@ -1,19 +1,23 @@
 //! What is known of an endpoint from the requests that it served: how fast, how often it failed, how many came.
 //!
 //! In: outcomes, from all workers. Out: moving averages, which forget with a time constant. Everything is an atomic that may
-//! miss an update when two workers write at once: an average of many does not notice.
+//! miss an update when two workers write at once: an average of many does not notice. Whatever is written here is told to
+//! those who follow what changes in the pool: values change when somebody writes them, never by time alone.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gatewright_abi::{Column, flag};
+
+use super::{Changes, Mark};
 
 /// What changes of one endpoint from request to request, on a cache line of its own: all workers write here.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct Stats {
     /// Requests that it works on, from all workers.
-    pub(super) active: AtomicU32,
+    active: AtomicU32,
     flags: AtomicU32,
     /// Microseconds.
     latency: AtomicU32,
@@ -29,6 +33,8 @@ pub struct Stats {
     warmth: AtomicU32,
     /// Milliseconds of the last update.
     seen: AtomicU32,
+    /// Where changes are told.
+    mark: Option<Mark>,
 }
 
 /// How fast averages forget: after this time a value has a third of its weight left.
@@ -56,13 +62,51 @@ impl Default for Stats {
             load: bits(f32::NAN),
             warmth: bits(1.0),
             seen: AtomicU32::new(0),
+            mark: None,
         }
     }
 }
 
 impl Stats {
+    /// Those of an endpoint of which nothing is known yet, in a pool where others follow what changes.
+    pub fn followed(changes: &Arc<Changes>) -> Stats {
+        Stats { mark: Some(changes.mark()), ..Stats::default() }
+    }
+
+    /// Its number, for those who follow.
+    pub(super) fn mark(&self) -> Option<&Mark> {
+        self.mark.as_ref()
+    }
+
+    /// Comes after everything that is written here.
+    #[inline]
+    fn changed(&self) {
+        if let Some(mark) = &self.mark {
+            mark.changed();
+        }
+    }
+
+    /// One more request.
+    #[inline]
+    pub(super) fn begin(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.changed();
+    }
+
+    /// One request less.
+    #[inline]
+    pub(super) fn end(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+        self.changed();
+    }
+
     /// Takes an outcome in: `latency` to the first byte of a response, `None` when there was none; `now` since any fixed time.
     pub fn record(&self, latency: Option<Duration>, failed: bool, now: Duration) {
+        self.average(latency, failed, now);
+        self.changed();
+    }
+
+    fn average(&self, latency: Option<Duration>, failed: bool, now: Duration) {
         let now = now.as_millis() as u32;
         let passed = now.wrapping_sub(self.seen.swap(now, Ordering::Relaxed)) as f32 / 1000.0;
         // Close to e^(-passed / MEMORY), without its price.
@@ -93,6 +137,7 @@ impl Stats {
         let change = |flags| Some((flags | set) & !clear);
         // The function always gives a value.
         let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        self.changed();
         CHANGES.fetch_add(1, Ordering::Release);
     }
 
@@ -110,6 +155,7 @@ impl Stats {
             _ => return,
         };
         place.store(word, Ordering::Relaxed);
+        self.changed();
         if column == Column::Flags {
             CHANGES.fetch_add(1, Ordering::Release);
         }

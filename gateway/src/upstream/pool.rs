@@ -1,6 +1,7 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use gatewright_abi::kind;
 
 use super::Tried;
 use super::site::Site;
-use crate::balance::{Candidate, Endpoint};
+use crate::balance::{Candidate, Changes, Endpoint};
 use crate::clock;
 use crate::config::model;
 use crate::limits::Limits;
@@ -27,6 +28,8 @@ pub struct PoolState {
     pub model: model::Pool,
     /// Its members, in the order of the configuration.
     pub candidates: Vec<Candidate>,
+    /// What changes of them, over all configurations.
+    changes: Arc<Changes>,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
     /// The one that is on trial beside it.
@@ -73,15 +76,17 @@ impl PoolState {
         limits: Arc<Limits>,
         before: Option<&PoolState>,
     ) -> PoolState {
-        let known = |address: &str| {
-            let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
-            before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
-        };
+        let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
+        let alike = before.filter(|before| before.model.max_connections == model.max_connections);
+        let known: HashMap<&str, &Arc<Endpoint>> = alike
+            .iter()
+            .flat_map(|before| &before.candidates)
+            .map(|candidate| (&*candidate.endpoint.address, &candidate.endpoint))
+            .collect();
+        let made =
+            |member: &model::Member| Arc::new(Endpoint::followed(&member.endpoint, model.max_connections, &changes));
         let candidate = |member: &model::Member| Candidate {
-            endpoint: known(&member.endpoint.address).map_or_else(
-                || Arc::new(Endpoint::new(&member.endpoint, model.max_connections)),
-                |candidate| candidate.endpoint.clone(),
-            ),
+            endpoint: known.get(&*member.endpoint.address).map_or_else(|| made(member), |known| Arc::clone(known)),
             weight: member.endpoint.weight,
             priority: member.priority,
             zone: member.zone.clone(),
@@ -92,6 +97,7 @@ impl PoolState {
             services: Arc::new(Services::new(&model.name)),
             model,
             candidates,
+            changes,
             crew: None,
             trying: None,
             tls,
@@ -114,10 +120,11 @@ impl Pool {
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let before = before.filter(|before| state.connects_like(&before.state));
+        let known: HashMap<*const Endpoint, &Rc<Site>> =
+            before.iter().flat_map(|b| &b.sites).map(|old| (Arc::as_ptr(&old.endpoint), old)).collect();
         let site = |candidate: &Candidate| {
             let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
-            let old = before.and_then(|b| b.sites.iter().find(|old| Arc::ptr_eq(&old.endpoint, &candidate.endpoint)));
-            if let Some(old) = old {
+            if let Some(old) = known.get(&Arc::as_ptr(&candidate.endpoint)) {
                 site.take_over(old);
             }
             Rc::new(site)
