@@ -102,22 +102,37 @@ impl Stats {
 
     /// Takes an outcome in: `latency` to the first byte of a response, `None` when there was none; `now` since any fixed time.
     pub fn record(&self, latency: Option<Duration>, failed: bool, now: Duration) {
-        self.average(latency, failed, now);
+        let share = self.count(now);
+        let errors = self.errors() + (f32::from(u8::from(failed)) - self.errors()) * share;
+        self.errors.store(errors.to_bits(), Ordering::Relaxed);
+        if let Some(latency) = latency {
+            self.took(latency, share);
+        }
         self.changed();
     }
 
-    fn average(&self, latency: Option<Duration>, failed: bool, now: Duration) {
+    /// Takes in that an attempt was given up after so long: no failure, and no answer that would have been quicker than that.
+    pub fn record_cancelled(&self, waited: Duration, now: Duration) {
+        let share = self.count(now);
+        if waited.as_micros() > self.latency().into() {
+            self.took(waited, share);
+        }
+        self.changed();
+    }
+
+    /// Counts a request; gives the share that it has in the averages.
+    fn count(&self, now: Duration) -> f32 {
         let now = now.as_millis() as u32;
         let passed = now.wrapping_sub(self.seen.swap(now, Ordering::Relaxed)) as f32 / 1000.0;
         // Close to e^(-passed / MEMORY), without its price.
         let keep = MEMORY / (MEMORY + passed);
-        // Of many in the same moment each counts a little.
-        let share = (1.0 - keep).max(0.02);
         let rate = self.rate() * keep + 1.0 / MEMORY;
         self.rate.store(rate.to_bits(), Ordering::Relaxed);
-        let errors = self.errors() + (f32::from(u8::from(failed)) - self.errors()) * share;
-        self.errors.store(errors.to_bits(), Ordering::Relaxed);
-        let Some(latency) = latency else { return };
+        // Of many in the same moment each counts a little.
+        (1.0 - keep).max(0.02)
+    }
+
+    fn took(&self, latency: Duration, share: f32) {
         let sample = latency.as_micros().clamp(1, u32::MAX.into()) as f32;
         let (average, peak) = (self.latency() as f32, self.peak() as f32);
         let average = if average == 0.0 { sample } else { average + (sample - average) * share };
@@ -225,6 +240,17 @@ mod tests {
             stats.record(Some(ms(10)), false, ms(2000 + now * 10));
         }
         assert!(stats.peak() < 60_000 && stats.latency() < 11_000 && stats.errors() < 0.001);
+    }
+
+    #[test]
+    fn what_was_given_up_is_no_failure_and_only_ever_slower() {
+        let (stats, ms) = (Stats::default(), Duration::from_millis);
+        (0..200).for_each(|now| stats.record(Some(ms(10)), true, ms(now * 10)));
+        let errors = stats.errors();
+        stats.record_cancelled(ms(1), ms(2000));
+        assert_eq!((stats.latency(), stats.errors()), (10_000, errors));
+        (0..200).for_each(|now| stats.record_cancelled(ms(100), ms(2000 + now * 10)));
+        assert!(stats.latency() > 90_000 && stats.errors() == errors, "{}", stats.latency());
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub enum Picked {
     Endpoint(usize),
     /// To these, one after the other.
     List(SmallVec<[usize; 4]>),
+    /// To the first; and to the second too when there is no answer after this time.
+    Hedge(usize, usize, Duration),
     /// Nowhere: the plugin refuses it with this status.
     Refused(u16),
     /// There is no endpoint.
@@ -147,7 +149,7 @@ impl Pool {
             Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
             Ok(Decision::List(list)) => Picked::List(list),
-            Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
+            Ok(Decision::Hedge(first, second, after)) => Picked::Hedge(first, second, after),
             Ok(Decision::Refuse(status)) => Picked::Refused(status),
             Ok(_) | Err(_) => fallback(),
         }
@@ -199,6 +201,20 @@ impl Pool {
             && let Some(seat) = seat.as_mut()
         {
             seat.outcome(outcome, parts);
+        }
+    }
+
+    /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
+    pub fn cancelled(&self, endpoint: usize, attempt: u32, waited: Duration, parts: &[Part]) {
+        if let Some(candidate) = self.state.candidates.get(endpoint) {
+            candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+        }
+        if let Ok(mut seat) = self.seat.try_borrow_mut()
+            && let Some(seat) = seat.as_mut()
+        {
+            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+            let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
+            seat.outcome(&outcome, parts);
         }
     }
 
