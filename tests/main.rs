@@ -15,6 +15,7 @@ mod authors;
 mod cli;
 mod counted;
 mod departure;
+mod discovery;
 mod drain;
 mod examples;
 mod forwarding;

@@ -10,6 +10,7 @@ mod cells;
 mod families;
 mod plugins;
 mod render;
+mod searches;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -24,6 +25,7 @@ use cells::{Counter, Histogram, Labelled, Table};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use render::CONTENT_TYPE;
+pub use searches::SearchRow;
 
 /// How many names of routes, and of pools, have counts of their own.
 pub const NAMES: usize = 20_000;
