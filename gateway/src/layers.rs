@@ -125,7 +125,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Asks servers over the HTTP/1.1 of upstreams; which plugins run is not its business.
     ("fetch", &["config::model", "error", "http", "limits", "plugin", "tls", "vault"]),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
-    ("reload", &["config", "examine", "fetch", "limits", "listener", "plugin", "snapshot", "tls", "worker"]),
+    ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &[
@@ -178,6 +178,7 @@ const PURE: &[&str] = &[
     "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
+    "control/lanes.rs",
     "error.rs",
     "escape.rs",
     "fetch/address.rs",

@@ -8,6 +8,7 @@
 //! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory), `services` (what it shares with
 //! the other workers), `fault`.
 
+mod attempt;
 mod body;
 mod check;
 mod compile;
@@ -30,6 +31,7 @@ mod time;
 mod trial;
 mod version;
 
+pub use attempt::Attempt;
 pub use check::Interface;
 pub use compile::{Compiled, Compiler, Digest, MODULE_SIZE};
 pub use crew::{Crew, Requests, Seat, Trying, Want};

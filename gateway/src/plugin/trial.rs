@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::attempt::Attempt;
 use super::decision::Decision;
 use super::fault::Fault;
 use super::version::{Reason, Version};
@@ -25,6 +26,8 @@ pub struct Trial {
     pub reason: Reason,
     /// Since when.
     pub began: Instant,
+    /// Which attempt it belongs to, with the stages before and after it.
+    pub attempt: Attempt,
     live: Tally,
     other: Tally,
     same: AtomicU64,
@@ -150,14 +153,15 @@ impl Stage {
 
 impl Trial {
     /// Of this version, which so far nobody has seen.
-    pub fn new(version: &Version, stage: Stage, then: Option<Stage>, reason: Reason) -> Trial {
+    pub fn new(version: &Version, stage: Stage, then: Option<Stage>, reason: Reason, attempt: Attempt) -> Trial {
         let candidate = match stage {
             Stage::Shadow { .. } => version.apart(),
             Stage::Canary { .. } => version.anew(version.budget),
         };
         let (live, other) = Default::default();
         let began = Instant::now();
-        Trial { stage, then, candidate: Arc::new(candidate), reason, began, live, other, same: AtomicU64::new(0) }
+        let (candidate, same) = (Arc::new(candidate), AtomicU64::new(0));
+        Trial { stage, then, candidate, reason, began, attempt, live, other, same }
     }
 
     /// What comes into force when it went well: it shares what the plugin's versions share.
@@ -170,7 +174,7 @@ impl Trial {
 
     /// What comes after this stage.
     pub fn next(&self) -> Option<Trial> {
-        self.then.map(|stage| Trial::new(&self.candidate, stage, None, self.reason))
+        self.then.map(|stage| Trial::new(&self.candidate, stage, None, self.reason, self.attempt.clone()))
     }
 
     /// Decides about a request. `draw` is a number of the request's own. Which of the two is heard, and what it says; when the one
