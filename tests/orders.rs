@@ -1,4 +1,4 @@
-//! Orders of operators while others take long, at the same time as others.
+//! Orders of operators while others take long, at the same time as others, and in too great a number.
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -169,6 +169,28 @@ async fn a_source_that_answers_late_holds_up_no_version_and_comes_into_force_aft
     }
     assert_eq!(mine(&gateway).await["reason"], "source");
     assert_eq!(board(&gateway).await["plugins"][1]["reason"], "recovered");
+}
+
+#[tokio::test]
+async fn too_many_orders_are_refused_and_whoever_looks_is_answered() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let (gateway, _origin, _asked, _) = reloading(&one, &two).await;
+    let mut waiting = Vec::new();
+    for _ in 0..40 {
+        waiting.push(begun(&gateway, "/reload", b"").await);
+    }
+    for refused in &mut waiting[16..] {
+        let answer = refused.response().await;
+        assert_eq!(answer.status(), 503);
+        assert!(answer.has("retry-after", "1") && answer.text().contains("too many orders wait"), "{}", answer.text());
+    }
+    for path in ["/status", "/metrics", "/plugins", "/healthz"] {
+        assert_eq!(gateway.admin("GET", path).await.0, 200, "{path}");
+    }
+    // Going back is no order that waits for those.
+    assert_eq!(gateway.order(PUSH, &picks(0)).await.0, 503);
+    let (status, answer) = gateway.order(BACK, b"").await;
+    assert!(status == 422 && answer["problem"].as_str().unwrap().contains("no earlier version"), "{answer}");
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@
 //! it answers while workers are busy. Whoever reaches the address may reload and push; it belongs on a loopback or management
 //! address. Requests that a browser sends on behalf of another site are refused, and so are those for a name that this other
 //! site might have pointed at us. Limits: so many connections; whoever comes then takes the place of the one that has kept
-//! us waiting longest.
+//! us waiting longest; and so many orders that wait, which leave places for those who only look.
 
 mod board;
 mod places;
 mod plugins;
 mod status;
+mod waiting;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -34,6 +35,7 @@ use crate::reload::{Change, Order};
 use crate::worker::Shared;
 pub use board::{Board, Ended};
 use places::{Place, Places};
+use waiting::Orders;
 
 /// To write one answer.
 const WRITE_TIME: Duration = Duration::from_secs(30);
@@ -44,6 +46,7 @@ pub struct Desk {
     orders: mpsc::WeakUnboundedSender<Order>,
     board: Rc<Board>,
     uploads: Rc<Cell<usize>>,
+    waiting: Orders,
     limits: Arc<Limits>,
 }
 
@@ -69,8 +72,8 @@ impl Desk {
         // Short, since there are few places: whoever connects has something to ask.
         let (idle_time, header_time) = (Duration::from_secs(10), Duration::from_secs(2));
         let limits = Limits { idle_time, header_time, body_size: 0, ..Limits::default() };
-        let uploads = Rc::default();
-        Desk { shared, orders, board, uploads, limits: Arc::new(limits) }
+        let (uploads, waiting) = Default::default();
+        Desk { shared, orders, board, uploads, waiting, limits: Arc::new(limits) }
     }
 
     /// Answers until the thread ends.
@@ -157,6 +160,7 @@ impl Desk {
     }
 
     async fn reload(&self) -> Answer {
+        let Some(_waiting) = self.waiting.long() else { return Answer::full() };
         let (reply, answer) = oneshot::channel();
         self.order(Change::Reload(reply));
         match answer.await {

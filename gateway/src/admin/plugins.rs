@@ -4,7 +4,6 @@
 //! Out: JSON. An order is answered when it is carried out: a version is in force or on trial, or it is refused and everything is as
 //! it was. The answer names the attempt, of which `GET /plugins` tells how it ended.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::board::{Ended, Work};
+use super::waiting::Waiting;
 use super::{Answer, Desk};
 use crate::clock::{Deadline, Watchdog};
 use crate::config::value;
@@ -49,7 +49,9 @@ impl Desk {
             Ok(wanted) => wanted,
             Err(problem) => return Answer::problem(StatusCode::BAD_REQUEST, &problem),
         };
-        let Some(_upload) = Upload::begin(&self.uploads) else { return Answer::full() };
+        let (Some(_waiting), Some(_upload)) = (self.waiting.long(), Waiting::begin(&self.uploads, UPLOADS)) else {
+            return Answer::full();
+        };
         let deadline = Deadline::after(UPLOAD_TIME, Phase::BodyIdle, Side::Client);
         let module = match watchdog.within(deadline, async { Ok(collect(body).await) }).await {
             Ok(Some(module)) => module,
@@ -80,6 +82,7 @@ impl Desk {
     }
 
     async fn quick(&self, request: &RequestHead, change: impl FnOnce(Wanted, Reply<Pushed>) -> Change) -> Answer {
+        let Some(_waiting) = self.waiting.quick() else { return Answer::full() };
         match Wanted::of(request) {
             Ok(wanted) => self.ordered(|reply| change(wanted, reply)).await,
             Err(problem) => Answer::problem(StatusCode::BAD_REQUEST, &problem),
@@ -98,24 +101,6 @@ impl Desk {
             Ok(Err(error)) => Answer::problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
             Err(_) => Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping"),
         }
-    }
-}
-
-/// One module on its way, until it is dropped.
-struct Upload<'d>(&'d Cell<usize>);
-
-impl Upload<'_> {
-    fn begin(count: &Cell<usize>) -> Option<Upload<'_>> {
-        (count.get() < UPLOADS).then(|| {
-            count.set(count.get() + 1);
-            Upload(count)
-        })
-    }
-}
-
-impl Drop for Upload<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }
 
