@@ -27,6 +27,7 @@ mod ipv6;
 mod languages;
 mod limits;
 mod matrix;
+mod orders;
 mod plugins;
 mod refusals_h2;
 mod reload;

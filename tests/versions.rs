@@ -11,7 +11,7 @@ use crate::plugins::{ADMIN, balanced, swap};
 
 const PUSH: &str = "/plugins/push?plugin=mine";
 
-async fn mine(gateway: &Gateway) -> Value {
+pub(crate) async fn mine(gateway: &Gateway) -> Value {
     let (status, text) = gateway.admin("GET", "/plugins").await;
     assert_eq!(status, 200, "{text}");
     serde_json::from_str::<Value>(&text).expect("JSON")["plugins"][0].clone()
@@ -28,7 +28,7 @@ async fn answers(client: &mut Client, count: usize) -> BTreeMap<String, usize> {
     seen
 }
 
-async fn only(client: &mut Client, who: &str) {
+pub(crate) async fn only(client: &mut Client, who: &str) {
     assert_eq!(answers(client, 10).await.into_keys().collect::<Vec<_>>(), [who]);
 }
 
@@ -491,7 +491,7 @@ async fn what_has_become_of_other_files_holds_up_no_plugin() {
 }
 
 /// Runs the command against this gateway: exit code, standard output, standard error.
-async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatewright"));
     command.arg("plugin").args(arguments).arg("--admin").arg(gateway.admin_address().to_string());
     command.current_dir(gateway.folder()).stdin(Stdio::null()).kill_on_drop(true);

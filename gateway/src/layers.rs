@@ -153,7 +153,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["config::model", "config::value", "http", "limits", "metrics::SearchRow", "notice", "snapshot::Found", "tls"],
     ),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
-    ("reload", &["config", "examine", "fetch", "limits", "listener", "plugin", "snapshot", "tls", "worker"]),
+    ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &[
@@ -206,6 +206,7 @@ const PURE: &[&str] = &[
     "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
+    "control/lanes.rs",
     "discovery/etcd/wire.rs",
     "discovery/members.rs",
     "error.rs",

@@ -20,7 +20,7 @@ use crate::listener;
 use crate::metrics::Metrics;
 use crate::plugin::House;
 use crate::reload::{Change, Force, Order, ReloadError, cannot_listen, in_file, warn};
-use crate::snapshot::{Snapshot, problem_with};
+use crate::snapshot::{Given, Snapshot, problem_with};
 use crate::tls::Stamps;
 use crate::vault;
 use crate::worker::{self, Command, Shared};
@@ -87,7 +87,8 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let house = House::new(workers, vault::place("plugins"), unfit).map_err(StartError::Thread)?;
     let store = Store::at(vault::place(fetch::FOLDER));
     let fetched = fetch::fetch_and_wait(fetch::wanted(&config, None), &config.limits, store, true);
-    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house, &fetched.map_err(StartError::Thread)?);
+    let given = Given::make(&config, &house, &fetched.map_err(StartError::Thread)?);
+    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house, &given);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     discovery.begin(&snapshot.config);
     discovery.wait(&snapshot.config, snapshot.limits.discovery_time);

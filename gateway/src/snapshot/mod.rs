@@ -3,8 +3,10 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
+pub mod given;
 mod members;
 mod plugins;
+pub mod terms;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +14,6 @@ use std::sync::Arc;
 use crate::access_log::Sink;
 use crate::config::Problem;
 use crate::config::model::{Action, Config, Place, Pool, Route};
-use crate::fetch::Fetched;
 use crate::files::Folder;
 use crate::http::FieldName;
 use crate::limits::Limits;
@@ -21,6 +22,7 @@ use crate::plugin::House;
 use crate::route::RouteTable;
 use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
+pub use given::Given;
 pub use members::Found;
 pub use plugins::{Course, Deployed, Step};
 
@@ -68,19 +70,19 @@ pub struct CompiledPool {
 }
 
 impl Snapshot {
-    /// Compiles a configuration, or the same with another course for a plugin, with the modules of plugins that come from elsewhere.
+    /// Compiles a configuration, or the same with another course for a plugin, with what the sources of its plugins give.
     /// All problems are told at once.
     pub fn compile(
         config: Config,
         (before, course): (Option<&Snapshot>, Option<&Course>),
         metrics: &Arc<Metrics>,
         house: &House,
-        fetched: &Fetched,
+        given: &Given,
     ) -> Result<Snapshot, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut plugins = Vec::new();
         for index in 0..config.plugins.len() {
-            let deployed = plugins::deploy(index, &config, (before, course), house, fetched);
+            let deployed = plugins::deploy(index, &config, (before, course), house, given);
             plugins.push(deployed.map_err(|wrong| problems.extend(wrong)).ok());
         }
         let limits = Arc::new(config.limits.clone());

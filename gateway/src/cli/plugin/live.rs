@@ -12,6 +12,7 @@ use crate::cli::admin::{Answered, Gateway, Where, escaped};
 use crate::cli::{Failure, print};
 use crate::config::value;
 use crate::plugin::MODULE_SIZE;
+use crate::reload::About;
 
 /// How often the gateway is asked how it goes.
 const ASK: Duration = Duration::from_millis(250);
@@ -63,7 +64,7 @@ pub(super) fn push(push: &Push) -> Result<(), Failure> {
     }
     let before = plugin(&gateway, &push.name)?;
     print(format_args!("{}: {} bytes from {}", push.name, module.len(), push.file.display()))?;
-    let answered = while_working(&gateway, || gateway.ask("POST", &target, &module))?;
+    let answered = while_working(&gateway, &push.name, || gateway.ask("POST", &target, &module))?;
     let answer = done(&answered, "not taken, the version in force stays")?;
     let (version, state) = (text(&answer["version"]), text(&answer["state"]));
     if state == "in-force" {
@@ -77,28 +78,33 @@ pub(super) fn push(push: &Push) -> Result<(), Failure> {
     if push.no_wait {
         return Ok(());
     }
-    watch(&gateway, &push.name, &before["ended"]["number"])
+    watch(&gateway, &push.name, text(&answer["id"]))
 }
 
-/// Follows a trial to its end.
-fn watch(gateway: &Gateway, name: &str, before: &Value) -> Result<(), Failure> {
+/// Follows the trial of an attempt to its end.
+fn watch(gateway: &Gateway, name: &str, attempt: &str) -> Result<(), Failure> {
     let mut line = Line::default();
     loop {
-        let now = plugin(gateway, name)?;
-        if now["ended"]["number"] != *before {
+        let board = board(gateway)?;
+        let ended = board["ended"].as_array().into_iter().flatten().find(|ended| ended["id"] == attempt);
+        let now = board["plugins"].as_array().into_iter().flatten().find(|plugin| plugin["name"] == name);
+        let live = now.map_or_else(String::new, |now| format!("; {} is in force", text(&now["version"])));
+        if let Some(ended) = ended {
             line.end();
-            let (version, why) = (text(&now["ended"]["version"]), text(&now["ended"]["why"]));
-            let live = text(&now["version"]);
-            return match text(&now["ended"]["result"]) {
+            let (version, why) = (text(&ended["version"]), text(&ended["why"]));
+            return match text(&ended["result"]) {
                 "done" => print(format_args!("{version} is in force")),
-                _ => Err(Failure(format!("{version} was rolled back: {why}; {live} is in force"))),
+                "superseded" => Err(Failure(format!("{version} was superseded: {why}{live}"))),
+                _ => Err(Failure(format!("{version} was rolled back: {why}{live}"))),
             };
         }
-        if now["trial"].is_null() {
-            line.end();
-            return Err(Failure(format!("the trial is over; {} is in force", text(&now["version"]))));
+        match now.map(|now| &now["trial"]).filter(|trial| trial["id"] == attempt) {
+            Some(trial) => line.show(&progress(trial)),
+            None => {
+                line.end();
+                return Err(Failure(format!("the gateway does not know of this trial any more{live}")));
+            }
         }
-        line.show(&progress(&now["trial"]));
         std::thread::sleep(ASK);
     }
 }
@@ -158,20 +164,23 @@ impl Line {
 }
 
 /// Does something that takes a while, and tells what the gateway is at meanwhile.
-fn while_working<T: Send>(gateway: &Gateway, work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+fn while_working<T: Send>(
+    gateway: &Gateway,
+    name: &str,
+    work: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
     std::thread::scope(|scope| {
         let working = scope.spawn(work);
         let mut told = String::new();
         while !working.is_finished() {
             std::thread::sleep(Duration::from_millis(50));
-            let what =
-                gateway.ask("GET", "/plugins", b"").map(|answered| text(&answered.json()["work"]["what"]).to_owned());
-            if let Ok(what) = what
-                && !what.is_empty()
-                && what != told
-            {
+            let Ok(answered) = gateway.ask("GET", "/plugins", b"") else { continue };
+            let board = answered.json();
+            let ours = board["work"].as_array().into_iter().flatten().rev().find(|work| work["plugin"] == name);
+            let what = ours.map_or("", |work| text(&work["what"]));
+            if !what.is_empty() && what != told {
                 print(format_args!("{what} …"))?;
-                told = what;
+                told = what.to_owned();
             }
         }
         working.join().unwrap_or_else(|_| Err(Failure("the push ended without an answer".to_owned())))
@@ -221,16 +230,22 @@ pub(super) fn history(place: &Where, name: &str) -> Result<(), Failure> {
 /// Goes back to an earlier version, or ends a trial.
 pub(super) fn rollback(place: &Where, name: &str, to: Option<&str>) -> Result<(), Failure> {
     let to = to.map(|to| format!("&to={}", escaped(to))).unwrap_or_default();
-    order(place, &format!("/plugins/rollback?plugin={}{to}", escaped(name)))
+    order(place, "rollback", name, &to)
 }
 
 /// Ends a trial well.
 pub(super) fn promote(place: &Where, name: &str) -> Result<(), Failure> {
-    order(place, &format!("/plugins/promote?plugin={}", escaped(name)))
+    order(place, "promote", name, "")
 }
 
-fn order(place: &Where, target: &str) -> Result<(), Failure> {
-    let answer = done(&place.gateway()?.ask("POST", target, b"")?, "nothing changed")?;
+/// Orders something about what is in force and on trial now: a trial that ends in this moment makes another order of it.
+fn order(place: &Where, what: &str, name: &str, more: &str) -> Result<(), Failure> {
+    let gateway = place.gateway()?;
+    let seen = plugin(&gateway, name)?;
+    let trial = seen["trial"]["id"].as_str().unwrap_or(About::NONE);
+    let (name, trial, version) = (escaped(name), escaped(trial), escaped(text(&seen["version"])));
+    let target = format!("/plugins/{what}?plugin={name}&trial={trial}&version={version}{more}");
+    let answer = done(&gateway.ask("POST", &target, b"")?, "nothing changed")?;
     print(format_args!("{} is in force", text(&answer["version"])))
 }
 
@@ -245,9 +260,12 @@ fn done(answered: &Answered, otherwise: &str) -> Result<Value, Failure> {
     }
 }
 
+fn board(gateway: &Gateway) -> Result<Value, Failure> {
+    done(&gateway.ask("GET", "/plugins", b"")?, "cannot list plugins")
+}
+
 fn plugins(gateway: &Gateway) -> Result<Vec<Value>, Failure> {
-    let answer = done(&gateway.ask("GET", "/plugins", b"")?, "cannot list plugins")?;
-    Ok(answer["plugins"].as_array().cloned().unwrap_or_default())
+    Ok(board(gateway)?["plugins"].as_array().cloned().unwrap_or_default())
 }
 
 fn plugin(gateway: &Gateway, name: &str) -> Result<Value, Failure> {
