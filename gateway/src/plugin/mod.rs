@@ -20,6 +20,7 @@ mod guest;
 mod house;
 mod imports;
 mod instance;
+mod makers;
 mod native;
 pub mod request;
 mod runner;
