@@ -11,6 +11,7 @@ mod harness;
 
 mod access_log;
 mod admin;
+mod agent;
 mod authors;
 mod cli;
 mod counted;

@@ -105,7 +105,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "vault"]),
+    ("cli", &["agent", "balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "vault"]),
     (
         "run",
         &[
@@ -152,6 +152,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "discovery",
         &["config::model", "config::value", "http", "limits", "metrics::SearchRow", "notice", "snapshot::Found", "tls"],
     ),
+    ("agent", &["config::model", "discovery"]),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
     ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
@@ -196,6 +197,7 @@ const KNOTS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "access_log/format.rs",
     "access_log/stamp.rs",
+    "agent/watchdog.rs",
     "config/diff.rs",
     "config/file",
     "config/hint.rs",

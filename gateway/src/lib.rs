@@ -38,6 +38,8 @@ pub mod fetch;
 
 pub mod discovery;
 
+pub mod agent;
+
 pub mod examine;
 
 pub mod control;

@@ -3,6 +3,7 @@
 //! In: arguments. Out: an exit code: 0 when all is well, 1 when it is not, 2 when the arguments are wrong.
 
 mod admin;
+mod agent;
 mod check;
 mod demo;
 mod log;
@@ -65,6 +66,8 @@ enum Command {
         #[command(flatten)]
         common: one_line::Common,
     },
+    /// Start a backend, tell a registry of it, watch over it, and take it out before it ends
+    Agent(Box<agent::Arguments>),
     /// Pass all requests on to one backend or several
     Proxy {
         /// A backend: HOST:PORT, or https://HOST[:PORT], which is verified and asked by its own name (Host); may be
@@ -90,6 +93,14 @@ struct ConfigFile {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
+        Command::Agent(arguments) => {
+            let ended = agent::run(*arguments);
+            log::flush();
+            return ended.unwrap_or_else(|Failure(message)| {
+                complain(&message);
+                ExitCode::FAILURE
+            });
+        }
         Command::Run(file) => run::from_file(&file.config),
         Command::Check { config, offline } => check::check(&config.config, offline),
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
