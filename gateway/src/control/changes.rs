@@ -302,13 +302,13 @@ impl Changes {
                     }
                 },
                 Verdict::RollBack(why) => {
-                    let step = Step::Take(deployed.version.clone(), Reason::RolledBack);
+                    let step = Step::Take(deployed.version.clone(), deployed.reason);
                     Turn { step, swap: Some(Swap::RolledBack), why: Some(why) }
                 }
             };
             if let Err(error) = self.turn(name, turn).await {
                 tracing::error!(plugin = name, %error, "the version on trial cannot come into force");
-                let back = Step::Take(deployed.version.clone(), Reason::RolledBack);
+                let back = Step::Take(deployed.version.clone(), deployed.reason);
                 let turn = Turn { step: back, swap: Some(Swap::RolledBack), why: Some(error.to_string()) };
                 // The version in force is in force: this cannot fail for a reason of its own.
                 let _ = self.turn(name, turn).await;
@@ -324,7 +324,7 @@ impl Changes {
         let course = Course { plugin: plugin.to_owned(), step: step.clone() };
         let result = self.change(Source::Course(course)).await;
         self.board.rest();
-        result?;
+        result.map_err(ReloadError::without_file)?;
         let (live, trial) = (before.version.name(), before.trial.as_ref().map(|trial| trial.candidate.name()));
         match step {
             Step::Try(trial) => {
