@@ -143,7 +143,7 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
     if plugins.is_empty() {
         return print("the configuration has no plugins");
     }
-    let mut rows = vec![["NAME", "VERSION", "FROM", "STATE", "FAULTS"].map(str::to_owned)];
+    let mut rows = vec![["NAME", "VERSION", "HOW", "STATE", "FAULTS"].map(str::to_owned)];
     for plugin in &plugins {
         let faults = plugin["faults"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64());
         let trial = &plugin["trial"];
@@ -163,7 +163,7 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
 /// Prints the versions of a plugin that were in force, the latest first.
 pub(super) fn history(place: &Where, name: &str) -> Result<(), Failure> {
     let found = plugin(&place.gateway()?, name)?;
-    let mut rows = vec![["VERSION", "FROM", "ENTERED", "STATE"].map(str::to_owned)];
+    let mut rows = vec![["VERSION", "HOW", "ENTERED", "STATE"].map(str::to_owned)];
     for entry in found["history"].as_array().into_iter().flatten().rev() {
         let state = match (entry["in_force"] == true, entry["quarantined"] == true) {
             (_, true) => "quarantined",
