@@ -176,11 +176,12 @@ fn all_scenarios_run_when_none_is_named_and_a_table_compares() {
 
 #[test]
 fn endpoints_and_gateways_can_be_others() {
-    let results = results(
-        &folder(),
-        &["builtin:p2c", "--scenario", "slow", "--endpoints", "1000", "--gateways", "3", "-n", "2000"],
-    );
+    let folder = folder();
+    traps(&folder, "bad", "pick");
+    let results =
+        results(&folder, &["bad.wasm", "--scenario", "slow", "--endpoints", "1000", "--gateways", "3", "-n", "2000"]);
     assert_eq!(results[0]["endpoints"].as_array().map(Vec::len), Some(1000));
+    assert_eq!(results[0]["quarantined_gateways"], 3);
 }
 
 #[test]
