@@ -6,6 +6,7 @@
 mod body;
 pub(crate) mod certs;
 mod client;
+pub(crate) mod etcd;
 mod frames;
 mod gateway;
 pub(crate) mod guests;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::watched;
+use super::{members, watched};
 use crate::admin::Board;
 use crate::fetch::{self, Store};
 use crate::plugin::{Budget, Plugin, Reason, Rollout, Swap, Trial, Verdict, Version};
@@ -97,6 +97,7 @@ impl Changes {
                 let _ = reply.send(result);
             }
             Change::Unfit(version) => self.replace_unfit(&version).await,
+            Change::Members => members::renew(&self.force).await,
         }
     }
 
@@ -130,7 +131,7 @@ impl Changes {
             return;
         }
         let before = self.snapshot();
-        match self.apply(Source::Given(Box::new(before.config.clone()))).await {
+        match self.apply(Source::Given(Box::new((*before.config).clone()))).await {
             Ok(changes) => {
                 tracing::info!(changes, "reloaded");
                 self.tell_of_versions(&before);
@@ -155,9 +156,16 @@ impl Changes {
     }
 
     async fn change(&self, source: Source) -> Result<String, ReloadError> {
+        let result = self.compile(source).await;
+        members::follow(&self.force).await;
+        result
+    }
+
+    async fn compile(&self, source: Source) -> Result<String, ReloadError> {
         let job = self.force.borrow().job(source, self.file.as_deref());
         let loaded = tokio::task::spawn_blocking(move || job.load()).await.map_err(|_| ReloadError::Stopping)??;
         let (wanted, limits) = loaded.wanted();
+        members::look(&self.force, loaded.config()).await;
         // Ends with this task: whoever stops waits for no server.
         let fetched = fetch::fetch(wanted, &limits, &self.store, true).await;
         let ready = tokio::task::spawn_blocking(move || loaded.compile(&fetched)).await;
@@ -289,7 +297,7 @@ impl Changes {
     /// Ends trials of which it is known how they end.
     async fn judge(&self) {
         let snapshot = self.snapshot();
-        for deployed in &snapshot.plugins {
+        for deployed in &*snapshot.plugins {
             let Some(trial) = &deployed.trial else { continue };
             let name = deployed.version.plugin.name();
             let turn = match trial.verdict(Instant::now()) {
@@ -365,7 +373,7 @@ impl Changes {
 
     /// Tells of versions that came with a configuration.
     fn tell_of_versions(&self, before: &Snapshot) {
-        for deployed in &self.snapshot().plugins {
+        for deployed in &*self.snapshot().plugins {
             let plugin = deployed.version.plugin.name();
             let Some(old) = before.plugin(plugin) else { continue };
             let (version, live) = (deployed.version.name(), old.version.name());

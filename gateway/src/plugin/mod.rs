@@ -5,7 +5,7 @@
 //! before it was looked at. It knows nothing of HTTP: requests are shown to it as [`request::Head`].
 //!
 //! From source to decision: `compile` (and `check`), `instance`, `decision`; `trial` has two versions decide; beside them `engine` (what runs it, and the clock
-//! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory), `services` (what it shares with
+//! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory; `upkeep` keeps them up), `services` (what it shares with
 //! the other workers), `fault`.
 
 mod body;
@@ -28,6 +28,7 @@ mod table;
 pub(crate) mod tests;
 mod time;
 mod trial;
+mod upkeep;
 mod version;
 
 pub use check::Interface;

@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod discover;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use serde::Deserialize;
 
 use super::*;
 
+pub use discover::*;
+
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
@@ -15,6 +19,8 @@ pub struct Pool {
     pub name: String,
     /// `endpoints = ["127.0.0.1:9001", { address = "…", weight = 2 }]`
     pub endpoints: Vec<Member>,
+    /// `discover = { … }`: where more of them are looked for.
+    pub discover: Option<Discover>,
     /// `balance = "p2c"`; when that names a plugin, `fallback`.
     pub balance: Balance,
     /// The plugin that `balance` names: an index into the plugins.
