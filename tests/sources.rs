@@ -330,6 +330,19 @@ async fn registries_may_ask_for_a_name_and_a_password() {
     shelf.guard("Basic other", "Bearer realm=\"http://192.0.2.1/token\"");
     let keys = oci(&shelf, ":1") + "\ncredentials = 'login'";
     says(site.fetch(&keys).await, &["\"http://192.0.2.1/token\", which is no https:// address"]);
+    // Whoever a registry sends us to may not say where our password is to go.
+    let (shelf, other) = (Shelf::over(Wire::H1).await, Shelf::over(Wire::H1).await);
+    let (to, realm) = (format!("http://{}/x", other.origin()), format!("http://{}/token", other.origin()));
+    shelf.at("/v2/a/b/manifests/1", move |_| redirect(&to));
+    other.at("/x", move |_| {
+        let mut answer = status(401);
+        let challenge = format!("Bearer realm=\"{realm}\"").parse().expect("a value");
+        answer.headers_mut().insert("www-authenticate", challenge);
+        answer
+    });
+    let keys = oci(&shelf, ":1") + "\ncredentials = 'login'";
+    says(site.fetch(&keys).await, &["answered 401: not allowed; tried nothing"]);
+    assert_eq!(other.origin().requests(), 1);
 }
 
 mod gateways;

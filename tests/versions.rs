@@ -363,6 +363,13 @@ async fn configurations_of_one_module_are_versions_with_names_of_their_own_and_b
         let found = mine(&gateway).await;
         assert_eq!((&found["version"], &found["history"]), (&now["version"], &now["history"]), "{bounds}");
     }
+    let file = gateway.folder().join("gateway.toml");
+    let more = "source = 'mine.wasm'\nconfig = { a = 1 }\ndeadline = '13ms'";
+    let changed = std::fs::read_to_string(&file).expect("a file").replace("source = 'mine.wasm'", more);
+    std::fs::write(gateway.folder().join("draft"), changed).expect("to write");
+    std::fs::rename(gateway.folder().join("draft"), file).expect("to put in place");
+    assert_eq!(gateway.admin("POST", "/reload").await.0, 200);
+    assert_eq!(mine(&gateway).await["history"], now["history"]);
     assert_eq!(gateway.metric(swaps).await, done);
 
     let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={module}"), b"").await;
