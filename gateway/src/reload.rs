@@ -55,6 +55,18 @@ pub enum ReloadError {
 }
 
 impl ReloadError {
+    /// The same about what an operator ordered for a plugin, which does not stand in the file.
+    pub fn without_file(self) -> ReloadError {
+        let ReloadError::Config(problems) = self else { return self };
+        let line =
+            |problem: &Problem| match problem.key.strip_prefix("plugin.").and_then(|key| key.strip_suffix(".source")) {
+                // The module that was handed over, and not the source.
+                Some(_) => problem.message.clone(),
+                None => format!("{}: {}", problem.key, problem.message),
+            };
+        ReloadError::Plugin(problems.problems.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+
     /// Says in the log that something failed, and why: a line for each problem.
     pub fn log(&self, what: &str) {
         tracing::error!("{what}");

@@ -197,7 +197,7 @@ impl Steps {
         for deployed in &*snapshot.plugins {
             let Some(trial) = &deployed.trial else { continue };
             let name = deployed.version.plugin.name();
-            let back = || Step::Take(deployed.version.clone(), Reason::RolledBack);
+            let back = || Step::Take(deployed.version.clone(), deployed.reason);
             let (step, turn) = match trial.verdict(Instant::now()) {
                 Verdict::Wait => continue,
                 Verdict::Promote => match trial.next() {
@@ -218,7 +218,8 @@ impl Steps {
     async fn turn(&self, plugin: &str, step: Step, turn: Turn) -> Result<Pushed, ReloadError> {
         let (before, _) = self.deployed(plugin)?;
         let _doing = self.board.begin(Some(plugin), "configuring");
-        self.put(Next::Course(Course { plugin: plugin.to_owned(), step: step.clone() })).await?;
+        let course = Course { plugin: plugin.to_owned(), step: step.clone() };
+        self.put(Next::Course(course)).await.map_err(ReloadError::without_file)?;
         Ok(self.teller.turned(&before, &step, turn))
     }
 }

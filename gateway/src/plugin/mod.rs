@@ -27,7 +27,7 @@ mod runner;
 mod services;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod trial;
 mod upkeep;

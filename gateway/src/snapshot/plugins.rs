@@ -90,6 +90,10 @@ pub(super) fn deploy(
         let path = path.filter(|_| what == "source");
         vec![problem_with(config, path, &format!("{key}.{what}"), error.to_string())]
     };
+    let unfit = |error: &LoadError| {
+        let (what, error) = error.of_key();
+        wrong(what, &error)
+    };
     let same = before.and_then(|before| before.plugin(&plugin.name));
     let before_config = before.and_then(|before| before.config.plugins.iter().find(|old| old.name == plugin.name));
     let given = given.code(&plugin.name).map_err(|missing| match missing {
@@ -118,7 +122,7 @@ pub(super) fn deploy(
     let crew = |version: &Arc<Version>, kept: Option<&Arc<Crew>>| {
         let kept = kept.filter(|crew| Arc::ptr_eq(&crew.version, version) && crew.kinds() == kinds);
         let made = kept.cloned().map_or_else(|| house.crew(version, kinds, &[]), Ok);
-        made.map_err(|error| wrong(of(&error), &error))
+        made.map_err(|error| unfit(&error))
     };
     let crews = same.map(|old| (old.crew.as_ref(), old.trying.as_ref().map(|trying| &trying.crew)));
     let (old, tried) = crews.unwrap_or_default();
@@ -133,7 +137,7 @@ pub(super) fn deploy(
     }
     // What nobody asks is looked at all the same, and not only on the day when somebody does.
     if !used && !same.is_some_and(|old| Arc::ptr_eq(&old.version, &version)) {
-        house.rehearse(&version, &[some_endpoint()]).map_err(|error| wrong(of(&error), &error))?;
+        house.rehearse(&version, &[some_endpoint()]).map_err(|error| unfit(&error))?;
     }
     Ok(Deployed { version, reason, given, used, crew: own, trial, trying })
 }
@@ -208,8 +212,8 @@ pub(super) fn balancer(
         }
         house.crew(version, kind::BALANCER, candidates).map_err(|error| {
             let name = config.plugins.get(index).map_or("", |plugin| &plugin.name);
-            let key = format!("plugin.{name}.{}", of(&error));
-            problem_with(config, None, &key, format!("for pool {:?}: {error}", pool.name))
+            let (what, error) = error.of_key();
+            problem_with(config, None, &format!("plugin.{name}.{what}"), format!("for pool {:?}: {error}", pool.name))
         })
     };
     let trying = match &deployed.trial {
@@ -224,11 +228,6 @@ fn some_endpoint() -> Candidate {
     let model = model::Endpoint { address: "192.0.2.1:80".to_owned(), weight: 1 };
     let endpoint = Arc::new(Endpoint::new(&model, None));
     Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
-}
-
-/// Which key an error is about.
-fn of(error: &LoadError) -> &'static str {
-    if matches!(error, LoadError::Config(_)) { "config" } else { "source" }
 }
 
 /// The kinds that a plugin is used as.
