@@ -109,6 +109,8 @@ pub enum Hedge {
     Sent,
     /// The second answered it.
     Won,
+    /// There were too many.
+    Refused,
 }
 
 /// The counts of one worker. The alignment keeps two workers off one cache line.
@@ -361,6 +363,7 @@ impl Worker {
         let event = match what {
             Hedge::Sent => "sent",
             Hedge::Won => "won",
+            Hedge::Refused => "refused",
         };
         self.shard.pools.cell(pool.0).hedges.add(event);
     }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::rc::Rc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -32,6 +33,7 @@ pub(super) async fn forward(
     let (worker, id) = (x.worker, compiled.id);
     let counted = || -> Box<dyn Any> { Box::new(Open::begin(worker.metrics.clone(), id)) };
     let mut to = Destination {
+        snapshot: &view.snapshot,
         pool,
         id,
         metrics: &worker.metrics,
@@ -54,7 +56,7 @@ pub(super) async fn forward(
             false => Goal::One(to.aim(listed.remove(0))?),
             true => {
                 let attempt = x.facts.retries + u32::from(failed.is_some());
-                let goal = pick(x, view, &to, &body, &tried, attempt, &mut listed)?;
+                let goal = pick(x, &to, &body, &tried, attempt, &mut listed)?;
                 goal.ok_or(failed.unwrap_or(Error::gateway(Kind::NoEndpoint)))?
             }
         };
@@ -105,24 +107,32 @@ enum Goal {
 /// Asks the pool where the request is to go; `None` when there is nowhere left.
 fn pick(
     x: &mut Exchange<'_>,
-    view: &View,
     to: &Destination<'_>,
     body: &Body,
     tried: &Tried,
     attempt: u32,
     listed: &mut SmallVec<[usize; 4]>,
 ) -> Result<Option<Goal>, Error> {
-    let shown =
-        Shown { request: &x.request, response: None, facts: &x.facts, client: x.client, snapshot: &view.snapshot };
+    let shown = Shown::request(&x.request, &x.facts, x.client, to.snapshot);
     let picked = to.pool.pick(&shown, tried, attempt);
-    plugins::note_pick(x, to.pool);
+    plugins::note_pick(&mut x.facts, to.pool);
     let is_new = |index: &usize| !tried.all().contains(index);
     *listed = match picked {
-        Picked::Endpoint(index) => return to.aim(index).map(|aim| Some(Goal::One(aim))),
+        Picked::Endpoint(index) => {
+            let first = to.aim(index)?;
+            let hedging = to.pool.state.hedging.as_ref().filter(|_| attempt == 0 && may_go_twice(&x.request, body));
+            return Ok(Some(match hedging {
+                Some(hedging) => {
+                    let after = hedging.begin().unwrap_or(Duration::MAX);
+                    Goal::Both(Pair { first, second: None, after })
+                }
+                None => Goal::One(first),
+            }));
+        }
         Picked::Hedge(first, second, after) => {
             let twice = may_go_twice(&x.request, body) && x.facts.hedge.is_none();
             if twice && first != second && is_new(&first) && is_new(&second) {
-                return Ok(Some(Goal::Both(Pair { first: to.aim(first)?, second: to.aim(second)?, after })));
+                return Ok(Some(Goal::Both(Pair { first: to.aim(first)?, second: Some(to.aim(second)?), after })));
             }
             [first, second].into_iter().filter(is_new).collect()
         }

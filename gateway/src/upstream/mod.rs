@@ -6,6 +6,8 @@
 mod attempt;
 mod connect;
 mod failure;
+mod hedging;
+mod latencies;
 mod pool;
 mod site;
 mod times;
@@ -15,6 +17,7 @@ mod waiter;
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
 pub use failure::tell;
+pub use hedging::Hedging;
 pub use pool::{Picked, Pool, PoolState};
 pub use site::Site;
 pub use times::Times;

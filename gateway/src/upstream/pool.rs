@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use gatewright_abi::kind;
 
 use super::Tried;
+use super::hedging::Hedging;
 use super::site::Site;
 use crate::balance::{Candidate, Endpoint};
 use crate::clock;
@@ -33,6 +34,8 @@ pub struct PoolState {
     pub trying: Option<Trying>,
     /// What the pool's own balancers share.
     services: Arc<Services>,
+    /// When requests go to a second endpoint.
+    pub hedging: Option<Arc<Hedging>>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// The gateway's bounds.
@@ -92,6 +95,7 @@ impl PoolState {
         let candidates = model.endpoints.iter().map(candidate).collect();
         PoolState {
             services: Arc::new(Services::new(&model.name)),
+            hedging: model.hedge.map(|hedge| hedging(hedge, before)),
             model,
             candidates,
             crew: None,
@@ -229,6 +233,12 @@ impl Pool {
     fn trim(&self) {
         self.sites.iter().for_each(|site| site.trim());
     }
+}
+
+/// Goes on with what was known when nothing about it has changed.
+fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
+    let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
+    before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
 }
 
 /// The built-in that a pool names: its balancer, or what it falls back to.

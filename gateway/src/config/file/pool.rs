@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod hedge;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -7,6 +9,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
+pub use hedge::*;
 
 /// A group of endpoints.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -39,6 +42,8 @@ pub struct Pool {
     /// Requests that wait for a connection when max_connections are busy; more are answered 503.
     #[schemars(extend("default" = 1024))]
     pub max_waiting: Option<At<u32>>,
+    /// Sends requests that take long to a second endpoint too. When not given, only as a plugin says.
+    pub hedge: Option<At<Hedge>>,
     /// Time-outs of requests to this pool.
     pub timeouts: Option<At<Timeouts>>,
 }

@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
+mod hedge;
+
 use std::collections::HashMap;
 
 use super::{At, Either, Names, Reader, file, value};
@@ -24,6 +26,7 @@ impl Reader<'_, '_> {
             Some(Either::Short(true)) => Some(UpstreamTls::default()),
             Some(Either::Long(tls)) => Some(self.upstream_tls(name, tls)),
         };
+        let hedge = pool.hedge.as_ref().map(|hedge| self.hedge(hedge));
         let timeouts = self.timeouts(pool.timeouts.as_ref());
         let timeouts = Timeouts {
             connect: timeouts.connect.or(Some(Timeouts::CONNECT)),
@@ -42,6 +45,7 @@ impl Reader<'_, '_> {
             host,
             max_connections: pool.max_connections.as_ref().map(|most| most.value),
             max_waiting: pool.max_waiting.as_ref().map_or(1024, |most| most.value),
+            hedge,
             timeouts,
         })
     }

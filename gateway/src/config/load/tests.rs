@@ -668,6 +668,10 @@ fn pools_are_checked() {
     says("tls = { name = \"a/b\" }", "takes a host name");
     says("tls = \"yes\"", "takes true or false or a table, not a string");
     says("health = { path = \"/\" }", "pool.a.health: unknown key");
+    says("hedge = { after = \"p10\" }", "takes a percentile from \"p50\"");
+    says("hedge = { after = \"5ms\", at_least = \"1ms\" }", "only where \"after\" is a percentile");
+    says("hedge = { at_most = \"5\" }", "takes a share");
+    says("hedge = { at_least = \"0ms\" }", "above 0");
 }
 
 #[test]

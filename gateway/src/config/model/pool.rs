@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod hedge;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use hedge::*;
 
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +34,8 @@ pub struct Pool {
     pub max_connections: Option<u32>,
     /// `max_waiting`: requests that wait for one of them (default 1024).
     pub max_waiting: u32,
+    /// `hedge = { … }`
+    pub hedge: Option<Hedge>,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
 }
