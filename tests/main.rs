@@ -29,6 +29,7 @@ mod matrix;
 mod plugins;
 mod refusals_h2;
 mod reload;
+mod retrying;
 mod reuse;
 mod routing;
 mod sharing;

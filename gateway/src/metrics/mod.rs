@@ -150,6 +150,7 @@ struct PoolCells {
     failed: Counter,
     closed: Counter,
     retries: Counter,
+    retries_refused: Counter,
     first_byte: Histogram,
     errors: Labelled<48>,
     hedges: Labelled<4>,
@@ -356,6 +357,11 @@ impl Worker {
     /// A request is sent once more.
     pub fn upstream_retry(&self, pool: PoolId) {
         self.shard.pools.cell(pool.0).retries.add(1);
+    }
+
+    /// A request is not sent once more, since the budget is spent.
+    pub fn upstream_retry_refused(&self, pool: PoolId) {
+        self.shard.pools.cell(pool.0).retries_refused.add(1);
     }
 
     /// A second endpoint got a request, or answered it.

@@ -13,13 +13,13 @@ use super::plugins;
 use super::shown::Shown;
 use crate::balance::Active;
 use crate::clock::{Deadline, Watchdog};
-use crate::config::model::HostHeader;
+use crate::config::model::{self, HostHeader};
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::{Body, RequestHead};
 use crate::metrics::{self, Connection, Hedge, PoolId};
 use crate::plugin::{Outcome, Part};
 use crate::snapshot::Snapshot;
-use crate::upstream::{self, Attempt, ClientEnds, Failure, Picked, Pool, Reply, Site, Times, Tried, Waiter};
+use crate::upstream::{self, Again, Attempt, ClientEnds, Failure, Picked, Pool, Reply, Site, Times, Tried, Waiter};
 
 /// What all attempts of one request have in common.
 pub(super) struct Destination<'a> {
@@ -28,6 +28,7 @@ pub(super) struct Destination<'a> {
     pub(super) id: PoolId,
     pub(super) metrics: &'a metrics::Worker,
     pub(super) times: Times,
+    pub(super) retry: &'a model::Retry,
     pub(super) deadline: Option<Deadline>,
     pub(super) body_limit: u64,
     pub(super) client: ClientEnds,
@@ -98,7 +99,7 @@ pub(super) async fn race(
         () = silence(pair.after, || waiter.is_informed()) => None,
     };
     if let Some(result) = early {
-        to.first_took(first.began.elapsed());
+        to.first_took(&result, &first);
         return to.ended(first, result, &x.facts.parts).map_err(|miss| {
             if pair.second.is_none() || is_final(miss.failure.error) {
                 return miss;
@@ -113,9 +114,10 @@ pub(super) async fn race(
         plugins::note_pick(&mut x.facts, to.pool);
         second
     });
-    let Some(second) = second else {
+    let again = second.as_ref().and_then(|_| to.again());
+    let Some((second, _again)) = second.zip(again) else {
         let result = asked.await;
-        to.first_took(first.began.elapsed());
+        to.first_took(&result, &first);
         return to.ended(first, result, &x.facts.parts);
     };
     to.metrics.upstream_hedge(to.id, Hedge::Sent);
@@ -133,7 +135,7 @@ pub(super) async fn race(
         result = &mut asked => (true, result),
         result = &mut asked_too => (false, result),
     };
-    to.first_took(first.began.elapsed());
+    to.first_took(&result, &first);
     let (ended, other) = if is_first { (first, second) } else { (second, first) };
     let miss = match to.ended(ended, result, &x.facts.parts) {
         Ok(answer) => {
@@ -186,6 +188,15 @@ impl<'a> Destination<'a> {
         Ok(Aim { index, site })
     }
 
+    /// The right to send a request once more, out of the pool's budget.
+    pub(super) fn again(&self) -> Option<Again> {
+        let again = self.pool.state.again(self.retry.budget);
+        if again.is_none() {
+            self.metrics.upstream_retry_refused(self.id);
+        }
+        again
+    }
+
     /// An endpoint for a request that this one has and does not answer.
     fn another(&self, shown: &Shown<'_>, than: &Aim, attempt: u32) -> Option<Aim> {
         if !self.pool.state.hedging.as_ref().is_none_or(|hedging| hedging.may()) {
@@ -200,10 +211,10 @@ impl<'a> Destination<'a> {
         self.aim(index).ok().filter(|aim| aim.index != than.index)
     }
 
-    /// How long the endpoint took that was asked first.
-    fn first_took(&self, time: Duration) {
-        if let Some(hedging) = &self.pool.state.hedging {
-            hedging.took(time);
+    /// Notes how long the endpoint took that was asked first, or that it took longer than until another answered.
+    fn first_took(&self, result: &Result<Reply, Failure>, first: &Begun) {
+        if let (Some(hedging), Ok(_)) = (&self.pool.state.hedging, result) {
+            hedging.took(first.began.elapsed());
         }
     }
 
@@ -232,13 +243,15 @@ impl<'a> Destination<'a> {
         waiter: &'b Waiter<'w>,
         watchdog: &'b mut Watchdog,
     ) -> Attempt<'b, 'w> {
+        let a_try = |time| Deadline::after(time, Phase::Try, Side::Upstream).or(self.deadline);
+        let deadline = self.retry.try_time.map(a_try).or(self.deadline);
         Attempt {
             pool: &self.pool.state,
             site,
             head,
             waiter,
             watchdog,
-            deadline: self.deadline,
+            deadline,
             times: self.times,
             body_limit: self.body_limit,
             client: self.client,

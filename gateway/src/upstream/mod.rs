@@ -3,6 +3,7 @@
 //! In: a request head, a body, an endpoint. Out: the response with its body, or what failed and whether the request may go
 //! elsewhere. Each worker has its own connections; only the endpoints' counts and limits are shared.
 
+mod again;
 mod attempt;
 mod connect;
 mod failure;
@@ -14,6 +15,7 @@ mod times;
 mod tried;
 mod waiter;
 
+pub use again::Again;
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
 pub use failure::tell;

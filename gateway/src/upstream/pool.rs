@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -36,6 +37,8 @@ pub struct PoolState {
     services: Arc<Services>,
     /// When requests go to a second endpoint.
     pub hedging: Option<Arc<Hedging>>,
+    /// How many requests are tried again just now.
+    pub(super) tries_again: Arc<AtomicU32>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// The gateway's bounds.
@@ -98,6 +101,7 @@ impl PoolState {
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
             model,
             candidates,
+            tries_again: Arc::default(),
             crew: None,
             trying: None,
             tls,

@@ -29,6 +29,11 @@ impl Tried {
         Tried { all: SmallVec::from_slice(&[index]), spent: SmallVec::new() }
     }
 
+    /// Notes one that another is to be asked instead of.
+    pub fn note(&mut self, index: usize) {
+        self.all.push(index);
+    }
+
     /// Notes a failure. False when that says nothing against the endpoint, but against a connection that was kept.
     pub fn failed(&mut self, index: usize, error: Error) -> bool {
         match error.retry {

@@ -1,6 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
 mod hedge;
+mod retry;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use super::*;
 use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
 pub use hedge::*;
+pub use retry::*;
 
 /// A group of endpoints.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,6 +46,8 @@ pub struct Pool {
     pub max_waiting: Option<At<u32>>,
     /// Sends requests that take long to a second endpoint too. When not given, only as a plugin says.
     pub hedge: Option<At<Hedge>>,
+    /// When a request is sent again. When not given, only where no connection came about or a kept one was closed.
+    pub retry: Option<At<Retry>>,
     /// Time-outs of requests to this pool.
     pub timeouts: Option<At<Timeouts>>,
 }

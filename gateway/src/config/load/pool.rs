@@ -1,6 +1,7 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
 mod hedge;
+mod retry;
 
 use std::collections::HashMap;
 
@@ -27,6 +28,7 @@ impl Reader<'_, '_> {
             Some(Either::Long(tls)) => Some(self.upstream_tls(name, tls)),
         };
         let hedge = pool.hedge.as_ref().map(|hedge| self.hedge(hedge));
+        let retry = pool.retry.as_ref().map(|retry| self.retry(retry)).unwrap_or_default();
         let timeouts = self.timeouts(pool.timeouts.as_ref());
         let timeouts = Timeouts {
             connect: timeouts.connect.or(Some(Timeouts::CONNECT)),
@@ -46,6 +48,7 @@ impl Reader<'_, '_> {
             max_connections: pool.max_connections.as_ref().map(|most| most.value),
             max_waiting: pool.max_waiting.as_ref().map_or(1024, |most| most.value),
             hedge,
+            retry,
             timeouts,
         })
     }

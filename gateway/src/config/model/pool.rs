@@ -1,6 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
 mod hedge;
+mod retry;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 
 use super::*;
 pub use hedge::*;
+pub use retry::*;
 
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +38,8 @@ pub struct Pool {
     pub max_waiting: u32,
     /// `hedge = { … }`
     pub hedge: Option<Hedge>,
+    /// `retry = { … }`
+    pub retry: Retry,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
 }
