@@ -32,6 +32,7 @@ mod orders;
 mod plugins;
 mod refusals_h2;
 mod reload;
+mod retrying;
 mod reuse;
 mod routing;
 mod sharing;

@@ -78,8 +78,10 @@ families! {
         "Attempts that failed at an upstream, by kind.";
     RETRIES = Counter "gatewright_upstream_retries_total" ("pool")
         "Requests that were sent to an upstream once more.";
+    RETRIES_REFUSED = Counter "gatewright_upstream_retries_refused_total" ("pool")
+        "Requests that were not sent once more, or to a second endpoint, since the retry budget was spent.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
-        "Requests that a second endpoint got beside the first: sent to it, won by it.";
+        "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
     FOUND = Gauge "gatewright_discovery_endpoints" ("pool, source")

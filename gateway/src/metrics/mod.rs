@@ -111,6 +111,8 @@ pub enum Hedge {
     Sent,
     /// The second answered it.
     Won,
+    /// There were too many.
+    Refused,
 }
 
 /// The counts of one worker. The alignment keeps two workers off one cache line.
@@ -150,6 +152,7 @@ struct PoolCells {
     failed: Counter,
     closed: Counter,
     retries: Counter,
+    retries_refused: Counter,
     first_byte: Histogram,
     errors: Labelled<48>,
     hedges: Labelled<4>,
@@ -358,11 +361,17 @@ impl Worker {
         self.shard.pools.cell(pool.0).retries.add(1);
     }
 
+    /// A request is not sent once more, since the budget is spent.
+    pub fn upstream_retry_refused(&self, pool: PoolId) {
+        self.shard.pools.cell(pool.0).retries_refused.add(1);
+    }
+
     /// A second endpoint got a request, or answered it.
     pub fn upstream_hedge(&self, pool: PoolId, what: Hedge) {
         let event = match what {
             Hedge::Sent => "sent",
             Hedge::Won => "won",
+            Hedge::Refused => "refused",
         };
         self.shard.pools.cell(pool.0).hedges.add(event);
     }

@@ -173,6 +173,10 @@ impl Metrics {
         for (pool, cells) in &rows {
             text.line(family::RETRIES.name, &[("pool", pool)], sum(cells, |cell| cell.retries.value()));
         }
+        text.family(&family::RETRIES_REFUSED);
+        for (pool, cells) in &rows {
+            text.line(family::RETRIES_REFUSED.name, &[("pool", pool)], sum(cells, |cell| cell.retries_refused.value()));
+        }
         text.family(&family::HEDGES);
         for (pool, cells) in &rows {
             for (event, count) in merge(cells.iter().map(|cell| cell.hedges.iter())) {

@@ -74,7 +74,7 @@ fn reason(error: &Error) -> Option<&'static str> {
         Kind::HeadTooLarge(_) => "the head of its response is over a limit",
         Kind::ChunkHeadTooLarge => "a chunk head of its response is over a limit",
         Kind::Timeout(Phase::Connect) => "no connection in time",
-        Kind::Timeout(Phase::FirstByte) => "no response in time",
+        Kind::Timeout(Phase::FirstByte | Phase::Try) => "no response in time",
         Kind::Timeout(Phase::Request) => "the whole request took too long",
         Kind::Timeout(_) => "it stopped in the middle of a body",
         Kind::Truncated => "it closed the connection in the middle of a response",

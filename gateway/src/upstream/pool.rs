@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 use gatewright_abi::kind;
 
 use super::Tried;
+use super::hedging::Hedging;
 use super::site::Site;
 use crate::balance::{Candidate, Changes, Endpoint};
 use crate::clock;
@@ -38,6 +40,10 @@ pub struct PoolState {
     pub trying: Option<Trying>,
     /// What the pool's own balancers share.
     services: Arc<Services>,
+    /// When requests go to a second endpoint.
+    pub hedging: Option<Arc<Hedging>>,
+    /// How many requests are tried again just now.
+    pub(super) tries_again: Arc<AtomicU32>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// The gateway's bounds.
@@ -100,6 +106,8 @@ impl PoolState {
         PoolState {
             services: Arc::new(Services::new(&model.name)),
             candidates: candidates(&model, found.as_deref(), alike, &changes),
+            hedging: model.hedge.map(|hedge| hedging(hedge, before)),
+            tries_again: Arc::default(),
             model: Arc::new(model),
             found,
             changes,
@@ -117,6 +125,8 @@ impl PoolState {
             model: self.model.clone(),
             candidates: candidates(&self.model, Some(&found), Some(self), &self.changes),
             changes: self.changes.clone(),
+            hedging: self.hedging.clone(),
+            tries_again: self.tries_again.clone(),
             found: Some(found),
             crew: None,
             trying: None,
@@ -265,6 +275,12 @@ impl Pool {
     fn trim(&self) {
         self.sites.iter().for_each(|site| site.trim());
     }
+}
+
+/// Goes on with what was known when nothing about it has changed.
+fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
+    let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
+    before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
 }
 
 /// The built-in that a pool names: its balancer, or what it falls back to.

@@ -1,6 +1,8 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
 mod discover;
+mod hedge;
+mod retry;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +11,8 @@ use serde::Deserialize;
 
 use super::*;
 use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
+pub use hedge::*;
+pub use retry::*;
 
 pub use discover::Discover;
 
@@ -45,6 +49,10 @@ pub struct Pool {
     /// Requests that wait for a connection when max_connections are busy; more are answered 503.
     #[schemars(extend("default" = 1024))]
     pub max_waiting: Option<At<u32>>,
+    /// Sends requests that take long to a second endpoint too. When not given, only as a plugin says.
+    pub hedge: Option<At<Hedge>>,
+    /// When a request is sent again. When not given, only where no connection came about or a kept one was closed.
+    pub retry: Option<At<Retry>>,
     /// Time-outs of requests to this pool.
     pub timeouts: Option<At<Timeouts>>,
 }

@@ -676,6 +676,16 @@ fn pools_are_checked() {
     says("tls = { name = \"a/b\" }", "takes a host name");
     says("tls = \"yes\"", "takes true or false or a table, not a string");
     says("health = { path = \"/\" }", "pool.a.health: unknown key");
+    says("hedge = { after = \"p10\" }", "takes a percentile from \"p50\"");
+    says("hedge = { after = \"5ms\", at_least = \"1ms\" }", "only where \"after\" is a percentile");
+    says("hedge = { at_most = \"5\" }", "takes a share");
+    says("retry = { on = [\"conect\"] }", "connect");
+    says("retry = { status = [404] }", "from 500");
+    says("retry = { tries = 0 }", "from 1 to 10");
+    says("retry = { budget = \"most\" }", "takes a share");
+    says("retry = { buffer = \"65MiB\" }", "at most \"64MiB\"");
+    says("retry = { pause = \"1s\", pause_most = \"10ms\" }", "below \"pause\"");
+    says("hedge = { at_least = \"0ms\" }", "above 0");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
 mod discover;
+mod hedge;
+mod retry;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use hedge::*;
+pub use retry::*;
 
 pub use discover::*;
 
@@ -37,6 +41,10 @@ pub struct Pool {
     pub max_connections: Option<u32>,
     /// `max_waiting`: requests that wait for one of them (default 1024).
     pub max_waiting: u32,
+    /// `hedge = { … }`
+    pub hedge: Option<Hedge>,
+    /// `retry = { … }`
+    pub retry: Retry,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
 }
