@@ -12,7 +12,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The data path.
     (
         "worker",
-        &["access_log", "files", "http::Control", "limits", "listener", "metrics", "plugin", "snapshot", "upstream"],
+        &[
+            "access_log",
+            "balance",
+            "files",
+            "http::Control",
+            "limits",
+            "listener",
+            "metrics",
+            "plugin",
+            "snapshot",
+            "upstream",
+        ],
     ),
     (
         "listener",
@@ -98,11 +109,28 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "admin", "config", "control", "examine", "fetch", "listener", "metrics", "plugin", "reload", "snapshot",
-            "tls", "vault", "worker",
+            "admin", "config", "control", "examine", "fetch", "health", "listener", "metrics", "plugin", "reload",
+            "snapshot", "tls", "vault", "worker",
         ],
     ),
     ("control", &["admin", "config::model", "fetch", "plugin", "reload", "snapshot", "tls", "vault", "worker"]),
+    // Asks endpoints over the HTTP of upstreams, with connections of its own.
+    (
+        "health",
+        &[
+            "balance",
+            "config::model",
+            "error",
+            "http",
+            "metrics::PoolId",
+            "notice",
+            "proxy_protocol",
+            "snapshot",
+            "tls",
+            "upstream",
+            "worker::Shared",
+        ],
+    ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
@@ -187,6 +215,9 @@ const PURE: &[&str] = &[
     "files/ranges.rs",
     "files/resolve.rs",
     "files/types.rs",
+    "health/outlier.rs",
+    "health/term.rs",
+    "health/verdict.rs",
     "http/claims.rs",
     "http/fields.rs",
     "http/h1/decode.rs",

@@ -39,6 +39,7 @@ pub mod fetch;
 pub mod examine;
 
 pub mod control;
+pub mod health;
 pub mod reload;
 
 pub mod admin;

@@ -60,6 +60,8 @@ tls = "dev"
 [pool.api]
 endpoints = [{endpoints}]
 balance = "p2c"
+health = {{ path = "/", interval = "2s" }}
+eject = true
 
 [[route]]
 match = {{ path = "/api/" }}

@@ -88,6 +88,7 @@ pub(super) async fn forward(
                 x.facts.latency = began.elapsed();
                 x.facts.first_byte = Some(first_byte);
                 x.facts.answered = Some(index);
+                x.facts.answer = Some(reply.head.status);
                 metrics.upstream_first_byte(compiled.id, first_byte);
                 if reply.reused {
                     metrics.upstream_connection(compiled.id, Connection::Reused);
@@ -101,7 +102,8 @@ pub(super) async fn forward(
                 if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
                     metrics.upstream_connection(compiled.id, Connection::Failed);
                 }
-                if failure.error.side == Side::Upstream {
+                // A kept connection that is found closed says nothing of the endpoint.
+                if failure.error.side == Side::Upstream && !failure.is_stale() {
                     let outcome = Outcome {
                         endpoint: u32::try_from(index).unwrap_or(u32::MAX),
                         status: 0,

@@ -6,6 +6,7 @@
 mod attempt;
 mod connect;
 mod failure;
+mod judged;
 mod pool;
 mod site;
 mod times;
@@ -13,7 +14,7 @@ mod tried;
 
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
-pub use failure::tell;
+pub use failure::{is_shortage, reason as failure_reason, refusal, tell};
 pub use pool::{Picked, Pool, PoolState};
 pub use times::Times;
 pub use tried::Tried;

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use gatewright_abi::kind;
+use gatewright_abi::{flag, kind};
 
 use super::Tried;
 use super::site::Site;
 use crate::balance::{Candidate, Endpoint};
 use crate::clock;
-use crate::config::model;
+use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -39,6 +39,10 @@ pub struct PoolState {
     pub limits: Arc<Limits>,
     /// Told when a request waits for a connection that some worker may have lying idle.
     pub wanted: Notify,
+    /// How TLS is spoken to them in checks of their health.
+    pub check_tls: Option<UpstreamTls>,
+    /// Told when an endpoint has failed so often that it is to be judged.
+    pub alarm: Arc<Notify>,
 }
 
 /// A pool as one worker sees it.
@@ -77,11 +81,21 @@ impl PoolState {
             let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
             before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
         };
+        let made = |endpoint: &model::Endpoint| {
+            let made = Endpoint::new(endpoint, model.max_connections);
+            let old = before.and_then(|b| b.candidates.iter().find(|old| old.endpoint.address == endpoint.address));
+            match old {
+                Some(old) => made.after(&old.endpoint),
+                None => {
+                    let unknown = model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy);
+                    made.stats.change_flags(0, if unknown { flag::HEALTHY } else { 0 });
+                    made
+                }
+            }
+        };
         let candidate = |member: &model::Member| Candidate {
-            endpoint: known(&member.endpoint.address).map_or_else(
-                || Arc::new(Endpoint::new(&member.endpoint, model.max_connections)),
-                |candidate| candidate.endpoint.clone(),
-            ),
+            endpoint: known(&member.endpoint.address)
+                .map_or_else(|| Arc::new(made(&member.endpoint)), |candidate| candidate.endpoint.clone()),
             weight: member.endpoint.weight,
             priority: member.priority,
             zone: member.zone.clone(),
@@ -97,6 +111,9 @@ impl PoolState {
             tls,
             limits,
             wanted: Notify::new(),
+            check_tls: None,
+            // Requests under way may still hold the state before.
+            alarm: before.map(|before| before.alarm.clone()).unwrap_or_default(),
         }
     }
 
@@ -187,6 +204,7 @@ impl Pool {
             let latency = (outcome.status > 0).then_some(outcome.latency);
             let failed = outcome.status == 0 || outcome.status >= 500;
             candidate.endpoint.stats.record(latency, failed, clock::coarse_uptime());
+            self.state.note_outcome(&candidate.endpoint, latency, failed);
         }
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()

@@ -12,18 +12,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use gatewright_abi::flag;
 use slab::Slab;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use admission::{Admission, Admitted};
 
 use crate::access_log;
+use crate::balance::Candidate;
 use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
-use crate::metrics::{self, Metrics, PluginRow, Sample, SampleValue};
+use crate::metrics::{self, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
 use crate::plugin::{BOUNDS, House, Plugin, Seat, Series, Value};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{CompiledPool, Snapshot};
 use crate::upstream::Pool;
 
 /// What all threads share.
@@ -37,6 +39,7 @@ pub struct Shared {
     /// The plugins.
     pub house: House,
     cut: AtomicU64,
+    replaced: watch::Sender<()>,
 }
 
 /// One worker.
@@ -103,6 +106,7 @@ impl Shared {
             admission,
             house,
             cut: AtomicU64::new(0),
+            replaced: watch::Sender::new(()),
         }
     }
 
@@ -134,7 +138,17 @@ impl Shared {
             series_refused: plugin.services.series_refused(),
             samples: plugin.services.all_series().iter().map(|series| sample(series)).collect(),
         };
-        self.metrics.render(&self.house.plugins().iter().map(row).collect::<Vec<_>>())
+        let each = |candidate: &Candidate| {
+            let flags = candidate.endpoint.stats.flags();
+            let (healthy, ejected) = (flags & flag::HEALTHY != 0, flags & flag::EJECTED != 0);
+            EachEndpoint { address: candidate.endpoint.address.clone(), healthy, ejected }
+        };
+        let endpoints = |pool: &CompiledPool| EndpointsRow {
+            pool: pool.state.model.name.clone(),
+            endpoints: pool.state.candidates.iter().map(each).collect(),
+        };
+        let pools: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
+        self.metrics.render(&self.house.plugins().iter().map(row).collect::<Vec<_>>(), &pools)
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.
@@ -142,6 +156,12 @@ impl Shared {
         let number = snapshot.number;
         self.snapshot.store(Arc::new(snapshot));
         self.number.store(number, Ordering::Release);
+        self.replaced.send_replace(());
+    }
+
+    /// Tells whenever there is another snapshot.
+    pub fn replaced(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 }
 

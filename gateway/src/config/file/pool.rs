@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod health;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -7,6 +9,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
+pub use health::{Eject, Health};
 
 /// A group of endpoints.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -41,6 +44,12 @@ pub struct Pool {
     pub max_waiting: Option<At<u32>>,
     /// Time-outs of requests to this pool.
     pub timeouts: Option<At<Timeouts>>,
+    /// Checks of its endpoints: a path that is asked for, or a table. When not given there are none.
+    #[schemars(extend("examples" = ["/healthz"]))]
+    pub health: Option<At<Either<String, Health>>>,
+    /// Leaves endpoints out for a while that do badly: true, or a table.
+    #[schemars(extend("default" = false))]
+    pub eject: Option<At<Either<bool, Eject>>>,
 }
 
 /// A member of a pool.

@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
+mod health;
+
 use std::collections::HashMap;
 
 use super::{At, Either, Names, Reader, file, value};
@@ -31,6 +33,8 @@ impl Reader<'_, '_> {
             queue: timeouts.queue.or(Some(Timeouts::QUEUE)),
             ..timeouts
         };
+        let health = pool.health.as_ref().and_then(|health| self.health(name, health));
+        let eject = pool.eject.as_ref().and_then(|eject| self.eject(eject));
         Some(Pool {
             name: read_name?,
             endpoints,
@@ -43,6 +47,8 @@ impl Reader<'_, '_> {
             max_connections: pool.max_connections.as_ref().map(|most| most.value),
             max_waiting: pool.max_waiting.as_ref().map_or(1024, |most| most.value),
             timeouts,
+            health,
+            eject,
         })
     }
 

@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod health;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use health::{Check, CheckKind, CheckTls, Eject, Health, HttpCheck, StartAs};
 
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +36,10 @@ pub struct Pool {
     pub max_waiting: u32,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
+    /// `health = "/PATH" | { … }`
+    pub health: Option<Health>,
+    /// `eject = true | { … }`
+    pub eject: Option<Eject>,
 }
 
 /// A member of a pool: an endpoint, and what plugins are told of it.
