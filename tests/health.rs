@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
-use crate::harness::{Body, Gateway, Origin, RawOrigin, Wire, eventually, full, log, with_trailers};
+use crate::harness::{Body, Gateway, Origin, RawOrigin, Wire, eventually, full, log, with_trailers, within};
 
 /// An endpoint whose mood the test sets. It tells checks from requests of clients, and counts the latter.
 struct Moody {
@@ -568,4 +568,35 @@ async fn the_status_tells_how_available_a_pool_is() {
     };
     eventually("latency and rate", busy).await;
     assert_eq!(pool["endpoints"][0]["latency_ms"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_command_shows_the_pools_of_a_running_gateway() {
+    let (one, two) = (Moody::start().await, Moody::start().await);
+    one.becomes(Mood::Failing);
+    let gateway = gateway(&[&one.address, &two.address], CHECKS).await;
+    becomes(&gateway, 0, "unhealthy").await;
+    becomes(&gateway, 1, "healthy").await;
+    let admin = gateway.admin_address().to_string();
+    let run = async |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatewright"));
+        let ended = command.arg("status").args(["--admin", &admin]).args(arguments).output();
+        let ended = within("the command", ended).await.expect("to run");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).expect("text")
+    };
+    let page = run(&[]).await;
+    assert!(page.contains("a (round-robin): 1 of 2 endpoints usable"), "{page}");
+    let lines: Vec<&str> = page.lines().skip_while(|line| !line.contains(&one.address)).collect();
+    assert!(lines[0].contains("unhealthy") && lines[1].ends_with("HTTP 500 to GET /healthz"), "{page}");
+    assert!(lines[2].contains(&two.address) && lines[2].contains(" healthy"), "{page}");
+    let told: Value = serde_json::from_str(&run(&["--json"]).await).expect("JSON");
+    assert_eq!(told["pools"][0]["endpoints"][0]["reason"], "HTTP 500 to GET /healthz");
+    // It is shown until the gateway has gone.
+    let mut watching = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatewright"));
+    watching.args(["status", "--watch", "--admin", &admin]).stdout(std::process::Stdio::piped());
+    let watching = watching.stderr(std::process::Stdio::piped()).spawn().expect("to start");
+    drop(gateway);
+    let ended = within("the end of the command", watching.wait_with_output()).await.expect("to run");
+    assert_eq!(ended.status.code(), Some(1));
 }
