@@ -23,6 +23,7 @@ mod forwarding;
 mod framing_h1;
 mod framing_h2;
 mod framing_upstream;
+mod health;
 mod hedging;
 mod ipv6;
 mod languages;

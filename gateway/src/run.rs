@@ -16,6 +16,7 @@ use crate::control::{self, Control};
 use crate::discovery::Discovery;
 use crate::examine;
 use crate::fetch::{self, Store};
+use crate::health;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::plugin::House;
@@ -120,7 +121,15 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
     let (known, weak) = (addresses.clone(), orders.downgrade());
     let control = Control { force, file, stamps, addresses: known, orders: weak };
-    threads.push(spawn("control".into(), move || control.run(receiver, admin))?);
+    let (until, over) = oneshot::channel();
+    let watching = shared.clone();
+    threads.push(spawn("health".into(), move || health::run(&watching, over))?);
+    let run = move || {
+        control.run(receiver, admin);
+        // Endpoints are looked after for as long as anything is.
+        drop::<oneshot::Sender<()>>(until);
+    };
+    threads.push(spawn("control".into(), run)?);
     Ok(Running { orders, threads, addresses, admin: admin_address, shared })
 }
 

@@ -7,6 +7,7 @@
 //! us waiting longest; and so many orders that wait, which leave places for those who only look.
 
 mod board;
+mod endpoints;
 mod places;
 mod plugins;
 mod status;
@@ -196,7 +197,7 @@ fn is_ours(request: &RequestHead) -> bool {
 
 const HELP: &str = "\
 GET  /metrics   counters and histograms, for Prometheus
-GET  /status    what is in force: listeners, routes, pools and their endpoints, as JSON
+GET  /status    what is in force: listeners, routes, pools; how each endpoint is, as JSON
 GET  /healthz   200 while the gateway runs
 GET  /plugins   versions of plugins: in force, on trial, and before; what is done, and how that ended
 POST /reload    reads the configuration file again; 422 and the problems when it stays as it was

@@ -2,12 +2,16 @@
 
 mod changes;
 mod endpoint;
+mod outcomes;
+mod standing;
 mod stats;
 
 use std::sync::Arc;
 
 pub use changes::{Changes, FEW, Follower, Mark};
 pub use endpoint::{Active, Endpoint};
+pub use outcomes::{Outcomes, Sample};
+pub use standing::{Checked, Ejected, Standing, Uptime};
 pub use stats::{Stats, flag_changes};
 
 impl PartialEq for Candidate {

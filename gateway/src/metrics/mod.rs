@@ -7,6 +7,7 @@
 //! names are counted together as `other`. Cells take memory when they are first used, not when a name is registered.
 
 mod cells;
+mod endpoints;
 mod families;
 mod plugins;
 mod render;
@@ -22,6 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
+pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use render::CONTENT_TYPE;
@@ -38,6 +40,7 @@ pub struct Metrics {
     routes: Mutex<Names<(Box<str>, Box<str>)>>,
     pools: Mutex<Names<Box<str>>>,
     listeners: Mutex<Names<(Box<str>, bool)>>,
+    checked: Mutex<endpoints::Counts>,
     started: SystemTime,
     reloads_ok: Counter,
     reloads_failed: Counter,
@@ -56,7 +59,7 @@ pub struct Worker {
 pub struct RouteId(u32);
 
 /// The number of a pool.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct PoolId(u32);
 
 /// The number of a listener.
@@ -193,6 +196,7 @@ impl Metrics {
             routes: Mutex::new(routes),
             pools: Mutex::new(Names::new(NAMES, "other".into())),
             listeners: Mutex::new(Names::new(LISTENERS, ("other".into(), false))),
+            checked: Mutex::default(),
             started: SystemTime::now(),
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),

@@ -279,7 +279,8 @@ impl<'a> Destination<'a> {
         if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
             self.metrics.upstream_connection(self.id, Connection::Failed);
         }
-        if failure.error.side == Side::Upstream {
+        // A kept connection that is found closed says nothing of the endpoint.
+        if failure.error.side == Side::Upstream && !failure.is_stale() {
             let endpoint = u32::try_from(aim.index).unwrap_or(u32::MAX);
             self.pool.outcome(&Outcome { endpoint, status: 0, attempt, latency, bytes: 0 }, parts);
         }

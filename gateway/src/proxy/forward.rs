@@ -142,6 +142,7 @@ fn respond(x: &mut Exchange<'_>, to: &Destination<'_>, answer: Answer) -> Respon
     x.facts.latency = latency;
     x.facts.first_byte = Some(first_byte);
     x.facts.answered = Some(aim.index);
+    x.facts.answer = Some(reply.head.status);
     to.metrics.upstream_first_byte(to.id, first_byte);
     if x.facts.hedge == Some(Hedged::Won) {
         to.metrics.upstream_hedge(to.id, metrics::Hedge::Won);

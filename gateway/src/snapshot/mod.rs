@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::access_log::Sink;
 use crate::config::Problem;
-use crate::config::model::{Action, Config, Place, Pool, Route};
+use crate::config::model::{Action, CheckTls, Config, Place, Pool, Route};
 use crate::files::Folder;
 use crate::http::FieldName;
 use crate::limits::Limits;
@@ -167,17 +167,35 @@ fn compile_pool(
         Some(same) => Ok(same.state.tls.clone()),
         None => pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose(),
     };
-    let tls = tls.map_err(|problem| {
+    let problem = |key: &str, problem: TlsProblem| {
         let key = match problem {
-            TlsProblem::NoSystemRoots(_) => format!("pool.{}.tls.ca", pool.name),
-            _ => format!("pool.{}.tls", pool.name),
+            TlsProblem::NoSystemRoots(_) => format!("pool.{}.{key}.ca", pool.name),
+            _ => format!("pool.{}.{key}", pool.name),
         };
         problem_with(config, problem.path(), &key, problem.to_string())
-    })?;
+    };
+    let tls = tls.map_err(|wrong| problem("tls", wrong))?;
+    let check_tls = match same.filter(|_| again) {
+        Some(same) => Ok(same.state.check_tls.clone()),
+        None => load_check_tls(pool),
+    };
+    let check_tls = check_tls.map_err(|wrong| problem("health.tls", wrong))?;
     let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
+    state.check_tls = check_tls;
     let before = same.map(|old| &*old.state);
     (state.crew, state.trying) = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })
+}
+
+/// The TLS of checks: their own, or the pool's, for what they speak.
+fn load_check_tls(pool: &Pool) -> Result<Option<UpstreamTls>, TlsProblem> {
+    let Some(health) = &pool.health else { return Ok(None) };
+    let tls = match &health.tls {
+        Some(CheckTls::Off) => None,
+        Some(CheckTls::On(tls)) => Some(tls),
+        None => pool.tls.as_ref(),
+    };
+    tls.map(|tls| UpstreamTls::load(tls, health.protocol(pool.protocol))).transpose()
 }
 
 fn compile_route(

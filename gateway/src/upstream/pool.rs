@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use gatewright_abi::kind;
+use gatewright_abi::{flag, kind};
 
 use super::Tried;
 use super::hedging::Hedging;
 use super::site::Site;
 use crate::balance::{Candidate, Changes, Endpoint};
 use crate::clock;
-use crate::config::model;
+use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -46,6 +46,10 @@ pub struct PoolState {
     pub(super) tries_again: Arc<AtomicU32>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
+    /// How it is spoken to them in checks of their health.
+    pub check_tls: Option<UpstreamTls>,
+    /// Told when an endpoint has failed so often that it is to be judged.
+    pub alarm: Arc<Notify>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
     /// What stays when members come and go.
@@ -100,12 +104,11 @@ impl PoolState {
         before: Option<&PoolState>,
     ) -> PoolState {
         let found = before.filter(|_| model.discover.is_some()).and_then(|before| before.found.clone());
-        let alike = before.filter(|before| before.model.max_connections == model.max_connections);
         let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
         let manner = Manner { limits: limits.clone(), max_waiting: model.max_waiting, wanted: Notify::new() };
         PoolState {
             services: Arc::new(Services::new(&model.name)),
-            candidates: candidates(&model, found.as_deref(), alike, &changes),
+            candidates: candidates(&model, found.as_deref(), before, &changes),
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
             tries_again: Arc::default(),
             model: Arc::new(model),
@@ -115,6 +118,9 @@ impl PoolState {
             trying: None,
             tls,
             limits,
+            check_tls: None,
+            // Requests under way may still hold the state before.
+            alarm: before.map(|before| before.alarm.clone()).unwrap_or_default(),
             manner: Arc::new(manner),
         }
     }
@@ -127,6 +133,8 @@ impl PoolState {
             changes: self.changes.clone(),
             hedging: self.hedging.clone(),
             tries_again: self.tries_again.clone(),
+            check_tls: self.check_tls.clone(),
+            alarm: self.alarm.clone(),
             found: Some(found),
             crew: None,
             trying: None,
@@ -235,6 +243,7 @@ impl Pool {
             let latency = (outcome.status > 0).then_some(outcome.latency);
             let failed = outcome.status == 0 || outcome.status >= 500;
             candidate.endpoint.stats.record(latency, failed, clock::coarse_uptime());
+            self.state.note_outcome(&candidate.endpoint, latency, failed);
         }
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
@@ -293,23 +302,34 @@ fn own_balancer(state: &PoolState) -> Option<Native> {
     Native::new(&plugin, &mould).ok()
 }
 
-/// The members of a pool, each address once. Endpoints that were there before go on.
+/// The members of a pool, each address once. Endpoints that were there before go on; with another limit they are made anew, and
+/// what is known of their health stays known.
 fn candidates(
     model: &model::Pool,
     found: Option<&[model::Member]>,
     before: Option<&PoolState>,
     changes: &Arc<Changes>,
 ) -> Vec<Candidate> {
+    let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
     let known = before.into_iter().flat_map(|before| &before.candidates);
     let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
     let found = found.unwrap_or_default();
     let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
     let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
+    let made = |member: &model::Member| Endpoint::followed(&member.endpoint, model.max_connections, changes);
+    let endpoint = |member: &model::Member| match known.get(&*member.endpoint.address) {
+        Some(old) if is_alike => Arc::clone(old),
+        Some(old) => Arc::new(made(member).after(old)),
+        None => {
+            let new = made(member);
+            if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
+                new.stats.change_flags(0, flag::HEALTHY);
+            }
+            Arc::new(new)
+        }
+    };
     let candidate = |member: &model::Member| Candidate {
-        endpoint: known.get(&*member.endpoint.address).map_or_else(
-            || Arc::new(Endpoint::followed(&member.endpoint, model.max_connections, changes)),
-            |endpoint| (*endpoint).clone(),
-        ),
+        endpoint: endpoint(member),
         weight: member.endpoint.weight,
         priority: member.priority,
         zone: member.zone.clone(),

@@ -1,6 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
 mod discover;
+mod health;
 mod hedge;
 mod retry;
 
@@ -15,6 +16,7 @@ pub use hedge::*;
 pub use retry::*;
 
 pub use discover::Discover;
+pub use health::{Eject, Health};
 
 /// A group of endpoints.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -55,6 +57,12 @@ pub struct Pool {
     pub retry: Option<At<Retry>>,
     /// Time-outs of requests to this pool.
     pub timeouts: Option<At<Timeouts>>,
+    /// Checks of its endpoints: a path that is asked for, or a table. When not given there are none.
+    #[schemars(extend("examples" = ["/healthz"]))]
+    pub health: Option<At<Either<String, Health>>>,
+    /// Leaves endpoints out for a while that do badly: true, or a table.
+    #[schemars(extend("default" = false))]
+    pub eject: Option<At<Either<bool, Eject>>>,
 }
 
 /// A member of a pool.

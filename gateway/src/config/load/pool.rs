@@ -1,6 +1,7 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
 mod discover;
+mod health;
 mod hedge;
 mod retry;
 
@@ -41,6 +42,8 @@ impl Reader<'_, '_> {
             queue: timeouts.queue.or(Some(Timeouts::QUEUE)),
             ..timeouts
         };
+        let health = pool.health.as_ref().and_then(|health| self.health(name, health));
+        let eject = pool.eject.as_ref().and_then(|eject| self.eject(eject));
         Some(Pool {
             name: read_name?,
             endpoints,
@@ -56,6 +59,8 @@ impl Reader<'_, '_> {
             hedge,
             retry,
             timeouts,
+            health,
+            eject,
         })
     }
 

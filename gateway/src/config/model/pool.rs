@@ -1,6 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
 mod discover;
+mod health;
 mod hedge;
 mod retry;
 
@@ -15,6 +16,7 @@ pub use hedge::*;
 pub use retry::*;
 
 pub use discover::*;
+pub use health::{Check, CheckKind, CheckTls, Eject, Health, HttpCheck, StartAs};
 
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +49,10 @@ pub struct Pool {
     pub retry: Retry,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
+    /// `health = "/PATH" | { … }`
+    pub health: Option<Health>,
+    /// `eject = true | { … }`
+    pub eject: Option<Eject>,
 }
 
 /// A member of a pool: an endpoint, and what plugins are told of it.
