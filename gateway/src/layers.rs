@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "discovery",
             "files",
             "http::Control",
             "limits",
@@ -109,8 +110,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "admin", "config", "control", "examine", "fetch", "health", "listener", "metrics", "plugin", "reload",
-            "snapshot", "tls", "vault", "worker",
+            "admin",
+            "config",
+            "control",
+            "discovery",
+            "examine",
+            "fetch",
+            "health",
+            "listener",
+            "metrics",
+            "plugin",
+            "reload",
+            "snapshot",
+            "tls",
+            "vault",
+            "worker",
         ],
     ),
     ("control", &["admin", "config::model", "fetch", "plugin", "reload", "snapshot", "tls", "vault", "worker"]),
@@ -152,6 +166,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Asks servers over the HTTP/1.1 of upstreams; which plugins run is not its business.
     ("fetch", &["config::model", "error", "http", "limits", "plugin", "tls", "vault"]),
+    // Asks registries over the HTTP/1.1 of upstreams.
+    (
+        "discovery",
+        &["config::model", "config::value", "http", "limits", "metrics::SearchRow", "notice", "snapshot::Found", "tls"],
+    ),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
     ("reload", &["config", "examine", "fetch", "limits", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
@@ -206,6 +225,8 @@ const PURE: &[&str] = &[
     "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
+    "discovery/etcd/wire.rs",
+    "discovery/members.rs",
     "error.rs",
     "escape.rs",
     "fetch/address.rs",

@@ -145,6 +145,8 @@ limits! {
     health_checks: count = 256, "256", "Checks of endpoints' health at the same time, in all pools; others wait for their turn.";
     health_body_size: size = 65536, "\"64KiB\"", "Of the body of an answer to a health check, read to look for the text that it is to have.";
     plugin_download_time: time = 60000, "\"60s\"", "For fetching one plugin from elsewhere, redirects and tokens included; the configuration that wants it does not come into force beyond it.";
+    discovered_endpoints: count = 20000, "20000", "Endpoints of one pool that a file or registry may name; a list with more is not believed.";
+    discovery_time: time = 5000, "\"5s\"", "For the first answer of files and registries with endpoints, at the start and at a reload; beyond it the gateway goes on without.";
     drain_time: time = 30000, "\"30s\"", "From the call to stop until what still runs is cut.";
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::endpoints;
 use crate::clock;
 use crate::config::model::Action;
+use crate::metrics::SearchRow;
 use crate::snapshot::{CompiledPool, CompiledRoute};
 use crate::worker::Shared;
 
@@ -25,6 +26,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         })).collect::<Vec<_>>(),
         "routes": snapshot.routes.iter().map(|one| route(one, &snapshot.pools)).collect::<Vec<_>>(),
         "pools": snapshot.pools.iter().map(|one| endpoints::pool(one, &snapshot, now)).collect::<Vec<_>>(),
+        "discovery": shared.discovery.rows().iter().map(search).collect::<Vec<_>>(),
     })
 }
 
@@ -36,4 +38,15 @@ fn route(route: &CompiledRoute, pools: &[CompiledPool]) -> Value {
         Action::Respond(fixed) => ("respond", fixed.status.as_u16().to_string()),
     };
     json!({ "name": route.model.name, kind: target })
+}
+
+fn search(search: &SearchRow) -> Value {
+    json!({
+        "pool": search.pool,
+        "source": search.source,
+        "endpoints": search.endpoints,
+        "connected": search.connected,
+        "updates": search.updates,
+        "failures": search.failures,
+    })
 }

@@ -1,12 +1,12 @@
 //! An endpoint as all workers see it: where it is, and how busy.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::{Outcomes, Standing, Stats};
+use super::{Changes, Outcomes, Standing, Stats};
 use crate::config::model;
 
 /// A member of a pool; lives on over reloads while its address does.
@@ -48,6 +48,11 @@ impl Endpoint {
         }
     }
 
+    /// The same, for a pool where others follow what changes.
+    pub fn followed(endpoint: &model::Endpoint, max_connections: Option<u32>, changes: &Arc<Changes>) -> Endpoint {
+        Endpoint { stats: Stats::followed(changes), ..Endpoint::new(endpoint, max_connections) }
+    }
+
     /// The same one, with another limit: what is known of its health stays known.
     pub fn after(self, before: &Endpoint) -> Endpoint {
         self.stats.change_flags(before.stats.flags(), !before.stats.flags());
@@ -72,7 +77,7 @@ impl Endpoint {
 
     /// Counts a request until the guard is dropped.
     pub fn begin(self: &Arc<Endpoint>) -> Active {
-        self.stats.active.fetch_add(1, Ordering::Relaxed);
+        self.stats.begin();
         Active(self.clone())
     }
 }
@@ -86,6 +91,6 @@ impl Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.stats.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.end();
     }
 }

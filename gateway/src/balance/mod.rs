@@ -1,5 +1,6 @@
 //! Endpoints: where they are, how busy, and what is known of them. Which of them takes a request is for [`crate::plugin`].
 
+mod changes;
 mod endpoint;
 mod outcomes;
 mod standing;
@@ -7,6 +8,7 @@ mod stats;
 
 use std::sync::Arc;
 
+pub use changes::{Changes, FEW, Follower, Mark};
 pub use endpoint::{Active, Endpoint};
 pub use outcomes::{Outcomes, Sample};
 pub use standing::{Checked, Ejected, Standing, Uptime};

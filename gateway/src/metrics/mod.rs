@@ -11,6 +11,7 @@ mod endpoints;
 mod families;
 mod plugins;
 mod render;
+mod searches;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -26,6 +27,7 @@ pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use render::CONTENT_TYPE;
+pub use searches::SearchRow;
 
 /// How many names of routes, and of pools, have counts of their own.
 pub const NAMES: usize = 20_000;
@@ -105,6 +107,15 @@ pub enum Connection {
     Closed,
 }
 
+/// What became of a request that two endpoints may get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hedge {
+    /// The second got it too.
+    Sent,
+    /// The second answered it.
+    Won,
+}
+
 /// The counts of one worker. The alignment keeps two workers off one cache line.
 #[repr(align(128))]
 struct Shard {
@@ -144,6 +155,7 @@ struct PoolCells {
     retries: Counter,
     first_byte: Histogram,
     errors: Labelled<48>,
+    hedges: Labelled<4>,
 }
 
 #[derive(Default)]
@@ -348,6 +360,15 @@ impl Worker {
     /// A request is sent once more.
     pub fn upstream_retry(&self, pool: PoolId) {
         self.shard.pools.cell(pool.0).retries.add(1);
+    }
+
+    /// A second endpoint got a request, or answered it.
+    pub fn upstream_hedge(&self, pool: PoolId, what: Hedge) {
+        let event = match what {
+            Hedge::Sent => "sent",
+            Hedge::Won => "won",
+        };
+        self.shard.pools.cell(pool.0).hedges.add(event);
     }
 
     /// A bound was met; the name is that of the bound in [`crate::limits`].

@@ -1,6 +1,7 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use gatewright_abi::{flag, kind};
 
 use super::Tried;
 use super::site::Site;
-use crate::balance::{Candidate, Endpoint};
+use crate::balance::{Candidate, Changes, Endpoint};
 use crate::clock;
 use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
@@ -24,9 +25,13 @@ use crate::tls::UpstreamTls;
 /// A pool as all workers see it.
 pub struct PoolState {
     /// Its configuration.
-    pub model: model::Pool,
-    /// Its members, in the order of the configuration.
+    pub model: Arc<model::Pool>,
+    /// Its members that were found, besides those of the configuration; `None` until there was an answer.
+    pub found: Option<Arc<[model::Member]>>,
+    /// Its members: those of the configuration, in its order, then those that were found.
     pub candidates: Vec<Candidate>,
+    /// What changes of them, over all configurations.
+    changes: Arc<Changes>,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
     /// The one that is on trial beside it.
@@ -37,12 +42,22 @@ pub struct PoolState {
     pub tls: Option<UpstreamTls>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
-    /// Told when a request waits for a connection that some worker may have lying idle.
-    pub wanted: Notify,
+    /// What stays when members come and go.
+    manner: Arc<Manner>,
     /// How TLS is spoken to them in checks of their health.
     pub check_tls: Option<UpstreamTls>,
     /// Told when an endpoint has failed so often that it is to be judged.
     pub alarm: Arc<Notify>,
+}
+
+/// How connections to members of a pool are kept; the same one for as long as only its members change.
+pub(super) struct Manner {
+    /// The gateway's bounds.
+    pub(super) limits: Arc<Limits>,
+    /// Requests that may wait for a connection.
+    pub(super) max_waiting: u32,
+    /// Told when a request waits for a connection that some worker may have lying idle.
+    pub(super) wanted: Notify,
 }
 
 /// A pool as one worker sees it.
@@ -54,6 +69,8 @@ pub struct Pool {
     /// The pool's own, or what it falls back to.
     own: RefCell<Option<Native>>,
     sites: Vec<Rc<Site>>,
+    /// For the task that gives idle connections up: the pool as it is now.
+    current: Rc<RefCell<Weak<Pool>>>,
 }
 
 /// Where a request is to go.
@@ -63,6 +80,8 @@ pub enum Picked {
     Endpoint(usize),
     /// To these, one after the other.
     List(SmallVec<[usize; 4]>),
+    /// To the first; and to the second too when there is no answer after this time.
+    Hedge(usize, usize, Duration),
     /// Nowhere: the plugin refuses it with this status.
     Refused(u16),
     /// There is no endpoint.
@@ -70,50 +89,49 @@ pub enum Picked {
 }
 
 impl PoolState {
-    /// From its configuration. Endpoints that were there before, with the same limit, go on with their counts.
+    /// From its configuration. Endpoints that were there before, with the same limit, go on with their counts; so do those
+    /// that were found, if members are still looked for.
     pub fn new(
         model: model::Pool,
         tls: Option<UpstreamTls>,
         limits: Arc<Limits>,
         before: Option<&PoolState>,
     ) -> PoolState {
-        let known = |address: &str| {
-            let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
-            before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
-        };
-        let made = |endpoint: &model::Endpoint| {
-            let made = Endpoint::new(endpoint, model.max_connections);
-            let old = before.and_then(|b| b.candidates.iter().find(|old| old.endpoint.address == endpoint.address));
-            match old {
-                Some(old) => made.after(&old.endpoint),
-                None => {
-                    let unknown = model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy);
-                    made.stats.change_flags(0, if unknown { flag::HEALTHY } else { 0 });
-                    made
-                }
-            }
-        };
-        let candidate = |member: &model::Member| Candidate {
-            endpoint: known(&member.endpoint.address)
-                .map_or_else(|| Arc::new(made(&member.endpoint)), |candidate| candidate.endpoint.clone()),
-            weight: member.endpoint.weight,
-            priority: member.priority,
-            zone: member.zone.clone(),
-            metadata: member.metadata.clone(),
-        };
-        let candidates = model.endpoints.iter().map(candidate).collect();
+        let found = before.filter(|_| model.discover.is_some()).and_then(|before| before.found.clone());
+        let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
+        let manner = Manner { limits: limits.clone(), max_waiting: model.max_waiting, wanted: Notify::new() };
         PoolState {
             services: Arc::new(Services::new(&model.name)),
-            model,
-            candidates,
+            candidates: candidates(&model, found.as_deref(), before, &changes),
+            model: Arc::new(model),
+            found,
+            changes,
             crew: None,
             trying: None,
             tls,
             limits,
-            wanted: Notify::new(),
+            manner: Arc::new(manner),
             check_tls: None,
             // Requests under way may still hold the state before.
             alarm: before.map(|before| before.alarm.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// The same with other members. The plugin that picks one of them is for the caller to put in.
+    pub fn with_found(&self, found: Arc<[model::Member]>) -> PoolState {
+        PoolState {
+            model: self.model.clone(),
+            candidates: candidates(&self.model, Some(&found), Some(self), &self.changes),
+            changes: self.changes.clone(),
+            found: Some(found),
+            crew: None,
+            trying: None,
+            services: self.services.clone(),
+            tls: self.tls.clone(),
+            limits: self.limits.clone(),
+            manner: self.manner.clone(),
+            check_tls: self.check_tls.clone(),
+            alarm: self.alarm.clone(),
         }
     }
 
@@ -131,18 +149,29 @@ impl Pool {
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let before = before.filter(|before| state.connects_like(&before.state));
-        let site = |candidate: &Candidate| {
-            let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
-            let old = before.and_then(|b| b.sites.iter().find(|old| Arc::ptr_eq(&old.endpoint, &candidate.endpoint)));
-            if let Some(old) = old {
-                site.take_over(old);
+        let known = before.into_iter().flat_map(|before| &before.sites);
+        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
+        let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
+        let site = |candidate: &Candidate| match known.get(&Arc::as_ptr(&candidate.endpoint)) {
+            // Whoever still sends by the pool of before shares its connections with us.
+            Some(old) if same.is_some() => (*old).clone(),
+            old => {
+                let site = Site::new(candidate.endpoint.clone(), state.manner.clone(), metrics.clone());
+                if let Some(old) = old {
+                    site.take_over(old);
+                }
+                Rc::new(site)
             }
-            Rc::new(site)
         };
         let sites = state.candidates.iter().map(site).collect();
-        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, sites });
-        if pool.state.model.max_connections.is_some() {
-            tokio::task::spawn_local(trim_when_wanted(Rc::downgrade(&pool)));
+        let current = same.map(|same| same.current.clone());
+        let limited = state.model.max_connections.is_some();
+        let (trims, manner) = (current.is_some(), state.manner.clone());
+        let current = current.unwrap_or_default();
+        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, sites, current: current.clone() });
+        *current.borrow_mut() = Rc::downgrade(&pool);
+        if limited && !trims {
+            tokio::task::spawn_local(trim_when_wanted(current, manner));
         }
         pool
     }
@@ -157,7 +186,7 @@ impl Pool {
             Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
             Ok(Decision::List(list)) => Picked::List(list),
-            Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
+            Ok(Decision::Hedge(first, second, after)) => Picked::Hedge(first, second, after),
             Ok(Decision::Refuse(status)) => Picked::Refused(status),
             Ok(_) | Err(_) => fallback(),
         }
@@ -213,6 +242,20 @@ impl Pool {
         }
     }
 
+    /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
+    pub fn cancelled(&self, endpoint: usize, attempt: u32, waited: Duration, parts: &[Part]) {
+        if let Some(candidate) = self.state.candidates.get(endpoint) {
+            candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+        }
+        if let Ok(mut seat) = self.seat.try_borrow_mut()
+            && let Some(seat) = seat.as_mut()
+        {
+            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+            let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
+            seat.outcome(&outcome, parts);
+        }
+    }
+
     /// Lets time pass for the plugin.
     pub fn tick(&self, now: Instant) {
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
@@ -243,12 +286,50 @@ fn own_balancer(state: &PoolState) -> Option<Native> {
     Native::new(&plugin, &mould).ok()
 }
 
+/// The members of a pool, each address once. Endpoints that were there before, with the same limit, go on.
+fn candidates(
+    model: &model::Pool,
+    found: Option<&[model::Member]>,
+    before: Option<&PoolState>,
+    changes: &Arc<Changes>,
+) -> Vec<Candidate> {
+    let known = before.into_iter().flat_map(|before| &before.candidates);
+    let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
+    let alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
+    let endpoint = |member: &model::Endpoint| {
+        let made = || Endpoint::followed(member, model.max_connections, changes);
+        match known.get(&*member.address) {
+            Some(old) if alike => (*old).clone(),
+            Some(old) => Arc::new(made().after(old)),
+            None => {
+                let new = made();
+                if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
+                    new.stats.change_flags(0, flag::HEALTHY);
+                }
+                Arc::new(new)
+            }
+        }
+    };
+    let found = found.unwrap_or_default();
+    let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
+    let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
+    let candidate = |member: &model::Member| Candidate {
+        endpoint: endpoint(&member.endpoint),
+        weight: member.endpoint.weight,
+        priority: member.priority,
+        zone: member.zone.clone(),
+        metadata: member.metadata.clone(),
+    };
+    members.map(candidate).collect()
+}
+
 /// Gives up idle connections whenever another worker wants one, as long as the pool is in use.
-async fn trim_when_wanted(pool: Weak<Pool>) {
-    while let Some(state) = pool.upgrade().map(|pool| pool.state.clone()) {
+async fn trim_when_wanted(pool: Rc<RefCell<Weak<Pool>>>, manner: Arc<Manner>) {
+    let current = || pool.borrow().upgrade();
+    while current().is_some() {
         // Looked at again now and then, so that a pool that is gone does not leave this task behind.
-        let _ = tokio::time::timeout(Duration::from_secs(60), state.wanted.notified()).await;
-        if let Some(pool) = pool.upgrade() {
+        let _ = tokio::time::timeout(Duration::from_secs(60), manner.wanted.notified()).await;
+        if let Some(pool) = current() {
             pool.trim();
         }
     }
