@@ -102,7 +102,7 @@ impl House {
             let _ = self.compiler.set(compiler);
         }
         let compiler = self.compiler.get().ok_or_else(|| LoadError::Engine("no compiler".to_owned()))?;
-        compiler.compile(bytes, memory).map(|compiled| Code::Wasm(Arc::new(compiled)))
+        compiler.compile(bytes, memory).map(Code::Wasm)
     }
 
     /// Makes a version of a plugin.
