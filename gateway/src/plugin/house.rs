@@ -68,6 +68,7 @@ impl House {
             while let Some(want) = wants.blocking_recv() {
                 match want {
                     Want::Quarantined(version) => unfit(version),
+                    Want::Nothing(instance) => drop(instance),
                     Want::Instance(crew) => {
                         // Whoever wanted it may be gone, also by the time when it is made.
                         let name = crew.upgrade().map(|crew| crew.version.plugin.name().to_owned());
