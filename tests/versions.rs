@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
 
 use crate::harness::modules::{fails, picks, plugin};
-use crate::harness::{Client, Gateway, Origin, Wire, eventually, full, within};
+use crate::harness::{Client, Gateway, Origin, RawOrigin, Wire, eventually, full, within};
 use crate::plugins::{ADMIN, balanced, swap};
 
 const PUSH: &str = "/plugins/push?plugin=mine";
@@ -613,4 +613,35 @@ async fn the_command_pushes_tells_how_it_goes_and_goes_back() {
     let (code, _, error) = command(&gateway, &["push", "mine", "none.wasm"]).await;
     assert!(code == 1 && error.contains("none.wasm"), "{error}");
     assert_eq!(command(&gateway, &["push", "mine", "new.wasm", "--canary", "ten"]).await.0, 2);
+}
+
+/// What was under way when another version came gives its connection back to those who come after it.
+#[tokio::test]
+async fn a_connection_that_is_used_while_versions_change_is_used_again() {
+    let origin = RawOrigin::start().await;
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        [pool.a]
+        endpoints = ['<origin>']
+        balance = 'mine'
+        [[route]]
+        pool = 'a'";
+    let gateway = Gateway::of(text).with("origin", &origin).file("mine.wasm", picks(0)).and(ADMIN).start_file().await;
+    let (get, ok) = ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let mut client = gateway.raw().await;
+    client.send(get).await;
+    let mut upstream = origin.accept().await;
+    for module in [
+        plugin("", r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0) (drop (i32.const 7)))"#),
+        picks(0),
+    ] {
+        upstream.request().await;
+        let (status, answer) = gateway.order(PUSH, &module).await;
+        assert_eq!((status, &answer["state"]), (200, &"in-force".into()), "{answer}");
+        upstream.send(ok).await;
+        assert_eq!(client.response().await.text(), "ok");
+        client.send(get).await;
+    }
+    upstream.request().await;
 }

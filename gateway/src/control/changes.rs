@@ -105,6 +105,7 @@ impl Changes {
                 continue;
             }
             self.steps.judge().await;
+            self.force.borrow_mut().let_go();
             if looked.elapsed() >= WATCH {
                 looked = Instant::now();
                 self.look();

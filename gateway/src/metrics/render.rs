@@ -370,7 +370,9 @@ mod tests {
         let worker = metrics.worker(0).unwrap();
         worker.request_finished(&finished(RouteId::default()));
         assert!(
-            metrics.render(&[], &[], &[]).contains("gatewright_requests_total{route=\"other\",pool=\"\",status=\"2xx\"")
+            metrics
+                .render(&[], &[], &[])
+                .contains("gatewright_requests_total{route=\"other\",pool=\"\",status=\"2xx\"")
         );
     }
 

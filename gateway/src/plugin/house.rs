@@ -68,6 +68,7 @@ impl House {
             while let Some(want) = wants.blocking_recv() {
                 match want {
                     Want::Quarantined(version) => unfit(version),
+                    Want::Nothing(instance) => drop(instance),
                     Want::Instance(crew) => {
                         // Whoever wanted it may be gone, also by the time when it is made.
                         let name = crew.upgrade().map(|crew| crew.version.plugin.name().to_owned());
@@ -102,7 +103,7 @@ impl House {
             let _ = self.compiler.set(compiler);
         }
         let compiler = self.compiler.get().ok_or_else(|| LoadError::Engine("no compiler".to_owned()))?;
-        compiler.compile(bytes, memory).map(|compiled| Code::Wasm(Arc::new(compiled)))
+        compiler.compile(bytes, memory).map(Code::Wasm)
     }
 
     /// Makes a version of a plugin.

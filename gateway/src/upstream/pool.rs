@@ -25,13 +25,14 @@ use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, 
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
+#[derive(Clone)]
 pub struct PoolState {
     /// Its configuration.
     pub model: Arc<model::Pool>,
     /// Its members that were found, besides those of the configuration; `None` until there was an answer.
     pub found: Option<Arc<[model::Member]>>,
     /// Its members: those of the configuration, in its order, then those that were found.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Arc<[Candidate]>,
     /// What changes of them, over all configurations.
     changes: Arc<Changes>,
     /// The plugin that picks one of them.
@@ -52,11 +53,11 @@ pub struct PoolState {
     pub alarm: Arc<Notify>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
-    /// What stays when members come and go.
+    /// What stays when members come and go, or the plugin changes.
     manner: Arc<Manner>,
 }
 
-/// How connections to members of a pool are kept; the same one for as long as only its members change.
+/// How connections to members of a pool are kept; the same one for as long as only its members or its plugin change.
 pub(super) struct Manner {
     /// The gateway's bounds.
     pub(super) limits: Arc<Limits>,
@@ -73,8 +74,8 @@ pub struct Pool {
     /// The plugin's, when there is one.
     seat: RefCell<Option<Seat>>,
     /// The pool's own, or what it falls back to.
-    own: RefCell<Option<Native>>,
-    sites: Vec<Rc<Site>>,
+    own: Rc<RefCell<Option<Native>>>,
+    sites: Rc<[Rc<Site>]>,
     /// For the task that gives idle connections up: the pool as it is now.
     current: Rc<RefCell<Weak<Pool>>>,
 }
@@ -125,24 +126,15 @@ impl PoolState {
         }
     }
 
+    /// The same with another plugin that picks.
+    pub fn with_crew(&self, crew: Option<Arc<Crew>>, trying: Option<Trying>) -> PoolState {
+        PoolState { crew, trying, ..self.clone() }
+    }
+
     /// The same with other members. The plugin that picks one of them is for the caller to put in.
     pub fn with_found(&self, found: Arc<[model::Member]>) -> PoolState {
-        PoolState {
-            model: self.model.clone(),
-            candidates: candidates(&self.model, Some(&found), Some(self), &self.changes),
-            changes: self.changes.clone(),
-            hedging: self.hedging.clone(),
-            tries_again: self.tries_again.clone(),
-            check_tls: self.check_tls.clone(),
-            alarm: self.alarm.clone(),
-            found: Some(found),
-            crew: None,
-            trying: None,
-            services: self.services.clone(),
-            tls: self.tls.clone(),
-            limits: self.limits.clone(),
-            manner: self.manner.clone(),
-        }
+        let candidates = candidates(&self.model, Some(&found), Some(self), &self.changes);
+        PoolState { candidates, found: Some(found), crew: None, trying: None, ..self.clone() }
     }
 
     /// Whether connections of the other are what this one would make.
@@ -155,15 +147,19 @@ impl PoolState {
 impl Pool {
     /// With the connections of the pool that it takes the place of, where they still fit.
     pub fn new(state: Arc<PoolState>, before: Option<&Pool>, metrics: &Rc<metrics::Worker>) -> Rc<Pool> {
-        let own = RefCell::new(own_balancer(&state));
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
-        let before = before.filter(|before| state.connects_like(&before.state));
-        let known = before.into_iter().flat_map(|before| &before.sites);
-        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
+        let seat = RefCell::new(seat);
+        // Whoever still sends by the pool of before shares its connections with us.
         let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
+        if let Some(same) = same.filter(|same| Arc::ptr_eq(&same.state.candidates, &state.candidates)) {
+            let (own, sites, current) = (same.own.clone(), same.sites.clone(), same.current.clone());
+            return Pool { state, seat, own, sites, current }.in_place();
+        }
+        let before = before.filter(|before| state.connects_like(&before.state));
+        let known = before.into_iter().flat_map(|before| before.sites.iter());
+        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
         let site = |candidate: &Candidate| match known.get(&Arc::as_ptr(&candidate.endpoint)) {
-            // Whoever still sends by the pool of before shares its connections with us.
             Some(old) if same.is_some() => (*old).clone(),
             old => {
                 let site = Site::new(candidate.endpoint.clone(), state.manner.clone(), metrics.clone());
@@ -174,15 +170,19 @@ impl Pool {
             }
         };
         let sites = state.candidates.iter().map(site).collect();
-        let current = same.map(|same| same.current.clone());
-        let limited = state.model.max_connections.is_some();
-        let (trims, manner) = (current.is_some(), state.manner.clone());
-        let current = current.unwrap_or_default();
-        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, sites, current: current.clone() });
-        *current.borrow_mut() = Rc::downgrade(&pool);
-        if limited && !trims {
-            tokio::task::spawn_local(trim_when_wanted(current, manner));
+        let own = Rc::new(RefCell::new(own_balancer(&state)));
+        let current = same.map(|same| same.current.clone()).unwrap_or_default();
+        let pool = Pool { state, seat, own, sites, current }.in_place();
+        if pool.state.model.max_connections.is_some() && same.is_none() {
+            tokio::task::spawn_local(trim_when_wanted(pool.current.clone(), pool.state.manner.clone()));
         }
+        pool
+    }
+
+    /// The one that is used from now on.
+    fn in_place(self) -> Rc<Pool> {
+        let pool = Rc::new(self);
+        *pool.current.borrow_mut() = Rc::downgrade(&pool);
         pool
     }
 
@@ -275,7 +275,7 @@ impl Pool {
 
     /// Closes what was idle for too long or was closed by the other side.
     pub fn sweep(&self, now: Instant) {
-        for site in &self.sites {
+        for site in &*self.sites {
             site.sweep(now);
         }
     }
@@ -309,9 +309,9 @@ fn candidates(
     found: Option<&[model::Member]>,
     before: Option<&PoolState>,
     changes: &Arc<Changes>,
-) -> Vec<Candidate> {
+) -> Arc<[Candidate]> {
     let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
-    let known = before.into_iter().flat_map(|before| &before.candidates);
+    let known = before.into_iter().flat_map(|before| before.candidates.iter());
     let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
     let found = found.unwrap_or_default();
     let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
@@ -361,7 +361,7 @@ mod tests {
                     priority = 2, zone = \"west\", metadata = { rack = \"7\" } }]\n";
         let mut config = config::parse(text, std::path::Path::new("g.toml")).unwrap();
         let state = PoolState::new(config.pools.remove(0), None, Arc::default(), None);
-        let [plain, full] = state.candidates.as_slice() else { panic!("{:?}", state.candidates) };
+        let [plain, full] = &state.candidates[..] else { panic!("{:?}", state.candidates) };
         assert_eq!((plain.weight, plain.priority, &*plain.zone, plain.metadata.len()), (1, 0, "", 0));
         assert_eq!((&*full.endpoint.address, full.weight, full.priority, &*full.zone), ("b:80", 3, 2, "west"));
         assert_eq!(full.metadata, [("rack".to_owned(), "7".to_owned())]);
