@@ -226,6 +226,8 @@ impl Changes {
                     Ok(draft) => self.apply(draft).await,
                     Err(error) => Err(error),
                 };
+                // Also when it does not come into force: for its members nobody looks any more.
+                members::follow(&self.force).await;
                 self.told(&result, occasion);
                 Lane::Configuration
             }
