@@ -128,7 +128,8 @@ fn filled(endpoints: &Endpoints, size: u32) -> Vec<u32> {
 }
 
 fn is_prime(number: u32) -> bool {
-    number >= 2 && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
+    number >= 2
+        && (2..).take_while(|divisor| divisor * divisor <= number).all(|divisor| !number.is_multiple_of(divisor))
 }
 
 export!(balancer: Maglev);
@@ -148,7 +149,7 @@ mod tests {
 
     /// Where each of these users goes.
     fn homes(gateway: &mut Mock, users: usize) -> Vec<Option<usize>> {
-        (0..users).map(|user| gateway.pick(&get("/").header("x-user", &format!("user-{user}"))).first()).collect()
+        (0..users).map(|user| gateway.pick(&get("/").header("x-user", format!("user-{user}"))).first()).collect()
     }
 
     fn counts(homes: &[Option<usize>], endpoints: usize) -> Vec<usize> {

@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn home(gateway: &mut Mock, user: usize) -> Option<usize> {
-        gateway.pick(&get("/").header("cookie", &format!("user=user-{user}"))).first()
+        gateway.pick(&get("/").header("cookie", format!("user=user-{user}"))).first()
     }
 
     fn homes(gateway: &mut Mock, users: usize) -> Vec<Option<usize>> {
