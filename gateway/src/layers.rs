@@ -208,6 +208,7 @@ const PURE: &[&str] = &[
     "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
+    "discovery/dns/message.rs",
     "discovery/etcd/wire.rs",
     "discovery/members.rs",
     "error.rs",
