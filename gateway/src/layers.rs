@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "worker",
         &[
             "access_log",
+            "balance",
             "discovery",
             "files",
             "http::Control",
@@ -115,6 +116,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "discovery",
             "examine",
             "fetch",
+            "health",
             "listener",
             "metrics",
             "plugin",
@@ -126,6 +128,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("control", &["admin", "config::model", "fetch", "plugin", "reload", "snapshot", "tls", "vault", "worker"]),
+    // Asks endpoints over the HTTP of upstreams, with connections of its own.
+    (
+        "health",
+        &[
+            "balance",
+            "config::model",
+            "error",
+            "http",
+            "metrics::PoolId",
+            "notice",
+            "proxy_protocol",
+            "snapshot",
+            "tls",
+            "upstream",
+            "worker::Shared",
+        ],
+    ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
@@ -154,7 +173,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("agent", &["config::model", "discovery"]),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
-    ("reload", &["config", "examine", "fetch", "limits", "listener", "plugin", "snapshot", "tls", "worker"]),
+    ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &[
@@ -208,6 +227,7 @@ const PURE: &[&str] = &[
     "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
+    "control/lanes.rs",
     "discovery/dns/message.rs",
     "discovery/etcd/wire.rs",
     "discovery/members.rs",
@@ -220,6 +240,9 @@ const PURE: &[&str] = &[
     "files/ranges.rs",
     "files/resolve.rs",
     "files/types.rs",
+    "health/outlier.rs",
+    "health/term.rs",
+    "health/verdict.rs",
     "http/claims.rs",
     "http/fields.rs",
     "http/h1/decode.rs",

@@ -43,6 +43,7 @@ pub mod agent;
 pub mod examine;
 
 pub mod control;
+pub mod health;
 pub mod reload;
 
 pub mod admin;

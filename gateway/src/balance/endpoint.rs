@@ -1,12 +1,12 @@
 //! An endpoint as all workers see it: where it is, and how busy.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::Stats;
+use super::{Changes, Outcomes, Standing, Stats};
 use crate::config::model;
 
 /// A member of a pool; lives on over reloads while its address does.
@@ -20,6 +20,9 @@ pub struct Endpoint {
     pub id: u64,
     /// What is known of it.
     pub stats: Stats,
+    /// What it did to requests, for those who judge it.
+    pub outcomes: Outcomes,
+    standing: Arc<Mutex<Standing>>,
     /// The right to connect, when connections are limited.
     pub connections: Option<Arc<Semaphore>>,
     /// Requests that wait for that right, in all workers.
@@ -38,9 +41,27 @@ impl Endpoint {
             id: gatewright_abi::hash64(endpoint.address.as_bytes(), 0),
             address: endpoint.address.clone(),
             stats: Stats::default(),
+            outcomes: Outcomes::default(),
+            standing: Arc::default(),
             connections: max_connections.map(|most| Arc::new(Semaphore::new(most as usize))),
             waiting: AtomicU32::new(0),
         }
+    }
+
+    /// The same, for a pool where others follow what changes.
+    pub fn followed(endpoint: &model::Endpoint, max_connections: Option<u32>, changes: &Arc<Changes>) -> Endpoint {
+        Endpoint { stats: Stats::followed(changes), ..Endpoint::new(endpoint, max_connections) }
+    }
+
+    /// The same one, with another limit: what is known of its health stays known.
+    pub fn after(self, before: &Endpoint) -> Endpoint {
+        self.stats.change_flags(before.stats.flags(), !before.stats.flags());
+        Endpoint { standing: before.standing.clone(), ..self }
+    }
+
+    /// What is known of its health. Not for the path of requests.
+    pub fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The host of the address, without brackets.
@@ -56,7 +77,7 @@ impl Endpoint {
 
     /// Counts a request until the guard is dropped.
     pub fn begin(self: &Arc<Endpoint>) -> Active {
-        self.stats.active.fetch_add(1, Ordering::Relaxed);
+        self.stats.begin();
         Active(self.clone())
     }
 }
@@ -70,6 +91,6 @@ impl Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.stats.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.end();
     }
 }

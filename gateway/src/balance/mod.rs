@@ -1,11 +1,17 @@
 //! Endpoints: where they are, how busy, and what is known of them. Which of them takes a request is for [`crate::plugin`].
 
+mod changes;
 mod endpoint;
+mod outcomes;
+mod standing;
 mod stats;
 
 use std::sync::Arc;
 
+pub use changes::{Changes, FEW, Follower, Mark};
 pub use endpoint::{Active, Endpoint};
+pub use outcomes::{Outcomes, Sample};
+pub use standing::{Checked, Ejected, Standing, Uptime};
 pub use stats::{Stats, flag_changes};
 
 impl PartialEq for Candidate {

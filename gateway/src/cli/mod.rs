@@ -12,6 +12,7 @@ mod plugin;
 mod reload;
 mod run;
 mod sim;
+mod status;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -45,6 +46,8 @@ enum Command {
     Schema,
     /// Have a running gateway read its configuration again
     Reload(admin::Where),
+    /// Show the pools of a running gateway: which endpoints are well, why not, and how busy they are
+    Status(status::Arguments),
     /// Make, build, test, measure and deploy plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, offline } => check::check(&config.config, offline),
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload(place) => reload::reload(&place),
+        Command::Status(arguments) => status::status(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Demo { port } => demo::demo(port),

@@ -7,6 +7,7 @@
 //! names are counted together as `other`. Cells take memory when they are first used, not when a name is registered.
 
 mod cells;
+mod endpoints;
 mod families;
 mod plugins;
 mod render;
@@ -22,6 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
+pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use render::CONTENT_TYPE;
@@ -38,6 +40,7 @@ pub struct Metrics {
     routes: Mutex<Names<(Box<str>, Box<str>)>>,
     pools: Mutex<Names<Box<str>>>,
     listeners: Mutex<Names<(Box<str>, bool)>>,
+    checked: Mutex<endpoints::Counts>,
     started: SystemTime,
     reloads_ok: Counter,
     reloads_failed: Counter,
@@ -56,7 +59,7 @@ pub struct Worker {
 pub struct RouteId(u32);
 
 /// The number of a pool.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct PoolId(u32);
 
 /// The number of a listener.
@@ -104,6 +107,17 @@ pub enum Connection {
     Closed,
 }
 
+/// What became of a request that two endpoints may get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hedge {
+    /// The second got it too.
+    Sent,
+    /// The second answered it.
+    Won,
+    /// There were too many.
+    Refused,
+}
+
 /// The counts of one worker. The alignment keeps two workers off one cache line.
 #[repr(align(128))]
 struct Shard {
@@ -141,8 +155,10 @@ struct PoolCells {
     failed: Counter,
     closed: Counter,
     retries: Counter,
+    retries_refused: Counter,
     first_byte: Histogram,
     errors: Labelled<48>,
+    hedges: Labelled<4>,
 }
 
 #[derive(Default)]
@@ -180,6 +196,7 @@ impl Metrics {
             routes: Mutex::new(routes),
             pools: Mutex::new(Names::new(NAMES, "other".into())),
             listeners: Mutex::new(Names::new(LISTENERS, ("other".into(), false))),
+            checked: Mutex::default(),
             started: SystemTime::now(),
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),
@@ -346,6 +363,21 @@ impl Worker {
     /// A request is sent once more.
     pub fn upstream_retry(&self, pool: PoolId) {
         self.shard.pools.cell(pool.0).retries.add(1);
+    }
+
+    /// A request is not sent once more, since the budget is spent.
+    pub fn upstream_retry_refused(&self, pool: PoolId) {
+        self.shard.pools.cell(pool.0).retries_refused.add(1);
+    }
+
+    /// A second endpoint got a request, or answered it.
+    pub fn upstream_hedge(&self, pool: PoolId, what: Hedge) {
+        let event = match what {
+            Hedge::Sent => "sent",
+            Hedge::Won => "won",
+            Hedge::Refused => "refused",
+        };
+        self.shard.pools.cell(pool.0).hedges.add(event);
     }
 
     /// A bound was met; the name is that of the bound in [`crate::limits`].

@@ -4,6 +4,9 @@
 //! whole path; what it calls are the stages, each in the module of its name.
 
 mod admit;
+mod attempts;
+mod bodies;
+mod course;
 mod exchange;
 mod forward;
 pub mod forwarded;

@@ -67,7 +67,7 @@ impl Arena {
         // One more than is taken, so that too large a module is seen to be one.
         file.take(MODULE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         let compiled = self.compiler.compile(&bytes, BUDGET.memory).map_err(|error| error.to_string())?;
-        Ok(Code::Wasm(Arc::new(compiled)))
+        Ok(Code::Wasm(compiled))
     }
 }
 

@@ -4,18 +4,20 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use gatewright_abi::kind;
+use gatewright_abi::{flag, kind};
 
 use super::Tried;
+use super::hedging::Hedging;
 use super::site::Site;
-use crate::balance::{Candidate, Endpoint};
+use crate::balance::{Candidate, Changes, Endpoint};
 use crate::clock;
-use crate::config::model;
+use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -23,28 +25,39 @@ use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, 
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
+#[derive(Clone)]
 pub struct PoolState {
     /// Its configuration.
     pub model: Arc<model::Pool>,
     /// Its members that were found, besides those of the configuration; `None` until there was an answer.
     pub found: Option<Arc<[model::Member]>>,
     /// Its members: those of the configuration, in its order, then those that were found.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Arc<[Candidate]>,
+    /// What changes of them, over all configurations.
+    changes: Arc<Changes>,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
     /// The one that is on trial beside it.
     pub trying: Option<Trying>,
     /// What the pool's own balancers share.
     services: Arc<Services>,
+    /// When requests go to a second endpoint.
+    pub hedging: Option<Arc<Hedging>>,
+    /// How many requests are tried again just now.
+    pub(super) tries_again: Arc<AtomicU32>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
+    /// How it is spoken to them in checks of their health.
+    pub check_tls: Option<UpstreamTls>,
+    /// Told when an endpoint has failed so often that it is to be judged.
+    pub alarm: Arc<Notify>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
-    /// What stays when members come and go.
+    /// What stays when members come and go, or the plugin changes.
     manner: Arc<Manner>,
 }
 
-/// How connections to members of a pool are kept; the same one for as long as only its members change.
+/// How connections to members of a pool are kept; the same one for as long as only its members or its plugin change.
 pub(super) struct Manner {
     /// The gateway's bounds.
     pub(super) limits: Arc<Limits>,
@@ -61,8 +74,8 @@ pub struct Pool {
     /// The plugin's, when there is one.
     seat: RefCell<Option<Seat>>,
     /// The pool's own, or what it falls back to.
-    own: RefCell<Option<Native>>,
-    sites: Vec<Rc<Site>>,
+    own: Rc<RefCell<Option<Native>>>,
+    sites: Rc<[Rc<Site>]>,
     /// For the task that gives idle connections up: the pool as it is now.
     current: Rc<RefCell<Weak<Pool>>>,
 }
@@ -74,6 +87,8 @@ pub enum Picked {
     Endpoint(usize),
     /// To these, one after the other.
     List(SmallVec<[usize; 4]>),
+    /// To the first; and to the second too when there is no answer after this time.
+    Hedge(usize, usize, Duration),
     /// Nowhere: the plugin refuses it with this status.
     Refused(u16),
     /// There is no endpoint.
@@ -90,34 +105,36 @@ impl PoolState {
         before: Option<&PoolState>,
     ) -> PoolState {
         let found = before.filter(|_| model.discover.is_some()).and_then(|before| before.found.clone());
-        let alike = before.filter(|before| before.model.max_connections == model.max_connections);
+        let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
         let manner = Manner { limits: limits.clone(), max_waiting: model.max_waiting, wanted: Notify::new() };
         PoolState {
             services: Arc::new(Services::new(&model.name)),
-            candidates: candidates(&model, found.as_deref(), alike),
+            candidates: candidates(&model, found.as_deref(), before, &changes),
+            hedging: model.hedge.map(|hedge| hedging(hedge, before)),
+            tries_again: Arc::default(),
             model: Arc::new(model),
             found,
+            changes,
             crew: None,
             trying: None,
             tls,
             limits,
+            check_tls: None,
+            // Requests under way may still hold the state before.
+            alarm: before.map(|before| before.alarm.clone()).unwrap_or_default(),
             manner: Arc::new(manner),
         }
     }
 
+    /// The same with another plugin that picks.
+    pub fn with_crew(&self, crew: Option<Arc<Crew>>, trying: Option<Trying>) -> PoolState {
+        PoolState { crew, trying, ..self.clone() }
+    }
+
     /// The same with other members. The plugin that picks one of them is for the caller to put in.
     pub fn with_found(&self, found: Arc<[model::Member]>) -> PoolState {
-        PoolState {
-            model: self.model.clone(),
-            candidates: candidates(&self.model, Some(&found), Some(self)),
-            found: Some(found),
-            crew: None,
-            trying: None,
-            services: self.services.clone(),
-            tls: self.tls.clone(),
-            limits: self.limits.clone(),
-            manner: self.manner.clone(),
-        }
+        let candidates = candidates(&self.model, Some(&found), Some(self), &self.changes);
+        PoolState { candidates, found: Some(found), crew: None, trying: None, ..self.clone() }
     }
 
     /// Whether connections of the other are what this one would make.
@@ -130,15 +147,19 @@ impl PoolState {
 impl Pool {
     /// With the connections of the pool that it takes the place of, where they still fit.
     pub fn new(state: Arc<PoolState>, before: Option<&Pool>, metrics: &Rc<metrics::Worker>) -> Rc<Pool> {
-        let own = RefCell::new(own_balancer(&state));
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
-        let before = before.filter(|before| state.connects_like(&before.state));
-        let known = before.into_iter().flat_map(|before| &before.sites);
-        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
+        let seat = RefCell::new(seat);
+        // Whoever still sends by the pool of before shares its connections with us.
         let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
+        if let Some(same) = same.filter(|same| Arc::ptr_eq(&same.state.candidates, &state.candidates)) {
+            let (own, sites, current) = (same.own.clone(), same.sites.clone(), same.current.clone());
+            return Pool { state, seat, own, sites, current }.in_place();
+        }
+        let before = before.filter(|before| state.connects_like(&before.state));
+        let known = before.into_iter().flat_map(|before| before.sites.iter());
+        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
         let site = |candidate: &Candidate| match known.get(&Arc::as_ptr(&candidate.endpoint)) {
-            // Whoever still sends by the pool of before shares its connections with us.
             Some(old) if same.is_some() => (*old).clone(),
             old => {
                 let site = Site::new(candidate.endpoint.clone(), state.manner.clone(), metrics.clone());
@@ -149,15 +170,19 @@ impl Pool {
             }
         };
         let sites = state.candidates.iter().map(site).collect();
-        let current = same.map(|same| same.current.clone());
-        let limited = state.model.max_connections.is_some();
-        let (trims, manner) = (current.is_some(), state.manner.clone());
-        let current = current.unwrap_or_default();
-        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, sites, current: current.clone() });
-        *current.borrow_mut() = Rc::downgrade(&pool);
-        if limited && !trims {
-            tokio::task::spawn_local(trim_when_wanted(current, manner));
+        let own = Rc::new(RefCell::new(own_balancer(&state)));
+        let current = same.map(|same| same.current.clone()).unwrap_or_default();
+        let pool = Pool { state, seat, own, sites, current }.in_place();
+        if pool.state.model.max_connections.is_some() && same.is_none() {
+            tokio::task::spawn_local(trim_when_wanted(pool.current.clone(), pool.state.manner.clone()));
         }
+        pool
+    }
+
+    /// The one that is used from now on.
+    fn in_place(self) -> Rc<Pool> {
+        let pool = Rc::new(self);
+        *pool.current.borrow_mut() = Rc::downgrade(&pool);
         pool
     }
 
@@ -171,7 +196,7 @@ impl Pool {
             Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
             Ok(Decision::List(list)) => Picked::List(list),
-            Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
+            Ok(Decision::Hedge(first, second, after)) => Picked::Hedge(first, second, after),
             Ok(Decision::Refuse(status)) => Picked::Refused(status),
             Ok(_) | Err(_) => fallback(),
         }
@@ -218,11 +243,26 @@ impl Pool {
             let latency = (outcome.status > 0).then_some(outcome.latency);
             let failed = outcome.status == 0 || outcome.status >= 500;
             candidate.endpoint.stats.record(latency, failed, clock::coarse_uptime());
+            self.state.note_outcome(&candidate.endpoint, latency, failed);
         }
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
         {
             seat.outcome(outcome, parts);
+        }
+    }
+
+    /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
+    pub fn cancelled(&self, endpoint: usize, attempt: u32, waited: Duration, parts: &[Part]) {
+        if let Some(candidate) = self.state.candidates.get(endpoint) {
+            candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+        }
+        if let Ok(mut seat) = self.seat.try_borrow_mut()
+            && let Some(seat) = seat.as_mut()
+        {
+            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+            let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
+            seat.outcome(&outcome, parts);
         }
     }
 
@@ -235,7 +275,7 @@ impl Pool {
 
     /// Closes what was idle for too long or was closed by the other side.
     pub fn sweep(&self, now: Instant) {
-        for site in &self.sites {
+        for site in &*self.sites {
             site.sweep(now);
         }
     }
@@ -244,6 +284,12 @@ impl Pool {
     fn trim(&self) {
         self.sites.iter().for_each(|site| site.trim());
     }
+}
+
+/// Goes on with what was known when nothing about it has changed.
+fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
+    let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
+    before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
 }
 
 /// The built-in that a pool names: its balancer, or what it falls back to.
@@ -256,18 +302,34 @@ fn own_balancer(state: &PoolState) -> Option<Native> {
     Native::new(&plugin, &mould).ok()
 }
 
-/// The members of a pool, each address once. Endpoints that were there before go on.
-fn candidates(model: &model::Pool, found: Option<&[model::Member]>, before: Option<&PoolState>) -> Vec<Candidate> {
-    let known = before.into_iter().flat_map(|before| &before.candidates);
+/// The members of a pool, each address once. Endpoints that were there before go on; with another limit they are made anew, and
+/// what is known of their health stays known.
+fn candidates(
+    model: &model::Pool,
+    found: Option<&[model::Member]>,
+    before: Option<&PoolState>,
+    changes: &Arc<Changes>,
+) -> Arc<[Candidate]> {
+    let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
+    let known = before.into_iter().flat_map(|before| before.candidates.iter());
     let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
     let found = found.unwrap_or_default();
     let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
     let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
+    let made = |member: &model::Member| Endpoint::followed(&member.endpoint, model.max_connections, changes);
+    let endpoint = |member: &model::Member| match known.get(&*member.endpoint.address) {
+        Some(old) if is_alike => Arc::clone(old),
+        Some(old) => Arc::new(made(member).after(old)),
+        None => {
+            let new = made(member);
+            if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
+                new.stats.change_flags(0, flag::HEALTHY);
+            }
+            Arc::new(new)
+        }
+    };
     let candidate = |member: &model::Member| Candidate {
-        endpoint: known.get(&*member.endpoint.address).map_or_else(
-            || Arc::new(Endpoint::new(&member.endpoint, model.max_connections)),
-            |endpoint| (*endpoint).clone(),
-        ),
+        endpoint: endpoint(member),
         weight: member.endpoint.weight,
         priority: member.priority,
         zone: member.zone.clone(),
@@ -299,7 +361,7 @@ mod tests {
                     priority = 2, zone = \"west\", metadata = { rack = \"7\" } }]\n";
         let mut config = config::parse(text, std::path::Path::new("g.toml")).unwrap();
         let state = PoolState::new(config.pools.remove(0), None, Arc::default(), None);
-        let [plain, full] = state.candidates.as_slice() else { panic!("{:?}", state.candidates) };
+        let [plain, full] = &state.candidates[..] else { panic!("{:?}", state.candidates) };
         assert_eq!((plain.weight, plain.priority, &*plain.zone, plain.metadata.len()), (1, 0, "", 0));
         assert_eq!((&*full.endpoint.address, full.weight, full.priority, &*full.zone), ("b:80", 3, 2, "west"));
         assert_eq!(full.metadata, [("rack".to_owned(), "7".to_owned())]);
