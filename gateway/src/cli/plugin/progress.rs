@@ -24,7 +24,7 @@ pub(super) fn progress(trial: &Value) -> String {
     }
     let (needed, decisions) = (number(&trial["decisions_needed"]), number(&ours["decisions"]));
     if seconds >= of && decisions < needed {
-        let _ = write!(line, " | waits for {} more", count(needed - decisions, "decision"));
+        let _ = write!(line, " | waits for {}", count(needed - decisions, "more decision"));
     }
     line
 }
