@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use gatewright_sdk::native;
 use tokio::sync::mpsc;
 
 use super::compile::Compiler;
@@ -18,6 +17,7 @@ use super::instance::Budget;
 use super::makers::Makers;
 use super::version::{Code, Plugin, Version};
 use crate::balance::Candidate;
+use crate::stock;
 
 /// The plugins of one gateway.
 pub struct House {
@@ -30,16 +30,9 @@ pub struct House {
     requests: Requests,
 }
 
-/// A name, and how the plugin is come by.
-type BuiltIn = (&'static str, fn() -> native::Plugin);
-
-/// Plugins that are linked in, by name.
-pub const BUILT_IN: &[BuiltIn] =
-    &[("p2c", gatewright_plugin_p2c::plugin), ("round-robin", gatewright_plugin_round_robin::plugin)];
-
 /// A plugin that is linked in.
 pub fn built_in(name: &str) -> Option<Code> {
-    let (name, plugin) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+    let (name, plugin) = stock::all().find(|(known, _)| *known == name)?;
     Some(Code::BuiltIn(name, plugin()))
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use gatewright_abi::{Column, answer, bound, edit, hash, kind, text};
 use gatewright_sdk::native::{self, Host, Table};
 use gatewright_sdk::{Pick, Route, Verdict};
+use smallvec::SmallVec;
 
 use super::Outcome;
 use super::decision::{Answer, Decision};
@@ -31,6 +32,8 @@ pub struct Native {
 }
 
 struct State {
+    /// Endpoints that the request was sent to before, during a pick.
+    tried: SmallVec<[usize; 4]>,
     edits: Edits,
     series: Vec<Arc<Series>>,
     random: fastrand::Rng,
@@ -52,7 +55,7 @@ impl Native {
             fill(&mut table, mould.endpoints);
         }
         let random = fastrand::Rng::with_seed(mould.seed);
-        let state = RefCell::new(State { edits: Edits::default(), series: Vec::new(), random });
+        let state = RefCell::new(State { tried: SmallVec::new(), edits: Edits::default(), series: Vec::new(), random });
         let desk = Desk { services: mould.services, state: &state, head: None, endpoints: mould.endpoints };
         let configured = catch_unwind(AssertUnwindSafe(|| plugin.configure(mould.kinds, mould.config, &desk, &table)));
         let instance = match configured {
@@ -88,10 +91,12 @@ impl Native {
         }
         self.upkeep.refresh(endpoints, columns(&self.table));
         if !tried.is_empty() {
+            self.state.get_mut().tried.extend_from_slice(tried);
             upkeep::show_tried(self.table.words(Column::Flags), endpoints, tried, true);
         }
         let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt));
         if !tried.is_empty() {
+            self.state.get_mut().tried.clear();
             upkeep::show_tried(self.table.words(Column::Flags), endpoints, tried, false);
         }
         let pick = pick?;
@@ -272,6 +277,10 @@ fn side(number: u32) -> Option<Side> {
 impl Host for Desk<'_> {
     fn column(&self, table: &Table, column: Column) {
         upkeep::write(column, table.words(column), self.endpoints);
+        if column == Column::Flags {
+            // They are read for the first time, in the middle of a pick.
+            upkeep::show_tried(table.words(column), self.endpoints, &self.state.borrow().tried, true);
+        }
     }
 
     fn request_text(&self, what: u32, read: &mut dyn FnMut(&[u8])) -> bool {
@@ -422,5 +431,9 @@ impl Host for Desk<'_> {
 
     fn shared_remove(&self, key: &[u8]) -> i32 {
         self.services.shared().remove(key)
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.services.secret()
     }
 }

@@ -9,6 +9,7 @@ use gatewright_abi::kind;
 use crate::config::model;
 use crate::config::problem::suggestion;
 use crate::plugin::{self, Budget, Code, Compiler, Engine, MODULE_SIZE};
+use crate::stock;
 
 /// A balancer, compiled.
 pub struct Contender {
@@ -73,7 +74,7 @@ impl Arena {
 
 /// The names of all that are linked in, as they are written here.
 pub fn built_ins() -> Vec<String> {
-    plugin::BUILT_IN.iter().map(|(name, _)| format!("{BUILT_IN}{name}")).collect()
+    stock::balancers().map(|name| format!("{BUILT_IN}{name}")).collect()
 }
 
 /// Whether this names one that is linked in.
@@ -83,7 +84,7 @@ pub fn is_built_in(source: &str) -> bool {
 
 fn built_in(name: &str) -> Result<Code, String> {
     plugin::built_in(name).ok_or_else(|| {
-        let names: Vec<&str> = plugin::BUILT_IN.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = stock::balancers().collect();
         let meant = suggestion(name, names.iter().copied());
         format!("there is no built-in {name:?}{meant}; there are {}", names.join(", "))
     })

@@ -1,6 +1,6 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -75,6 +75,10 @@ pub struct Pool {
     seat: RefCell<Option<Seat>>,
     /// The pool's own, or what it falls back to.
     own: Rc<RefCell<Option<Native>>>,
+    /// When its time passes next.
+    own_tick: Cell<Option<Instant>>,
+    /// Whether it made the last pick.
+    own_picked: Cell<bool>,
     sites: Rc<[Rc<Site>]>,
     /// For the task that gives idle connections up: the pool as it is now.
     current: Rc<RefCell<Weak<Pool>>>,
@@ -150,11 +154,12 @@ impl Pool {
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let seat = RefCell::new(seat);
+        let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
         // Whoever still sends by the pool of before shares its connections with us.
         let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
         if let Some(same) = same.filter(|same| Arc::ptr_eq(&same.state.candidates, &state.candidates)) {
             let (own, sites, current) = (same.own.clone(), same.sites.clone(), same.current.clone());
-            return Pool { state, seat, own, sites, current }.in_place();
+            return Pool { state, seat, own, own_tick, own_picked, sites, current }.in_place();
         }
         let before = before.filter(|before| state.connects_like(&before.state));
         let known = before.into_iter().flat_map(|before| before.sites.iter());
@@ -172,7 +177,7 @@ impl Pool {
         let sites = state.candidates.iter().map(site).collect();
         let own = Rc::new(RefCell::new(own_balancer(&state)));
         let current = same.map(|same| same.current.clone()).unwrap_or_default();
-        let pool = Pool { state, seat, own, sites, current }.in_place();
+        let pool = Pool { state, seat, own, own_tick, own_picked, sites, current }.in_place();
         if pool.state.model.max_connections.is_some() && same.is_none() {
             tokio::task::spawn_local(trim_when_wanted(pool.current.clone(), pool.state.manner.clone()));
         }
@@ -189,6 +194,7 @@ impl Pool {
     /// Where a request goes: as the plugin says, or the pool's own balancer when there is none, it does not say, or the
     /// request need not be sent there again.
     pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
+        self.own_picked.set(false);
         let fallback = || self.pick_own(head, tried, attempt);
         let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
         let Some(seat) = seat.as_mut() else { return fallback() };
@@ -210,6 +216,7 @@ impl Pool {
         }
         let mut own = self.own.borrow_mut();
         let Some(own) = own.as_mut() else { return Picked::Nowhere };
+        self.own_picked.set(true);
         for passed in [tried.all(), tried.spent()] {
             if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
                 return Picked::Endpoint(index);
@@ -229,6 +236,15 @@ impl Pool {
             && let Some(seat) = seat.as_mut()
         {
             seat.take_edits(into);
+        }
+        if self.own_picked.get()
+            && let Ok(mut own) = self.own.try_borrow_mut()
+            && let Some(own) = own.as_mut()
+        {
+            // What has no room is left out.
+            for edit in own.edits().iter() {
+                let _ = into.push(edit);
+            }
         }
     }
 
@@ -271,6 +287,12 @@ impl Pool {
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.tick(now);
         }
+        if self.own_tick.get().is_some_and(|due| due <= now)
+            && let Some(own) = self.own.borrow_mut().as_mut()
+        {
+            let next = own.tick(&self.state.candidates).ok().flatten();
+            self.own_tick.set(next.and_then(|next| now.checked_add(next.max(OWN_TICK))));
+        }
     }
 
     /// Closes what was idle for too long or was closed by the other side.
@@ -292,10 +314,13 @@ fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
     before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
 }
 
-/// The built-in that a pool names: its balancer, or what it falls back to.
+/// How often the time of a pool's own balancer passes at the most.
+const OWN_TICK: Duration = Duration::from_secs(1);
+
+/// The built-in that a pool names: its balancer, or what it falls back to. It is not told of outcomes: none of those that are linked in
+/// goes by them.
 fn own_balancer(state: &PoolState) -> Option<Native> {
-    let (name, _) = model::Balance::WORDS.iter().find(|(_, balance)| *balance == state.model.balance)?;
-    let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(name) else { return None };
+    let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(state.model.balance.name()) else { return None };
     let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };
     let (services, endpoints) = (&state.services, &state.candidates[..]);
     let mould = Mould { services, budget, kinds: kind::BALANCER, config: "{}", endpoints, seed: fastrand::u64(..) };
