@@ -231,6 +231,7 @@ const PURE: &[&str] = &[
     "config/shape.rs",
     "config/value.rs",
     "control/lanes.rs",
+    "discovery/dns/message.rs",
     "discovery/etcd/wire.rs",
     "discovery/members.rs",
     "error.rs",

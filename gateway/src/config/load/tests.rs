@@ -708,6 +708,11 @@ fn pools_are_checked() {
     says("discover = { fille = \"x\" }", "did you mean \"file\"");
     says("discover = { file = \"x\", etcd = [\"http://a\"], prefix = \"/\" }", "in one place: \"file\" or \"etcd\"");
     says("discover = { file = \"x\", prefix = \"/\" }", "\"prefix\" has a meaning only beside \"etcd\"");
+    says("discover = { file = \"x\", resolvers = [\"10.0.0.1\"] }", "only beside \"dns\" or \"srv\"");
+    says("discover = { dns = \"a\" }", "discover.dns: takes host and port");
+    says("discover = { dns = \"10.0.0.1:80\" }", "discover.dns: takes a name");
+    says("discover = { srv = \"_a._tcp.b:80\" }", "discover.srv: takes a host without a port");
+    says("discover = { dns = \"a:80\", resolvers = [\"x\"] }", "resolvers[0]: takes an address and a port");
     says("discover = { etcd = [\"http://a\"] }", "needs the \"prefix\"");
     says("discover = { etcd = [\"http://a\"], prefix = \"\" }", "prefix: takes what the keys");
     says("discover = { etcd = [\"a:2379\"], prefix = \"/\" }", "etcd[0]: takes the address of a server");
