@@ -226,6 +226,7 @@ pub mod random;
 mod request;
 mod response;
 mod runtime;
+#[cfg(not(target_arch = "wasm32"))]
 mod search;
 pub mod shared;
 mod sys;
@@ -245,6 +246,7 @@ pub use outcome::Outcome;
 pub use pick::{List, Pick};
 pub use request::{Request, RequestMut};
 pub use response::Response;
+#[cfg(not(target_arch = "wasm32"))]
 pub use search::Filtered;
 pub use target::Target;
 

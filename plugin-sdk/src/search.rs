@@ -1,7 +1,7 @@
-//! Searches among endpoints, by the names that they have for every iterator.
+//! Searches among endpoints in a plugin that is linked in, by the names that they have for every iterator.
 //!
-//! These come before [`Iterator`]'s own: linked into the gateway, those move the best one so far through memory again and
-//! again, and a search takes several times as long.
+//! These come before [`Iterator`]'s own, which move the best one so far through memory again and again, so that a search takes
+//! several times as long. As WebAssembly those are the faster ones, and are used.
 
 use std::cmp::Ordering;
 
