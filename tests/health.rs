@@ -1,11 +1,13 @@
 //! Checks of endpoints, ejection, and what operators see of both.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hyper::Response;
 use hyper::body::{Bytes, Incoming};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
@@ -48,7 +50,10 @@ impl Moody {
 
     /// One that listens there.
     async fn at(address: &str) -> Moody {
-        let listener = TcpListener::bind(address).await.expect("a port");
+        Moody::on(TcpListener::bind(address).await.expect("a port"))
+    }
+
+    fn on(listener: TcpListener) -> Moody {
         let address = listener.local_addr().expect("an address").to_string();
         let (mood, served) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (set, count) = (mood.clone(), served.clone());
@@ -72,11 +77,25 @@ impl Moody {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// Its process ends: the port is closed, and so is every connection.
-    async fn dies(&self) {
+    /// Its process ends: the port is closed, and so is every connection. The port stays reserved, so that nobody else gets it.
+    async fn dies(&self) -> Socket {
         self.task.abort();
-        let address = self.address.clone();
-        eventually("a closed port", async || TcpStream::connect(&address).await.is_err()).await;
+        let address: SocketAddr = self.address.parse().expect("an address");
+        let mut reserved = None;
+        let free = async || {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_reuse_address(true).expect("a socket");
+            reserved = socket.bind(&address.into()).is_ok().then_some(socket);
+            reserved.is_some()
+        };
+        eventually("a closed port", free).await;
+        reserved.expect("a socket")
+    }
+
+    /// It is started again.
+    fn back(reserved: Socket) -> Moody {
+        reserved.listen(128).and_then(|()| reserved.set_nonblocking(true)).expect("a socket");
+        Moody::on(TcpListener::from_std(reserved.into()).expect("a socket"))
     }
 }
 
@@ -187,14 +206,14 @@ async fn an_endpoint_that_is_killed_gets_no_requests_until_it_is_back() {
     let gateway = gateway(&[&one.address, &two.address], CHECKS).await;
     becomes(&gateway, 0, "healthy").await;
     shared(&gateway, &one, &two).await;
-    one.dies().await;
+    let port = one.dies().await;
     // A refused connection is tried elsewhere: no client notices.
     assert_eq!(failures(&gateway, 10).await, 0);
     let reason = becomes(&gateway, 0, "unhealthy").await;
     assert_eq!(reason, "connect: connection refused: nobody listens there");
     log::says(&["the endpoint is unhealthy", &one.address, "nobody listens there"]).await;
     moved(&gateway, &one, &two).await;
-    let one = Moody::at(&one.address).await;
+    let one = Moody::back(port);
     assert_eq!(becomes(&gateway, 0, "healthy").await, "HTTP 200 to GET /healthz");
     shared(&gateway, &one, &two).await;
 }
@@ -448,7 +467,7 @@ async fn an_endpoint_that_fails_requests_in_a_row_is_ejected() {
 #[tokio::test]
 async fn an_endpoint_that_takes_no_connections_is_ejected_and_no_client_notices() {
     let (one, two) = (Moody::start().await, Moody::start().await);
-    one.dies().await;
+    let _port = one.dies().await;
     let gateway = gateway(&[&one.address, &two.address], EJECT).await;
     let mut seen = 0;
     let gone = async || {
