@@ -47,8 +47,10 @@ pub(super) async fn forward(
     x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
     loop {
         let Some(goal) = pick(x, &to, &mut course)? else {
-            let told = course.nothing_left()?;
-            return Ok(Response { active: None, ..respond(x, &to, told) });
+            let response = respond(x, &to, course.nothing_left()?);
+            // What this endpoint did was told when another was looked for.
+            x.facts.answered = None;
+            return Ok(response);
         };
         let body = course.begin(x, &to)?;
         let result = match goal {
