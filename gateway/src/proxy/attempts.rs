@@ -69,8 +69,8 @@ pub(super) struct Answer {
 pub(super) struct Miss {
     pub(super) aim: Aim,
     pub(super) failure: Failure,
-    /// Who gets the request whatever failed.
-    pub(super) next: Option<Aim>,
+    /// The index of who gets the request whatever failed.
+    pub(super) next: Option<usize>,
 }
 
 /// Has the request answered by this endpoint.
@@ -107,7 +107,7 @@ pub(super) async fn race(
                 return miss;
             }
             let failure = Failure { body: Some(Body::Empty), ..miss.failure };
-            Miss { failure, next: pair.second, ..miss }
+            Miss { failure, next: pair.second.map(|aim| aim.index), ..miss }
         });
     }
     let second = pair.second.or_else(|| {
