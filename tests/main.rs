@@ -35,6 +35,7 @@ mod refusals_h2;
 mod reload;
 mod retrying;
 mod reuse;
+mod rooms;
 mod routing;
 mod sharing;
 mod simulate;

@@ -1,5 +1,6 @@
 //! Requests that are sent again because the configuration says so: after what, how often, and which of them never.
 
+use crate::harness::modules::plugin;
 use crate::harness::{Frames, Gateway, Origin, RawOrigin, Wire, eventually, full, kind};
 use crate::plugins::ADMIN;
 
@@ -251,4 +252,42 @@ async fn a_status_of_grpc_counts_when_there_is_nothing_else() {
     assert!(again > stream);
     upstream.headers(again, &[(":status", "200"), ("grpc-status", "0")], true).await;
     assert_eq!(asking.await.expect("an answer").header("grpc-status"), Some("0"));
+}
+
+/// One client request fails: its plugin lists one endpoint, which refuses it.
+#[tokio::test]
+async fn an_answer_that_nobody_can_better_is_the_clients() {
+    let origin = RawOrigin::start().await;
+    // It lists the first endpoint, and counts the outcomes it is told by refusing with 401 after the second one.
+    let module = plugin(
+        "(global $told (mut i32) (i32.const 0))",
+        r#"(func (export "gw_pick") (param i32) (result i64)
+            (i32.store (i32.const 1024) (i32.const 1))
+            (i32.store (i32.const 1028) (i32.const 0))
+            (select (i64.const 0x200000191) (i64.const 0x300000400) (i32.gt_u (global.get $told) (i32.const 1))))
+        (func (export "gw_outcome") (param i32 i32 i32 i64 i64)
+            (global.set $told (i32.add (global.get $told) (i32.const 1))))"#,
+    );
+    let text = "[plugin.mine]\nsource = 'mine.wasm'\n[pool.a]\nendpoints = ['<origin>']\nbalance = 'mine'\n\
+                retry = { status = [503], pause = '1ms' }\n[[route]]\npool = 'a'";
+    let gateway = Gateway::of(text).with("origin", &origin).file("mine.wasm", module).and(ADMIN).start_file().await;
+    let mut client = gateway.raw().await;
+    for answer in [BUSY, OK] {
+        client.send(GET).await;
+        let mut upstream = origin.accept().await;
+        upstream.request().await;
+        upstream.send(answer.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")).await;
+        let response = client.response().await;
+        assert_eq!(
+            (response.start.clone(), response.text()),
+            match answer {
+                BUSY => ("HTTP/1.1 503 Service Unavailable".to_owned(), "busy".to_owned()),
+                _ => ("HTTP/1.1 200 OK".to_owned(), "ok".to_owned()),
+            }
+        );
+    }
+    // Two requests, two outcomes.
+    assert_eq!(gateway.ask(GET).await.status(), 401);
+    origin.is_untouched();
+    assert_eq!(retries(&gateway).await, (0.0, 0.0));
 }

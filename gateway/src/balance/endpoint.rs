@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use super::{Changes, Outcomes, Standing, Stats};
+use super::{Changes, Outcomes, Room, Standing, Stats};
 use crate::config::model;
 
 /// A member of a pool; lives on over reloads while its address does.
@@ -23,6 +23,8 @@ pub struct Endpoint {
     /// What it did to requests, for those who judge it.
     pub outcomes: Outcomes,
     standing: Arc<Mutex<Standing>>,
+    /// How many requests it may have at the same time.
+    pub room: Arc<Room>,
     /// The right to connect, when connections are limited.
     pub connections: Option<Arc<Semaphore>>,
     /// Requests that wait for that right, in all workers.
@@ -43,6 +45,7 @@ impl Endpoint {
             stats: Stats::default(),
             outcomes: Outcomes::default(),
             standing: Arc::default(),
+            room: Arc::default(),
             connections: max_connections.map(|most| Arc::new(Semaphore::new(most as usize))),
             waiting: AtomicU32::new(0),
         }
@@ -56,7 +59,7 @@ impl Endpoint {
     /// The same one, with another limit: what is known of its health stays known.
     pub fn after(self, before: &Endpoint) -> Endpoint {
         self.stats.change_flags(before.stats.flags(), !before.stats.flags());
-        Endpoint { standing: before.standing.clone(), ..self }
+        Endpoint { standing: before.standing.clone(), room: before.room.clone(), ..self }
     }
 
     /// What is known of its health. Not for the path of requests.

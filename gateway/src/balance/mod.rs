@@ -3,6 +3,7 @@
 mod changes;
 mod endpoint;
 mod outcomes;
+mod room;
 mod standing;
 mod stats;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 pub use changes::{Changes, FEW, Follower, Mark};
 pub use endpoint::{Active, Endpoint};
 pub use outcomes::{Outcomes, Sample};
+pub use room::{Room, Stay};
 pub use standing::{Checked, Ejected, Standing, Uptime};
 pub use stats::{Stats, flag_changes};
 

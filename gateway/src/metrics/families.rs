@@ -80,6 +80,10 @@ families! {
         "Requests that were sent to an upstream once more.";
     RETRIES_REFUSED = Counter "gatewright_upstream_retries_refused_total" ("pool")
         "Requests that were not sent once more, or to a second endpoint, since the retry budget was spent.";
+    FULL = Counter "gatewright_upstream_full_total" ("pool, limit")
+        "Requests that found no room at an endpoint (max_requests) or in the pool (max_pool_requests), and waited.";
+    REFUSED = Counter "gatewright_upstream_refused_total" ("pool, limit")
+        "Those of them that were not let wait, or waited in vain.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
         "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
     ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")

@@ -159,6 +159,8 @@ struct PoolCells {
     first_byte: Histogram,
     errors: Labelled<48>,
     hedges: Labelled<4>,
+    full: Labelled<2>,
+    refused: Labelled<2>,
 }
 
 #[derive(Default)]
@@ -368,6 +370,16 @@ impl Worker {
     /// A request is not sent once more, since the budget is spent.
     pub fn upstream_retry_refused(&self, pool: PoolId) {
         self.shard.pools.cell(pool.0).retries_refused.add(1);
+    }
+
+    /// A request finds no room, by this limit, and waits.
+    pub fn upstream_full(&self, pool: PoolId, limit: &'static str) {
+        self.shard.pools.cell(pool.0).full.add(limit);
+    }
+
+    /// It waits in vain, or not at all.
+    pub fn upstream_refused(&self, pool: PoolId, limit: &'static str) {
+        self.shard.pools.cell(pool.0).refused.add(limit);
     }
 
     /// A second endpoint got a request, or answered it.

@@ -178,6 +178,18 @@ impl Metrics {
         for (pool, cells) in &rows {
             text.line(family::RETRIES_REFUSED.name, &[("pool", pool)], sum(cells, |cell| cell.retries_refused.value()));
         }
+        text.family(&family::FULL);
+        for (pool, cells) in &rows {
+            for (limit, count) in merge(cells.iter().map(|cell| cell.full.iter())) {
+                text.line(family::FULL.name, &[("pool", pool), ("limit", limit)], count);
+            }
+        }
+        text.family(&family::REFUSED);
+        for (pool, cells) in &rows {
+            for (limit, count) in merge(cells.iter().map(|cell| cell.refused.iter())) {
+                text.line(family::REFUSED.name, &[("pool", pool), ("limit", limit)], count);
+            }
+        }
         text.family(&family::HEDGES);
         for (pool, cells) in &rows {
             for (event, count) in merge(cells.iter().map(|cell| cell.hedges.iter())) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::exchange::{Exchange, Hedged};
 use super::plugins;
 use super::shown::Shown;
-use crate::balance::Active;
+use crate::balance::{Active, Stay};
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::{self, HostHeader};
 use crate::error::{Error, Kind, Phase, Side};
@@ -42,6 +42,8 @@ pub(super) struct Destination<'a> {
 pub(super) struct Aim {
     pub(super) index: usize,
     pub(super) site: Rc<Site>,
+    /// The right to be there, where that is limited.
+    pub(super) stay: Option<Stay>,
 }
 
 /// Two of them for one request.
@@ -67,8 +69,8 @@ pub(super) struct Answer {
 pub(super) struct Miss {
     pub(super) aim: Aim,
     pub(super) failure: Failure,
-    /// Who gets the request whatever failed.
-    pub(super) next: Option<Aim>,
+    /// The index of who gets the request whatever failed.
+    pub(super) next: Option<usize>,
 }
 
 /// Has the request answered by this endpoint.
@@ -105,7 +107,7 @@ pub(super) async fn race(
                 return miss;
             }
             let failure = Failure { body: Some(Body::Empty), ..miss.failure };
-            Miss { failure, next: pair.second, ..miss }
+            Miss { failure, next: pair.second.map(|aim| aim.index), ..miss }
         });
     }
     let second = pair.second.or_else(|| {
@@ -114,6 +116,7 @@ pub(super) async fn race(
         plugins::note_second_pick(&mut x.facts, to.pool);
         second
     });
+    let second = second.and_then(|second| to.try_enter_endpoint(second));
     let again = second.as_ref().and_then(|_| to.again());
     let Some((second, _again)) = second.zip(again) else {
         let result = asked.await;
@@ -185,7 +188,7 @@ impl<'a> Destination<'a> {
     /// The endpoint with this index.
     pub(super) fn aim(&self, index: usize) -> Result<Aim, Error> {
         let site = self.pool.site(index).ok_or(Error::gateway(Kind::NoEndpoint))?;
-        Ok(Aim { index, site })
+        Ok(Aim { index, site, stay: None })
     }
 
     /// The right to send a request once more, out of the pool's budget.

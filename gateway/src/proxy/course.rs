@@ -108,7 +108,7 @@ impl<'a> Course<'a> {
             to.tell(&miss);
         }
         self.at_once = stale || miss.next.is_some();
-        self.listed.extend(miss.next.map(|aim| aim.index));
+        self.listed.extend(miss.next);
         if !again {
             return Err(error);
         }

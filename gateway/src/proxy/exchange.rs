@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::forwarded::{Peer, RequestId};
 use super::incoming::Received;
 use super::plugins::Later;
-use crate::balance::{Active, Endpoint};
+use crate::balance::{Active, Endpoint, Stay};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
 use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme, StatusCode};
@@ -141,6 +141,8 @@ pub struct Response {
     pub tunnel: Option<Box<dyn Duplex>>,
     /// Keeps the endpoint's count until the response is over.
     pub active: Option<Active>,
+    /// The rights to be in the pool and at the endpoint, likewise.
+    pub stays: [Option<Stay>; 2],
     /// Whether the client's connection may go on.
     pub keep: bool,
 }
@@ -219,6 +221,6 @@ impl Hedged {
 impl Response {
     /// A response that lets the connection go on.
     pub fn new(head: ResponseHead, body: Body) -> Response {
-        Response { head, body, tunnel: None, active: None, keep: true }
+        Response { head, body, tunnel: None, active: None, stays: [None, None], keep: true }
     }
 }

@@ -9,6 +9,7 @@ use super::course::{Course, may_go_twice};
 use super::exchange::{Exchange, Hedged, Response};
 use super::plugins;
 use super::shown::Shown;
+use crate::balance::Stay;
 use crate::error::{Error, Kind};
 use crate::http::{Body, Scheme, upgrade};
 use crate::metrics::{self, Connection, PoolId};
@@ -45,12 +46,16 @@ pub(super) async fn forward(
     let mut course = Course::new(retry, outgoing(x, view, route));
     // What HTTP/2 names is the connection that the request goes out on.
     x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let stay = to.enter_pool(x).await?;
     loop {
-        let Some(goal) = pick(x, &to, &mut course)? else {
-            let told = course.nothing_left()?;
-            return Ok(Response { active: None, ..respond(x, &to, told) });
+        let Some(mut goal) = pick(x, &to, &mut course)? else {
+            let response = respond(x, &to, course.nothing_left()?, stay);
+            // What this endpoint did was told when another was looked for.
+            x.facts.answered = None;
+            return Ok(response);
         };
         let body = course.begin(x, &to)?;
+        to.enter_endpoint(x, goal.first()).await?;
         let result = match goal {
             Goal::One(aim) => attempts::send(x, &to, aim, body).await,
             // Boxed: two attempts need much room, and most requests are one.
@@ -59,7 +64,7 @@ pub(super) async fn forward(
         match result {
             Ok(answer) => {
                 if let Some(answer) = course.answered(x, &to, answer) {
-                    return Ok(respond(x, &to, answer));
+                    return Ok(respond(x, &to, answer, stay));
                 }
             }
             Err(miss) => course.missed(x, &mut to, miss)?,
@@ -82,14 +87,30 @@ enum Goal {
     Both(Pair),
 }
 
+impl Goal {
+    /// Who gets it in any case.
+    fn first(&mut self) -> &mut Aim {
+        match self {
+            Goal::One(aim) => aim,
+            Goal::Both(pair) => &mut pair.first,
+        }
+    }
+}
+
 /// Asks the pool where the request is to go; `None` when there is nowhere left.
 fn pick(x: &mut Exchange<'_>, to: &Destination<'_>, course: &mut Course<'_>) -> Result<Option<Goal>, Error> {
     if !course.listed.is_empty() {
-        return to.aim(course.listed.remove(0)).map(|aim| Some(Goal::One(aim)));
+        let index = course.listed.remove(to.next_of(&course.listed));
+        return to.aim(index).map(|aim| Some(Goal::One(aim)));
     }
     let number = course.number(x);
     let shown = Shown::request(&x.request, &x.facts, x.client, to.snapshot);
-    let picked = to.pool.pick(&shown, &course.tried, number);
+    let picked = match to.pool.pick(&shown, &course.tried, number) {
+        Picked::Endpoint(index) if !to.has_room(index) => {
+            Picked::Endpoint(to.roomier(index, &shown, &course.tried, number))
+        }
+        picked => picked,
+    };
     plugins::note_pick(&mut x.facts, to.pool);
     let is_new = |index: &usize| !course.tried.all().contains(index);
     let twice = x.facts.hedge.is_none() && may_go_twice(&x.request, &course.bodies);
@@ -114,7 +135,8 @@ fn pick(x: &mut Exchange<'_>, to: &Destination<'_>, course: &mut Course<'_>) -> 
     if course.listed.is_empty() {
         return Ok(None);
     }
-    to.aim(course.listed.remove(0)).map(|aim| Some(Goal::One(aim)))
+    let index = course.listed.remove(to.next_of(&course.listed));
+    to.aim(index).map(|aim| Some(Goal::One(aim)))
 }
 
 /// A connection to an upstream that stands, until it is dropped.
@@ -136,7 +158,7 @@ impl Drop for Open {
     }
 }
 
-fn respond(x: &mut Exchange<'_>, to: &Destination<'_>, answer: Answer) -> Response {
+fn respond(x: &mut Exchange<'_>, to: &Destination<'_>, answer: Answer, stay: Option<Stay>) -> Response {
     let Answer { aim, reply, active, latency } = answer;
     let first_byte = x.facts.began.elapsed();
     x.facts.latency = latency;
@@ -157,5 +179,6 @@ fn respond(x: &mut Exchange<'_>, to: &Destination<'_>, answer: Answer) -> Respon
     }
     response.tunnel = reply.tunnel;
     response.active = Some(active);
+    response.stays = [stay, aim.stay];
     response
 }

@@ -13,6 +13,7 @@ pub mod forwarded;
 mod incoming;
 mod pace;
 mod plugins;
+mod rooms;
 mod serve;
 mod shown;
 

@@ -71,7 +71,7 @@ pub fn refusal(error: &io::Error) -> &'static str {
 /// Why an endpoint failed, in plain words; `None`: it is not what failed, or the cause was told before.
 pub fn reason(error: &Error) -> Option<&'static str> {
     match error.kind {
-        Kind::Overloaded => return Some("as many requests wait for a connection as `max_waiting` allows"),
+        Kind::Overloaded => return Some("as many requests wait as `max_waiting` allows"),
         Kind::Timeout(Phase::Queue) => return Some("none of its connections became free in time"),
         _ if error.side != Side::Upstream => return None,
         _ => {}

@@ -15,7 +15,7 @@ use gatewright_abi::{flag, kind};
 use super::Tried;
 use super::hedging::Hedging;
 use super::site::Site;
-use crate::balance::{Candidate, Changes, Endpoint};
+use crate::balance::{Candidate, Changes, Endpoint, Room};
 use crate::clock;
 use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
@@ -45,6 +45,8 @@ pub struct PoolState {
     pub hedging: Option<Arc<Hedging>>,
     /// How many requests are tried again just now.
     pub(super) tries_again: Arc<AtomicU32>,
+    /// How many requests it may have at the same time.
+    pub room: Arc<Room>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// How it is spoken to them in checks of their health.
@@ -116,6 +118,7 @@ impl PoolState {
             candidates: candidates(&model, found.as_deref(), before, &changes),
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
             tries_again: Arc::default(),
+            room: before.map(|before| before.room.clone()).unwrap_or_default(),
             model: Arc::new(model),
             found,
             changes,

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::error::{Error, Kind, Retry};
 
 /// The endpoints that failed a request.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Tried {
     all: SmallVec<[usize; 4]>,
     spent: SmallVec<[usize; 4]>,

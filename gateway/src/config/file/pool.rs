@@ -49,7 +49,13 @@ pub struct Pool {
     /// Connections to one endpoint, from all workers. When not given there is no limit.
     #[schemars(range(min = 1))]
     pub max_connections: Option<At<u32>>,
-    /// Requests that wait for a connection when max_connections are busy; more are answered 503.
+    /// Requests at one endpoint at the same time, from all workers. When not given there is no limit.
+    #[schemars(range(min = 1))]
+    pub max_requests: Option<At<u32>>,
+    /// Requests in the pool at the same time, from all workers. When not given there is no limit.
+    #[schemars(range(min = 1))]
+    pub max_pool_requests: Option<At<u32>>,
+    /// Requests that wait for each of these bounds; more are answered 503.
     #[schemars(extend("default" = 1024))]
     pub max_waiting: Option<At<u32>>,
     /// Sends requests that take long to a second endpoint too. When not given, only as a plugin says.
@@ -133,6 +139,6 @@ pub struct Timeouts {
     pub idle_body: Option<At<Time>>,
     /// The whole exchange. When not given there is no limit.
     pub request: Option<At<Time>>,
-    /// Waiting for a connection under max_connections. A pool's is "5s" when not given.
+    /// Waiting for each of max_connections, max_requests and max_pool_requests. A pool's is "5s" when not given.
     pub queue: Option<At<Time>>,
 }

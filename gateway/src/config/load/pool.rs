@@ -56,6 +56,8 @@ impl Reader<'_, '_> {
             proxy_protocol: pool.proxy_protocol,
             host,
             max_connections: pool.max_connections.as_ref().map(|most| most.value),
+            max_requests: pool.max_requests.as_ref().map(|most| most.value),
+            max_pool_requests: pool.max_pool_requests.as_ref().map(|most| most.value),
             max_waiting: pool.max_waiting.as_ref().map_or(1024, |most| most.value),
             hedge,
             retry,

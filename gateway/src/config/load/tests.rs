@@ -719,6 +719,8 @@ fn pools_are_checked() {
     says("discover = { etcd = [], prefix = \"/\" }", "etcd: takes at least one");
     says("[pool.\"\"]\nendpoints = [\"a:80\"]", "takes a name");
     says("max_connections = 0", "from 1");
+    says("max_requests = 0", "from 1");
+    says("max_pool_requests = 0", "from 1");
     says("max_connections = 99999999999999999999999", "from 1");
     says("timeouts = { connect = \"0s\" }", "above 0");
     says("timeouts = { conect = \"1s\" }", "did you mean \"connect\"");

@@ -41,7 +41,11 @@ pub struct Pool {
     pub host: HostHeader,
     /// `max_connections`: to one endpoint, from all workers.
     pub max_connections: Option<u32>,
-    /// `max_waiting`: requests that wait for one of them (default 1024).
+    /// `max_requests`: at one endpoint, from all workers.
+    pub max_requests: Option<u32>,
+    /// `max_pool_requests`: from all workers.
+    pub max_pool_requests: Option<u32>,
+    /// `max_waiting`: requests that wait for each of these bounds (default 1024).
     pub max_waiting: u32,
     /// `hedge = { … }`
     pub hedge: Option<Hedge>,
