@@ -26,6 +26,7 @@ mod languages;
 mod limits;
 mod matrix;
 mod plugins;
+mod priorities;
 mod refusals_h2;
 mod reload;
 mod reuse;

@@ -98,8 +98,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "admin", "config", "control", "examine", "fetch", "listener", "metrics", "plugin", "reload", "snapshot",
-            "tls", "vault", "worker",
+            "admin", "balance", "config", "control", "examine", "fetch", "listener", "metrics", "plugin", "reload",
+            "snapshot", "tls", "vault", "worker",
         ],
     ),
     ("control", &["admin", "config::model", "fetch", "plugin", "reload", "snapshot", "tls", "vault", "worker"]),
@@ -168,6 +168,8 @@ const KNOTS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "access_log/format.rs",
     "access_log/stamp.rs",
+    "balance/shares.rs",
+    "balance/turn.rs",
     "config/diff.rs",
     "config/file",
     "config/hint.rs",

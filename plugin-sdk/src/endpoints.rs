@@ -56,7 +56,8 @@ impl Endpoints {
         All { endpoints: self, indices: 0..self.columns.count() }
     }
 
-    /// Those that a request can be sent to: healthy, not ejected, not draining, not tried for this request before.
+    /// Those that a request can be sent to: healthy, of the priority that it is for, not ejected, not draining, not tried for
+    /// this request before.
     #[inline(always)]
     pub fn available(&self) -> Available<'_> {
         Available { all: self.all() }
@@ -190,7 +191,8 @@ impl<'a> Endpoint<'a> {
         self.slot.word::<column::Flags>()
     }
 
-    /// Whether a request can be sent to it: healthy, not ejected, not draining, not tried for this request before.
+    /// Whether a request can be sent to it: healthy, of the priority that it is for, not ejected, not draining, not tried for
+    /// this request before.
     #[inline(always)]
     pub fn is_available(self) -> bool {
         self.flags() & (flag::HEALTHY | flag::EJECTED | flag::DRAINING | flag::TRIED) == flag::HEALTHY
@@ -199,7 +201,14 @@ impl<'a> Endpoint<'a> {
     /// Whether its checks pass, or it has none.
     #[inline(always)]
     pub fn is_healthy(self) -> bool {
-        self.flags() & flag::HEALTHY != 0
+        self.flags() & (flag::HEALTHY | flag::STANDBY) != 0
+    }
+
+    /// Whether it is well, but this request is for others: of another priority, for instance. A session that is there already
+    /// may stay.
+    #[inline(always)]
+    pub fn is_standby(self) -> bool {
+        self.flags() & flag::STANDBY != 0
     }
 
     /// Whether it says itself that it does less well.

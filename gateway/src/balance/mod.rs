@@ -1,12 +1,17 @@
 //! Endpoints: where they are, how busy, and what is known of them. Which of them takes a request is for [`crate::plugin`].
 
 mod endpoint;
+mod plan;
+mod shares;
 mod stats;
+mod turn;
 
 use std::sync::Arc;
 
 pub use endpoint::{Active, Endpoint};
+pub use plan::{Outlook, Plan, Watch};
 pub use stats::{Stats, flag_changes};
+pub use turn::{Turn, is_usable};
 
 impl PartialEq for Candidate {
     fn eq(&self, other: &Candidate) -> bool {

@@ -43,6 +43,11 @@ pub fn flag_changes() -> u64 {
     CHANGES.load(Ordering::Acquire)
 }
 
+/// Has everybody look again who goes by [`flag_changes`].
+pub(super) fn tell_flags() {
+    CHANGES.fetch_add(1, Ordering::Release);
+}
+
 impl Default for Stats {
     fn default() -> Stats {
         let bits = |value: f32| AtomicU32::new(value.to_bits());
@@ -93,7 +98,7 @@ impl Stats {
         let change = |flags| Some((flags | set) & !clear);
         // The function always gives a value.
         let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
-        CHANGES.fetch_add(1, Ordering::Release);
+        tell_flags();
     }
 
     /// Sets what a live column shows, for endpoints that nobody sends to; numbers with a fraction by their bits.
@@ -111,7 +116,7 @@ impl Stats {
         };
         place.store(word, Ordering::Relaxed);
         if column == Column::Flags {
-            CHANGES.fetch_add(1, Ordering::Release);
+            tell_flags();
         }
     }
 

@@ -78,6 +78,12 @@ families! {
         "Attempts that failed at an upstream, by kind.";
     RETRIES = Counter "gatewright_upstream_retries_total" ("pool")
         "Requests that were sent to an upstream once more.";
+    POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")
+        "Whether so few endpoints of a pool are well that this is not believed and all get requests (1).";
+    POOL_DISTRUSTS = Counter "gatewright_pool_distrusts_total" ("pool")
+        "How often that began.";
+    POOL_SHARE = Gauge "gatewright_pool_priority_share" ("pool, priority")
+        "The share of requests that is for each priority of a pool, where it has several.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
     PLUGIN_INFO = Gauge "gatewright_plugin_info" ("plugin, version")

@@ -9,6 +9,7 @@
 mod cells;
 mod families;
 mod plugins;
+mod pools;
 mod render;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
+pub use pools::PoolRow;
 pub use render::CONTENT_TYPE;
 
 /// How many names of routes, and of pools, have counts of their own.

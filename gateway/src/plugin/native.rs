@@ -18,7 +18,7 @@ use super::instance::Mould;
 use super::request::{Edit, Edits, Head, Side, What};
 use super::services::{Series, Services};
 use super::table::each_live;
-use crate::balance::Candidate;
+use crate::balance::{Candidate, Turn};
 
 /// One instance.
 pub struct Native {
@@ -26,6 +26,7 @@ pub struct Native {
     table: Table,
     state: RefCell<State>,
     services: Arc<Services>,
+    turn: Turn,
     faulted: bool,
 }
 
@@ -40,6 +41,7 @@ struct Desk<'a> {
     services: &'a Arc<Services>,
     state: &'a RefCell<State>,
     head: Option<&'a dyn Head>,
+    turn: Turn,
     endpoints: &'a [Candidate],
 }
 
@@ -52,14 +54,20 @@ impl Native {
         }
         let random = fastrand::Rng::with_seed(mould.seed);
         let state = RefCell::new(State { edits: Edits::default(), series: Vec::new(), random });
-        let desk = Desk { services: mould.services, state: &state, head: None, endpoints: mould.endpoints };
+        let desk = Desk {
+            services: mould.services,
+            state: &state,
+            head: None,
+            turn: Turn::default(),
+            endpoints: mould.endpoints,
+        };
         let configured = catch_unwind(AssertUnwindSafe(|| plugin.configure(mould.kinds, mould.config, &desk, &table)));
         let instance = match configured {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(LoadError::Config(error.to_string())),
             Err(_) => return Err(LoadError::Fault { stage: "configure", fault: Fault::Trap }),
         };
-        Ok(Native { instance, table, state, services: mould.services.clone(), faulted: false })
+        Ok(Native { instance, table, state, services: mould.services.clone(), turn: Turn::default(), faulted: false })
     }
 
     /// Whether it must not be called again.
@@ -70,6 +78,12 @@ impl Native {
     /// What the last call wants changed.
     pub fn edits(&mut self) -> &mut Edits {
         &mut self.state.get_mut().edits
+    }
+
+    /// Whose turn it is at the next picks.
+    #[inline]
+    pub fn set_turn(&mut self, turn: Turn) {
+        self.turn = turn;
     }
 
     /// Picks endpoints for a request.
@@ -84,7 +98,7 @@ impl Native {
         if endpoints.len() != self.table.count() as usize {
             return Err(Fault::Absent);
         }
-        refresh(&self.table, endpoints, tried);
+        refresh(&self.table, self.turn, endpoints, tried);
         let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt))?;
         let index = |number: u32| Some(number as usize).filter(|index| *index < endpoints.len()).ok_or(Fault::Index);
         Ok(match pick {
@@ -162,7 +176,7 @@ impl Native {
             return Err(Fault::Absent);
         }
         self.state.get_mut().edits.clear();
-        let desk = Desk { services: &self.services, state: &self.state, head, endpoints };
+        let desk = Desk { services: &self.services, state: &self.state, head, turn: self.turn, endpoints };
         let (instance, table) = (&mut *self.instance, &self.table);
         // After a panic the instance is not called again, so nobody sees it half-changed.
         catch_unwind(AssertUnwindSafe(|| call(instance, &desk, table))).map_err(|_| {
@@ -186,14 +200,14 @@ fn fill(table: &mut Table, endpoints: &[Candidate]) {
     {
         table.words(column).iter().zip(endpoints).for_each(|(cell, one)| cell.set(word(one)));
     }
-    refresh(table, endpoints, &[]);
+    refresh(table, Turn::default(), endpoints, &[]);
 }
 
 /// Writes the live columns that the plugin reads.
 #[inline]
-fn refresh(table: &Table, endpoints: &[Candidate], tried: &[usize]) {
+fn refresh(table: &Table, turn: Turn, endpoints: &[Candidate], tried: &[usize]) {
     for column in table.wanted() {
-        write(table, column, endpoints);
+        write(table, column, turn, endpoints);
         if column == Column::Flags {
             for cell in tried.iter().filter_map(|index| table.words(column).get(*index)) {
                 cell.set(cell.get() | flag::TRIED);
@@ -203,9 +217,9 @@ fn refresh(table: &Table, endpoints: &[Candidate], tried: &[usize]) {
 }
 
 #[inline]
-fn write(table: &Table, column: Column, endpoints: &[Candidate]) {
+fn write(table: &Table, column: Column, turn: Turn, endpoints: &[Candidate]) {
     let cells = table.words(column);
-    each_live(column, endpoints, cells.iter(), |cell, word| cell.set(word));
+    each_live(column, turn, endpoints, cells.iter(), |cell, word| cell.set(word));
 }
 
 fn verdict(verdict: Verdict) -> Result<Decision, Fault> {
@@ -274,7 +288,7 @@ fn side(number: u32) -> Option<Side> {
 
 impl Host for Desk<'_> {
     fn column(&self, table: &Table, column: Column) {
-        write(table, column, self.endpoints);
+        write(table, column, self.turn, self.endpoints);
     }
 
     fn request_text(&self, what: u32, read: &mut dyn FnMut(&[u8])) -> bool {

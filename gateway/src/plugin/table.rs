@@ -10,7 +10,7 @@ use gatewright_abi::{COLUMNS, Column, Element, Header, flag};
 
 use super::check::size_of;
 use super::fault::Fault;
-use crate::balance::{Candidate, flag_changes};
+use crate::balance::{Candidate, Turn, flag_changes};
 
 /// Where the columns are.
 pub(super) struct Table {
@@ -19,8 +19,10 @@ pub(super) struct Table {
     generation: u32,
     /// Columns that are written before each pick, and where.
     live: Vec<(Column, usize)>,
-    /// What [`flag_changes`] said when flags were last written; `None` when they have to be written again.
-    flags_of: Cell<Option<u64>>,
+    /// Whose turn it is.
+    pub(super) turn: Turn,
+    /// What [`flag_changes`] said when flags were last written, and for whose turn; `None` when they have to be written again.
+    flags_of: Cell<Option<(u64, Turn)>>,
     /// All of what was allocated: address and size.
     pub(super) owned: Option<(u32, u32)>,
 }
@@ -84,6 +86,7 @@ impl Table {
             count: 0,
             generation: 0,
             live: Vec::new(),
+            turn: Turn::default(),
             flags_of: Cell::new(None),
             owned: None,
         }
@@ -123,13 +126,13 @@ impl Table {
         for (column, at) in &self.live {
             if *column == Column::Flags && tried.is_empty() {
                 // They change seldom.
-                let changes = Some(flag_changes());
+                let changes = Some((flag_changes(), self.turn));
                 if self.flags_of.replace(changes) == changes {
                     continue;
                 }
             }
             let cells = memory.get_mut(*at..*at + 4 * self.count).ok_or(Fault::Pointer)?.as_chunks_mut::<4>().0;
-            each_live(*column, endpoints, cells.iter_mut(), |cell, word| *cell = word.to_le_bytes());
+            each_live(*column, self.turn, endpoints, cells.iter_mut(), |cell, word| *cell = word.to_le_bytes());
             if *column == Column::Flags && !tried.is_empty() {
                 self.flags_of.set(None);
                 for index in tried {
@@ -147,6 +150,7 @@ impl Table {
 #[inline]
 pub(super) fn each_live<C>(
     column: Column,
+    turn: Turn,
     endpoints: &[Candidate],
     cells: impl Iterator<Item = C>,
     write: impl Fn(C, u32),
@@ -162,7 +166,7 @@ pub(super) fn each_live<C>(
         };
     }
     match column {
-        Column::Flags => each!(stats => stats.flags()),
+        Column::Flags => pairs.for_each(|(cell, one)| write(cell, turn.flags(one))),
         Column::Active => each!(stats => stats.active()),
         Column::Latency => each!(stats => stats.latency()),
         Column::PeakLatency => each!(stats => stats.peak()),

@@ -12,7 +12,7 @@ use gatewright_abi::kind;
 
 use super::Tried;
 use super::site::Site;
-use crate::balance::{Candidate, Endpoint};
+use crate::balance::{Candidate, Endpoint, Plan, Turn, Watch};
 use crate::clock;
 use crate::config::model;
 use crate::limits::Limits;
@@ -27,6 +27,8 @@ pub struct PoolState {
     pub model: model::Pool,
     /// Its members, in the order of the configuration.
     pub candidates: Vec<Candidate>,
+    /// What is found out about all of them together.
+    pub watch: Watch,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
     /// The one that is on trial beside it.
@@ -49,6 +51,8 @@ pub struct Pool {
     seat: RefCell<Option<Seat>>,
     /// The pool's own, or what it falls back to.
     own: RefCell<Option<Native>>,
+    /// Which of them requests are for.
+    plan: RefCell<Plan>,
     sites: Vec<Rc<Site>>,
 }
 
@@ -90,6 +94,7 @@ impl PoolState {
         let candidates = model.endpoints.iter().map(candidate).collect();
         PoolState {
             services: Arc::new(Services::new(&model.name)),
+            watch: Watch::new(&model.name, &model.selection, before.map(|before| &before.watch)),
             model,
             candidates,
             crew: None,
@@ -97,6 +102,17 @@ impl PoolState {
             tls,
             limits,
             wanted: Notify::new(),
+        }
+    }
+
+    /// How it stands, for those who count.
+    pub fn row(&self) -> metrics::PoolRow {
+        let outlook = self.watch.outlook(&self.candidates);
+        metrics::PoolRow {
+            name: self.model.name.clone(),
+            distrusts: outlook.distrusts,
+            distrusted: outlook.distrusted,
+            shares: outlook.shares,
         }
     }
 
@@ -123,7 +139,7 @@ impl Pool {
             Rc::new(site)
         };
         let sites = state.candidates.iter().map(site).collect();
-        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, sites });
+        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, plan: RefCell::default(), sites });
         if pool.state.model.max_connections.is_some() {
             tokio::task::spawn_local(trim_when_wanted(Rc::downgrade(&pool)));
         }
@@ -133,9 +149,11 @@ impl Pool {
     /// Where a request goes: as the plugin says, or the pool's own balancer when there is none, it does not say, or the
     /// request need not be sent there again.
     pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
-        let fallback = || self.pick_own(head, tried, attempt);
+        let turn = self.turn(tried);
+        let fallback = || self.pick_own(head, tried, attempt, turn);
         let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
         let Some(seat) = seat.as_mut() else { return fallback() };
+        seat.set_turn(turn);
         match seat.pick(head, &self.state.candidates, tried.all(), attempt) {
             Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
@@ -146,14 +164,28 @@ impl Pool {
         }
     }
 
-    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
-    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
+    /// Which endpoints the request is for.
+    #[inline]
+    fn turn(&self, tried: &Tried) -> Turn {
         let candidates = &self.state.candidates;
-        if let [_] = &candidates[..] {
-            return if tried.spent().is_empty() { Picked::Endpoint(0) } else { Picked::Nowhere };
+        let mut plan = self.plan.borrow_mut();
+        if plan.is_old() {
+            *plan = self.state.watch.plan(candidates, clock::coarse_uptime());
+        }
+        let turn = plan.draw(fastrand::f64);
+        if tried.all().is_empty() { turn } else { plan.again(turn, candidates, tried.all()) }
+    }
+
+    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
+    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32, turn: Turn) -> Picked {
+        let candidates = &self.state.candidates;
+        if let [only] = &candidates[..] {
+            let fits = tried.spent().is_empty() && turn.offers(only);
+            return if fits { Picked::Endpoint(0) } else { Picked::Nowhere };
         }
         let mut own = self.own.borrow_mut();
         let Some(own) = own.as_mut() else { return Picked::Nowhere };
+        own.set_turn(turn);
         for passed in [tried.all(), tried.spent()] {
             if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
                 return Picked::Endpoint(index);
@@ -195,8 +227,13 @@ impl Pool {
         }
     }
 
-    /// Lets time pass for the plugin.
+    /// Lets time pass for the plan and the plugin.
     pub fn tick(&self, now: Instant) {
+        let mut plan = self.plan.borrow_mut();
+        if plan.is_due(&self.state.watch) {
+            *plan = self.state.watch.plan(&self.state.candidates, clock::coarse_uptime());
+        }
+        drop(plan);
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.tick(now);
         }

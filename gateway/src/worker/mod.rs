@@ -134,7 +134,9 @@ impl Shared {
             series_refused: plugin.services.series_refused(),
             samples: plugin.services.all_series().iter().map(|series| sample(series)).collect(),
         };
-        self.metrics.render(&self.house.plugins().iter().map(row).collect::<Vec<_>>())
+        let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();
+        let pools: Vec<_> = snapshot.pools.iter().map(|pool| pool.state.row()).collect();
+        self.metrics.render(&plugins, &pools)
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.

@@ -8,7 +8,7 @@ use gatewright_sdk::prelude::*;
 /// One worker's turn.
 pub struct RoundRobin {
     credits: Vec<i64>,
-    /// The next, when all weights are equal.
+    /// The next, when all weights are equal and requests are for all endpoints alike.
     next: Option<usize>,
 }
 
@@ -39,7 +39,17 @@ impl Balancer for RoundRobin {
     fn pick(&mut self, _: &Request, endpoints: &Endpoints) -> Pick {
         let Some(next) = &mut self.next else { return self.weighted(endpoints).into() };
         let count = endpoints.len();
-        let turn = (0..count).filter_map(|step| endpoints.get((*next + step) % count)).find(|one| one.is_available());
+        let mut for_others = false;
+        let mut turns = (0..count).filter_map(|step| endpoints.get((*next + step) % count));
+        let turn = turns.find(|one| {
+            for_others |= one.is_standby();
+            one.is_available()
+        });
+        // Whoever comes first behind those of another priority would have the turns of all of them.
+        if for_others {
+            self.next = None;
+            return self.weighted(endpoints).into();
+        }
         if let Some(picked) = turn {
             *next = (picked.index() + 1) % count;
         }
@@ -95,6 +105,21 @@ mod tests {
     fn equal_weights_take_turns() {
         let picks = picks(&[2, 2, 2], &[], 4);
         assert_eq!(picks[1..], [1, 2, 3].map(|step| (picks[0] + step) % 3));
+    }
+
+    #[test]
+    fn each_has_its_share_of_the_requests_that_are_for_it() {
+        let mut gateway = Mock::balancer::<RoundRobin>("{}", (0..4).map(|n| endpoint(&format!("a:{n}")))).unwrap();
+        let mut counts = [0; 4];
+        for round in 0..40 {
+            // Three of four are for the first two, the others for those behind them.
+            let second = round % 4 == 3;
+            for index in 0..4 {
+                gateway.endpoint(index).standby((index > 1) != second);
+            }
+            counts[gateway.pick(&get("http://a/")).first().unwrap()] += 1;
+        }
+        assert_eq!(counts, [15, 15, 5, 5]);
     }
 
     #[test]

@@ -41,6 +41,13 @@ pub struct Pool {
     pub max_waiting: Option<At<u32>>,
     /// Time-outs of requests to this pool.
     pub timeouts: Option<At<Timeouts>>,
+    /// When less than this share of the endpoints is well, what is known of them is not believed and all get requests; "0%"
+    /// switches that off.
+    #[schemars(extend("default" = "50%", "examples" = ["0%", "30%"]))]
+    pub distrust_below: Option<At<String>>,
+    /// How much more than their share the endpoints of a priority can take before requests spill over to the next.
+    #[schemars(range(min = 1, max = 100), extend("default" = 1.4))]
+    pub spill_factor: Option<At<f64>>,
 }
 
 /// A member of a pool.
@@ -53,7 +60,7 @@ pub struct Endpoint {
     /// Its share beside the others'.
     #[schemars(range(min = 1, max = 65535), extend("default" = 1))]
     pub weight: Option<At<u16>>,
-    /// For plugins: 0 goes before 1, and so on.
+    /// 0 goes before 1, and so on: the next gets what those before it cannot take.
     #[schemars(range(min = 0, max = 100), extend("default" = 0))]
     pub priority: Option<At<u32>>,
     /// For plugins: where it stands. When not given, "".

@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
+mod selection;
+
 use std::collections::HashMap;
 
 use super::{At, Either, Names, Reader, file, value};
@@ -31,6 +33,7 @@ impl Reader<'_, '_> {
             queue: timeouts.queue.or(Some(Timeouts::QUEUE)),
             ..timeouts
         };
+        let selection = self.selection(pool);
         Some(Pool {
             name: read_name?,
             endpoints,
@@ -43,6 +46,7 @@ impl Reader<'_, '_> {
             max_connections: pool.max_connections.as_ref().map(|most| most.value),
             max_waiting: pool.max_waiting.as_ref().map_or(1024, |most| most.value),
             timeouts,
+            selection,
         })
     }
 

@@ -473,6 +473,13 @@ fn those_who_name_plugins_are_checked() {
         says(&format!("[pool.a]\nendpoints = [{{ address = \"a:80\", {keys} }}]"), expected);
     };
     endpoint("priority = 101", "pool.a.endpoints[0].priority: takes a whole number from 0 to 100");
+    let selection = |keys: &str, expected: &str| says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n{keys}"), expected);
+    selection("distrust_below = 50", "pool.a.distrust_below: takes a string such as \"0%\"");
+    selection("distrust_below = \"half\"", "takes a share from \"0%\" to \"100%\", not \"half\"");
+    for factor in ["0.9", "101", "nan", "inf", "-1", "0"] {
+        selection(&format!("spill_factor = {factor}"), "pool.a.spill_factor: takes a number from 1 to 100");
+    }
+    selection("spill_factor = \"2\"", "pool.a.spill_factor: takes a number");
     endpoint("zone = 5", "pool.a.endpoints[0].zone: takes a string");
     endpoint("metadata = { rack = 7 }", "pool.a.endpoints[0].metadata.rack: takes a string, not a whole number");
     endpoint("metadata = \"x\"", "pool.a.endpoints[0].metadata: takes a table");

@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod selection;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use selection::*;
 
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +36,8 @@ pub struct Pool {
     pub max_waiting: u32,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
+    /// `distrust_below`, `spill_factor`, …
+    pub selection: Selection,
 }
 
 /// A member of a pool: an endpoint, and what plugins are told of it.
