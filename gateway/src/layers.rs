@@ -102,7 +102,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "snapshot", "tls", "vault", "worker",
         ],
     ),
-    ("control", &["admin", "config::model", "fetch", "plugin", "reload", "snapshot", "tls", "vault", "worker"]),
+    (
+        "control",
+        &["admin", "config::model", "fetch", "plugin", "reload", "sampling", "snapshot", "tls", "vault", "worker"],
+    ),
+    // Asks endpoints for their load, over the HTTP/1.1 of upstreams.
+    ("sampling", &["balance", "config::model", "error", "http", "notice", "upstream", "worker"]),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (

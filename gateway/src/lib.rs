@@ -40,6 +40,7 @@ pub mod examine;
 
 pub mod control;
 pub mod reload;
+pub mod sampling;
 
 pub mod admin;
 

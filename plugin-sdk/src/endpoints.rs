@@ -229,7 +229,7 @@ impl<'a> Endpoint<'a> {
         self.flags() & flag::DRAINING != 0
     }
 
-    /// Whether it has just come.
+    /// Whether it should get less than its share: it has just come, or has too much. See [`warmth`](Endpoint::warmth).
     #[inline(always)]
     pub fn is_warming(self) -> bool {
         self.flags() & flag::WARMING != 0
@@ -278,7 +278,7 @@ impl<'a> Endpoint<'a> {
         (!load.is_nan()).then_some(load)
     }
 
-    /// How much of its share it should get after it has come: from 0 up to 1.
+    /// How much of its share it should get: from 0 up to 1, less after it has come and when it has too much.
     #[inline(always)]
     pub fn warmth(self) -> f32 {
         f32::from_bits(self.slot.word::<column::Warmth>())

@@ -177,7 +177,7 @@ impl Wanted {
 }
 
 impl Answer {
-    fn problem(status: StatusCode, problem: &str) -> Answer {
+    pub(super) fn problem(status: StatusCode, problem: &str) -> Answer {
         Answer::json(status, &json!({ "problem": problem }))
     }
 }

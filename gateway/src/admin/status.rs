@@ -1,5 +1,6 @@
 //! What is in force, as JSON.
 
+use gatewright_abi::flag;
 use serde_json::{Value, json};
 
 use crate::config::model::Action;
@@ -39,6 +40,9 @@ fn pool(pool: &CompiledPool) -> Value {
             "address": candidate.endpoint.address,
             "weight": candidate.weight,
             "active": candidate.endpoint.active(),
+            "priority": candidate.priority,
+            "draining": candidate.endpoint.stats.flags() & flag::DRAINING != 0,
+            "warmth": candidate.endpoint.stats.warmth(),
         })
     };
     json!({

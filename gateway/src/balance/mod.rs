@@ -2,14 +2,17 @@
 
 mod endpoint;
 mod plan;
+mod report;
 mod shares;
+mod start;
 mod stats;
 mod turn;
 
 use std::sync::Arc;
 
-pub use endpoint::{Active, Endpoint};
-pub use plan::{Outlook, Plan, Watch};
+pub use endpoint::{Active, Drain, Endpoint};
+pub use plan::{Outlook, Plan, Reports, Watch};
+pub use report::Report;
 pub use stats::{Stats, flag_changes};
 pub use turn::{Turn, is_usable};
 
@@ -32,8 +35,17 @@ pub struct Candidate {
     pub weight: u16,
     /// 0 before 1 before 2.
     pub priority: u32,
+    /// Its configuration takes it out of use.
+    pub drain: bool,
     /// Where it stands.
     pub zone: String,
     /// Whatever else is said of it.
     pub metadata: Vec<(String, String)>,
+}
+
+impl Candidate {
+    /// One of which nothing is said.
+    pub fn of(endpoint: Arc<Endpoint>) -> Candidate {
+        Candidate { endpoint, weight: 1, priority: 0, drain: false, zone: String::new(), metadata: Vec::new() }
+    }
 }

@@ -24,6 +24,16 @@ pub struct Watch {
     trust: AtomicU64,
     /// How often they were not believed any more.
     distrusted: AtomicU64,
+    /// What became of reports of their load.
+    pub reports: Reports,
+}
+
+/// How many reports of load there were.
+#[derive(Debug, Default)]
+pub struct Reports {
+    taken: AtomicU64,
+    unreadable: AtomicU64,
+    failed: AtomicU64,
 }
 
 /// Which endpoints requests are for, as one worker has seen it.
@@ -37,6 +47,8 @@ pub struct Plan {
     drawn: SmallVec<[(Turn, f64); 2]>,
     /// The turns that there are, the first choice first.
     all: SmallVec<[Turn; 2]>,
+    /// Time changes what endpoints are given.
+    passing: bool,
 }
 
 /// How a pool's endpoints stand, for those who ask.
@@ -59,6 +71,11 @@ impl Watch {
             selection: selection.clone(),
             trust: AtomicU64::new(carried(|watch| &watch.trust)),
             distrusted: AtomicU64::new(carried(|watch| &watch.distrusted)),
+            reports: Reports {
+                taken: AtomicU64::new(carried(|watch| &watch.reports.taken)),
+                unreadable: AtomicU64::new(carried(|watch| &watch.reports.unreadable)),
+                failed: AtomicU64::new(carried(|watch| &watch.reports.failed)),
+            },
         }
     }
 
@@ -66,15 +83,12 @@ impl Watch {
     pub fn plan(&self, candidates: &[Candidate], now: Duration) -> Plan {
         // Asked first: what changes while they are looked at is looked at again.
         let seen = Some(flag_changes());
+        let passing = candidates.iter().fold(false, |any, candidate| self.give(candidate, now) || any);
         let levels = levels(candidates);
         let distrusts = !self.judge(&levels, now).is_full();
-        if distrusts {
+        if distrusts || levels.len() <= 1 {
             let turn = Turn { distrusts, ..Turn::default() };
-            return Plan { seen, only: Some(turn), drawn: SmallVec::new(), all: [turn].into_iter().collect() };
-        }
-        if let [] | [_] = &levels[..] {
-            let turn = Turn::default();
-            return Plan { seen, only: Some(turn), drawn: SmallVec::new(), all: [turn].into_iter().collect() };
+            return Plan { seen, only: Some(turn), drawn: SmallVec::new(), all: [turn].into_iter().collect(), passing };
         }
         let all: SmallVec<[Turn; 2]> =
             levels.iter().map(|level| Turn { priority: Some(level.priority), ..Turn::default() }).collect();
@@ -86,7 +100,19 @@ impl Watch {
         });
         let drawn: SmallVec<[(Turn, f64); 2]> = drawn.collect();
         let only = if let [(turn, _)] = &drawn[..] { Some(*turn) } else { None };
-        Plan { seen, only, drawn, all }
+        Plan { seen, only, drawn, all, passing }
+    }
+
+    /// Gives an endpoint its part of its share: less as long as it is new, and when it has too much. Whether time changes that.
+    fn give(&self, candidate: &Candidate, now: Duration) -> bool {
+        let endpoint = &candidate.endpoint;
+        let usable = is_usable(endpoint.stats.flags());
+        let begun = self.selection.slow_start.as_ref().map_or(1.0, |slow| endpoint.start.share(slow, usable, now));
+        // Where no reports are wanted any more the last ones are old.
+        let age = self.selection.load.as_ref().map_or(Duration::ZERO, |load| load.age);
+        let reports = endpoint.reported.forget(age, &endpoint.stats, now);
+        endpoint.stats.set_warmth(begun * endpoint.reported.share());
+        begun < 1.0 || reports
     }
 
     /// Whether the endpoints are believed, which is told where it changes.
@@ -155,7 +181,7 @@ impl Plan {
 
     /// Whether it has to be made again, changes or not.
     pub fn is_due(&self, watch: &Watch) -> bool {
-        self.is_old() || watch.is_pending()
+        self.is_old() || self.passing || watch.is_pending()
     }
 
     /// The turn of a request that has failed at some: the one that was drawn as long as that has others, else the first that has.
@@ -165,6 +191,24 @@ impl Plan {
             all.any(|(index, candidate)| !tried.contains(&index) && turn.offers(candidate))
         };
         [drawn].iter().chain(&self.all).find(|turn| has(turn)).copied().unwrap_or(drawn)
+    }
+}
+
+impl Reports {
+    /// Something was said; whether it told a load.
+    pub fn note(&self, told: bool) {
+        if told { &self.taken } else { &self.unreadable }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nothing was said.
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were, by what became of them.
+    pub fn counts(&self) -> [(&'static str, u64); 3] {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        [("taken", count(&self.taken)), ("unreadable", count(&self.unreadable)), ("failed", count(&self.failed))]
     }
 }
 
@@ -225,7 +269,7 @@ mod tests {
         let candidate = |(number, priority): (usize, &u32)| {
             let endpoint = model::Endpoint { address: format!("10.0.0.1:{number}"), weight: 1 };
             let endpoint = Arc::new(Endpoint::new(&endpoint, None));
-            Candidate { endpoint, weight: 1, priority: *priority, zone: String::new(), metadata: Vec::new() }
+            Candidate { priority: *priority, ..Candidate::of(endpoint) }
         };
         priorities.iter().enumerate().map(candidate).collect()
     }

@@ -101,6 +101,21 @@ impl Stats {
         tell_flags();
     }
 
+    /// The load that it reports; no number when it reports none.
+    pub fn set_load(&self, load: f32) {
+        self.load.store(load.to_bits(), Ordering::Relaxed);
+    }
+
+    /// Which part of its share it gets, 1 for all of it.
+    pub fn set_warmth(&self, warmth: f32) {
+        // Looked at first: nearly always it is the same, and others read this line.
+        if self.warmth() != warmth {
+            self.warmth.store(warmth.to_bits(), Ordering::Relaxed);
+            let (set, clear) = if warmth < 1.0 { (flag::WARMING, 0) } else { (0, flag::WARMING) };
+            self.change_flags(set, clear);
+        }
+    }
+
     /// Sets what a live column shows, for endpoints that nobody sends to; numbers with a fraction by their bits.
     pub fn pretend(&self, column: Column, word: u32) {
         let place = match column {

@@ -5,6 +5,7 @@
 mod admin;
 mod check;
 mod demo;
+mod drain;
 mod log;
 mod one_line;
 mod plugin;
@@ -44,6 +45,8 @@ enum Command {
     Schema,
     /// Have a running gateway read its configuration again
     Reload(admin::Where),
+    /// Take an endpoint out of use in a running gateway: it gets no new requests and finishes those that it has
+    Drain(drain::Arguments),
     /// Make, build, test, measure and deploy plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, offline } => check::check(&config.config, offline),
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload(place) => reload::reload(&place),
+        Command::Drain(arguments) => drain::drain(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Demo { port } => demo::demo(port),

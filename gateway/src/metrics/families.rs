@@ -78,6 +78,10 @@ families! {
         "Attempts that failed at an upstream, by kind.";
     RETRIES = Counter "gatewright_upstream_retries_total" ("pool")
         "Requests that were sent to an upstream once more.";
+    POOL_ENDPOINTS = Gauge "gatewright_pool_endpoints" ("pool, state")
+        "Endpoints of a pool: available; of those warming, which get less; draining; unavailable. Of all: reporting their load; overloaded.";
+    POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
+        "Reports of load by endpoints: taken, unreadable, or failed when one was asked in vain.";
     POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")
         "Whether so few endpoints of a pool are well that this is not believed and all get requests (1).";
     POOL_DISTRUSTS = Counter "gatewright_pool_distrusts_total" ("pool")

@@ -8,6 +8,10 @@ use super::render::Text;
 pub struct PoolRow {
     /// Its name.
     pub name: String,
+    /// How many of its endpoints are so.
+    pub endpoints: [(&'static str, u64); 6],
+    /// Reports of load, by what became of them.
+    pub reports: [(&'static str, u64); 3],
     /// Whether what is known of its endpoints is not believed.
     pub distrusts: bool,
     /// How often that came about.
@@ -17,6 +21,18 @@ pub struct PoolRow {
 }
 
 pub(super) fn render(text: &mut Text, pools: &[PoolRow]) {
+    text.family(&family::POOL_ENDPOINTS);
+    for pool in pools {
+        for (state, count) in pool.endpoints {
+            text.line(family::POOL_ENDPOINTS.name, &[("pool", &pool.name), ("state", state)], count);
+        }
+    }
+    text.family(&family::POOL_REPORTS);
+    for pool in pools {
+        for (result, count) in pool.reports.iter().filter(|(_, count)| *count > 0) {
+            text.line(family::POOL_REPORTS.name, &[("pool", &pool.name), ("result", result)], *count);
+        }
+    }
     text.family(&family::POOL_DISTRUSTED);
     for pool in pools {
         text.line(family::POOL_DISTRUSTED.name, &[("pool", &pool.name)], u64::from(pool.distrusts));

@@ -83,7 +83,8 @@ pub(super) async fn forward(
             reuse,
         };
         match attempt.run(body).await {
-            Ok(reply) => {
+            Ok(mut reply) => {
+                upstream::take_report(&pool.state, &site.endpoint, &mut reply.head);
                 let first_byte = x.facts.began.elapsed();
                 x.facts.latency = began.elapsed();
                 x.facts.first_byte = Some(first_byte);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::access_log::Sink;
 use crate::config::Problem;
-use crate::config::model::{Action, Config, Place, Pool, Route};
+use crate::config::model::{Action, Config, Place, Pool, Route, UpstreamProtocol};
 use crate::fetch::Fetched;
 use crate::files::Folder;
 use crate::http::FieldName;
@@ -168,7 +168,17 @@ fn compile_pool(
         };
         problem_with(config, problem.path(), &key, problem.to_string())
     })?;
+    // Who is asked for its load is asked over HTTP/1.1.
+    let asks = pool.selection.load.as_ref().is_some_and(|load| load.path.is_some());
+    let load_tls = match same.filter(|_| again) {
+        Some(same) => Ok(same.state.load_tls.clone()),
+        None => pool.tls.as_ref().filter(|_| asks).map(|tls| UpstreamTls::load(tls, UpstreamProtocol::H1)).transpose(),
+    };
+    let load_tls = load_tls.map_err(|problem| {
+        problem_with(config, problem.path(), &format!("pool.{}.tls", pool.name), problem.to_string())
+    })?;
     let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
+    state.load_tls = load_tls;
     let before = same.map(|old| &*old.state);
     (state.crew, state.trying) = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use gatewright_abi::kind;
+use gatewright_abi::{flag, kind};
 
 use super::Tried;
 use super::site::Site;
-use crate::balance::{Candidate, Endpoint, Plan, Turn, Watch};
+use crate::balance::{Candidate, Drain, Endpoint, Plan, Turn, Watch, is_usable};
 use crate::clock;
 use crate::config::model;
 use crate::limits::Limits;
@@ -37,6 +37,8 @@ pub struct PoolState {
     services: Arc<Services>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
+    /// How it is spoken to those who are asked for their load.
+    pub load_tls: Option<UpstreamTls>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
     /// Told when a request waits for a connection that some worker may have lying idle.
@@ -81,13 +83,23 @@ impl PoolState {
             let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
             before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
         };
+        let made = |endpoint: &model::Endpoint| {
+            let made = Endpoint::new(endpoint, model.max_connections);
+            let same = |old: &&Candidate| old.endpoint.address == endpoint.address;
+            match before.map(|before| before.candidates.iter().find(same)) {
+                // It is there with the pool.
+                None => {}
+                Some(None) => made.is_new(),
+                Some(Some(old)) => made.follow(&old.endpoint),
+            }
+            Arc::new(made)
+        };
         let candidate = |member: &model::Member| Candidate {
-            endpoint: known(&member.endpoint.address).map_or_else(
-                || Arc::new(Endpoint::new(&member.endpoint, model.max_connections)),
-                |candidate| candidate.endpoint.clone(),
-            ),
+            endpoint: known(&member.endpoint.address)
+                .map_or_else(|| made(&member.endpoint), |candidate| candidate.endpoint.clone()),
             weight: member.endpoint.weight,
             priority: member.priority,
+            drain: member.drain,
             zone: member.zone.clone(),
             metadata: member.metadata.clone(),
         };
@@ -100,6 +112,7 @@ impl PoolState {
             crew: None,
             trying: None,
             tls,
+            load_tls: None,
             limits,
             wanted: Notify::new(),
         }
@@ -108,8 +121,25 @@ impl PoolState {
     /// How it stands, for those who count.
     pub fn row(&self) -> metrics::PoolRow {
         let outlook = self.watch.outlook(&self.candidates);
+        let mut endpoints =
+            ["available", "warming", "draining", "unavailable", "reporting", "overloaded"].map(|state| (state, 0));
+        let [available, warming, draining, unavailable, reporting, overloaded] = &mut endpoints;
+        for candidate in &self.candidates {
+            let flags = candidate.endpoint.stats.flags();
+            let (_, count) = match flags {
+                _ if flags & flag::DRAINING != 0 => &mut *draining,
+                _ if !is_usable(flags) => &mut *unavailable,
+                _ => &mut *available,
+            };
+            *count += 1;
+            warming.1 += u64::from(is_usable(flags) && flags & flag::WARMING != 0);
+            reporting.1 += u64::from(!candidate.endpoint.stats.load().is_nan());
+            overloaded.1 += u64::from(flags & flag::DEGRADED != 0);
+        }
         metrics::PoolRow {
             name: self.model.name.clone(),
+            endpoints,
+            reports: self.watch.reports.counts(),
             distrusts: outlook.distrusts,
             distrusted: outlook.distrusted,
             shares: outlook.shares,
@@ -130,6 +160,10 @@ impl Pool {
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let before = before.filter(|before| state.connects_like(&before.state));
+        for candidate in &state.candidates {
+            // Here, since what is only prepared takes nothing out of use.
+            candidate.endpoint.drain(Drain::File, candidate.drain);
+        }
         let site = |candidate: &Candidate| {
             let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
             let old = before.and_then(|b| b.sites.iter().find(|old| Arc::ptr_eq(&old.endpoint, &candidate.endpoint)));

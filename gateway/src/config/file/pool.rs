@@ -1,5 +1,7 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod selection;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -7,6 +9,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
+pub use selection::{Load, SlowStart};
 
 /// A group of endpoints.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -48,6 +51,12 @@ pub struct Pool {
     /// How much more than their share the endpoints of a priority can take before requests spill over to the next.
     #[schemars(range(min = 1, max = 100), extend("default" = 1.4))]
     pub spill_factor: Option<At<f64>>,
+    /// Gives an endpoint that is new or well again its share step by step over this time; or a table. When not given, at
+    /// once.
+    #[schemars(extend("examples" = ["30s"]))]
+    pub slow_start: Option<At<Either<Time, SlowStart>>>,
+    /// What endpoints say of their load. When not given, nothing is asked or read.
+    pub load: Option<At<Load>>,
 }
 
 /// A member of a pool.
@@ -63,6 +72,9 @@ pub struct Endpoint {
     /// 0 goes before 1, and so on: the next gets what those before it cannot take.
     #[schemars(range(min = 0, max = 100), extend("default" = 0))]
     pub priority: Option<At<u32>>,
+    /// Takes it out of use: it gets no new requests and finishes those that it has.
+    #[schemars(extend("default" = false))]
+    pub drain: Option<bool>,
     /// For plugins: where it stands. When not given, "".
     pub zone: Option<String>,
     /// For plugins: whatever else is to be said of it.

@@ -101,6 +101,7 @@ impl Reader<'_, '_> {
                 endpoint: Endpoint { address, weight },
                 priority: table.and_then(|table| table.priority.as_ref()).map_or(0, |priority| priority.value),
                 zone: table.and_then(|table| table.zone.clone()).unwrap_or_default(),
+                drain: table.and_then(|table| table.drain).unwrap_or(false),
                 metadata: metadata.map(|(key, text)| (key.clone(), text.value.clone())).collect(),
             });
         }

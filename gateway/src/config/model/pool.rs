@@ -49,6 +49,8 @@ pub struct Member {
     pub priority: u32,
     /// `zone`, default empty.
     pub zone: String,
+    /// `drain`: it gets no new requests. Default false.
+    pub drain: bool,
     /// `metadata = { rack = "7" }`, by key.
     pub metadata: Vec<(String, String)>,
 }
