@@ -12,7 +12,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The data path.
     (
         "worker",
-        &["access_log", "files", "http::Control", "limits", "listener", "metrics", "plugin", "snapshot", "upstream"],
+        &[
+            "access_log",
+            "discovery",
+            "files",
+            "http::Control",
+            "limits",
+            "listener",
+            "metrics",
+            "plugin",
+            "snapshot",
+            "upstream",
+        ],
     ),
     (
         "listener",
@@ -98,8 +109,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "run",
         &[
-            "admin", "balance", "config", "control", "examine", "fetch", "listener", "metrics", "plugin", "reload",
-            "snapshot", "tls", "vault", "worker",
+            "admin",
+            "balance",
+            "config",
+            "control",
+            "discovery",
+            "examine",
+            "fetch",
+            "listener",
+            "metrics",
+            "plugin",
+            "reload",
+            "snapshot",
+            "tls",
+            "vault",
+            "worker",
         ],
     ),
     (
@@ -129,6 +153,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Asks servers over the HTTP/1.1 of upstreams; which plugins run is not its business.
     ("fetch", &["config::model", "error", "http", "limits", "plugin", "tls", "vault"]),
+    // Asks registries over the HTTP/1.1 of upstreams.
+    (
+        "discovery",
+        &["config::model", "config::value", "http", "limits", "metrics::SearchRow", "notice", "snapshot::Found", "tls"],
+    ),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
     ("reload", &["config", "examine", "fetch", "limits", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
@@ -185,6 +214,8 @@ const PURE: &[&str] = &[
     "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
+    "discovery/etcd/wire.rs",
+    "discovery/members.rs",
     "error.rs",
     "escape.rs",
     "fetch/address.rs",

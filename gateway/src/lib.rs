@@ -36,6 +36,8 @@ pub mod snapshot;
 
 pub mod fetch;
 
+pub mod discovery;
+
 pub mod examine;
 
 pub mod control;

@@ -143,6 +143,8 @@ limits! {
     file_cache_size: size = 67108864, "\"64MiB\"", "Static files that each worker keeps in memory; the least used go beyond it.";
     file_cache_time: time = 200, "\"200ms\"", "How long a static file in memory is served before the disk is asked whether it changed.";
     plugin_download_time: time = 60000, "\"60s\"", "For fetching one plugin from elsewhere, redirects and tokens included; the configuration that wants it does not come into force beyond it.";
+    discovered_endpoints: count = 20000, "20000", "Endpoints of one pool that a file or registry may name; a list with more is not believed.";
+    discovery_time: time = 5000, "\"5s\"", "For the first answer of files and registries with endpoints, at the start and at a reload; beyond it the gateway goes on without.";
     drain_time: time = 30000, "\"30s\"", "From the call to stop until what still runs is cut.";
 }
 

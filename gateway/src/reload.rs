@@ -87,6 +87,8 @@ pub enum Change {
     RollBack(String, Option<String>, Reply<Pushed>),
     /// End a plugin's trial: it went well.
     Promote(String, Reply<Pushed>),
+    /// There are other members of pools.
+    Members,
     /// A version of a plugin was found unfit.
     Unfit(Arc<Version>),
 }
@@ -203,7 +205,6 @@ impl Force {
         let file = file.as_deref();
         let prepared = contents.is_some().then(|| self.prepare(&snapshot.config)).transpose();
         let prepared = prepared.map_err(|problems| in_file(file, problems))?;
-        let hash = hash(&snapshot.config);
         let before = self.shared.snapshot();
         snapshot.plugins.iter().for_each(|plugin| plugin.enters(Some(&before)));
         self.shared.replace(snapshot);
@@ -213,9 +214,16 @@ impl Force {
             self.put_in_place(prepared);
             listener::prepare(self.shared.snapshot().limits.connections);
             warn(&self.shared.snapshot().config, file);
+            let hash = hash(&self.shared.snapshot().config);
             self.shared.metrics.reload_succeeded(&hash, SystemTime::now());
         }
         Ok(changes)
+    }
+
+    /// Puts a snapshot in place that differs from the one in force in members of pools.
+    pub fn put_members(&self, snapshot: Snapshot) {
+        self.shared.replace(snapshot);
+        self.tell(|| Command::Refresh);
     }
 
     /// Opens the listeners of the first configuration.
@@ -301,7 +309,7 @@ impl Job {
         let (config, course) = match self.source {
             Source::File => (examine::load(self.file.as_deref().ok_or(ReloadError::NoFile)?)?, None),
             Source::Given(config) => (*config, None),
-            Source::Course(course) => (before.config.clone(), Some(course)),
+            Source::Course(course) => ((*before.config).clone(), Some(course)),
         };
         Ok(Loaded { shared: self.shared, contents: self.contents, file: self.file, before, config, course })
     }
@@ -315,6 +323,11 @@ impl Loaded {
             None => fetch::wanted(&self.config, Some(&self.before.config)),
         };
         (wanted, self.config.limits.clone())
+    }
+
+    /// The configuration that is to come.
+    pub fn config(&self) -> &model::Config {
+        &self.config
     }
 
     /// Does everything that can fail or take long. Not on a thread that others wait for.
@@ -345,6 +358,12 @@ impl Loaded {
         let (metrics, house) = (&self.shared.metrics, &self.shared.house);
         let compiled = Snapshot::compile(config, (Some(&before), course.as_ref()), metrics, house, fetched);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
+        let (found, problems) = snapshot.with_found(|pool| self.shared.discovery.found(pool), house);
+        if !problems.is_empty() {
+            let problems = problems.into_iter().map(|(_, problem)| problem).collect();
+            return Err(in_file(file, problems).into());
+        }
+        let snapshot = found.unwrap_or(snapshot);
         Ok(Ready { snapshot, changes, contents, file: self.file })
     }
 }

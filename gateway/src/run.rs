@@ -14,6 +14,7 @@ use crate::admin;
 use crate::balance::Endpoint;
 use crate::config::{Problems, model};
 use crate::control::{self, Control};
+use crate::discovery::Discovery;
 use crate::examine;
 use crate::fetch::{self, Store};
 use crate::listener;
@@ -80,12 +81,24 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
             .upgrade()
             .map(|orders: mpsc::UnboundedSender<Order>| orders.send(Order::Change(Change::Unfit(version))));
     };
+    let weak = orders.downgrade();
+    let discovery = Discovery::new(move || {
+        let _ = weak.upgrade().map(|orders| orders.send(Order::Change(Change::Members)));
+    });
     let house = House::new(workers, vault::place("plugins"), unfit).map_err(StartError::Thread)?;
     let store = Store::at(vault::place(fetch::FOLDER));
     let fetched = fetch::fetch_and_wait(fetch::wanted(&config, None), &config.limits, store, true);
     let snapshot = Snapshot::compile(config, (None, None), &metrics, &house, &fetched.map_err(StartError::Thread)?);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
-    let shared = Arc::new(Shared::new(snapshot, metrics, house));
+    discovery.begin(&snapshot.config);
+    discovery.wait(&snapshot.config, snapshot.limits.discovery_time);
+    let (found, problems) = snapshot.with_found(|pool| discovery.found(pool), &house);
+    if !problems.is_empty() {
+        let problems = problems.into_iter().map(|(_, problem)| problem).collect();
+        return Err(in_file(file.as_deref(), problems).into());
+    }
+    let snapshot = found.unwrap_or(snapshot);
+    let shared = Arc::new(Shared::new(snapshot, metrics, house, discovery));
     let mut threads = Vec::new();
     let mut commands = Vec::new();
     for index in 0..workers {

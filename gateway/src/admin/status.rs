@@ -4,6 +4,7 @@ use gatewright_abi::flag;
 use serde_json::{Value, json};
 
 use crate::config::model::Action;
+use crate::metrics::SearchRow;
 use crate::snapshot::{CompiledPool, CompiledRoute};
 use crate::worker::Shared;
 
@@ -21,6 +22,7 @@ pub(super) fn status(shared: &Shared) -> Value {
         })).collect::<Vec<_>>(),
         "routes": snapshot.routes.iter().map(|one| route(one, &snapshot.pools)).collect::<Vec<_>>(),
         "pools": snapshot.pools.iter().map(pool).collect::<Vec<_>>(),
+        "discovery": shared.discovery.rows().iter().map(search).collect::<Vec<_>>(),
     })
 }
 
@@ -32,6 +34,17 @@ fn route(route: &CompiledRoute, pools: &[CompiledPool]) -> Value {
         Action::Respond(fixed) => ("respond", fixed.status.as_u16().to_string()),
     };
     json!({ "name": route.model.name, kind: target })
+}
+
+fn search(search: &SearchRow) -> Value {
+    json!({
+        "pool": search.pool,
+        "source": search.source,
+        "endpoints": search.endpoints,
+        "connected": search.connected,
+        "updates": search.updates,
+        "failures": search.failures,
+    })
 }
 
 fn pool(pool: &CompiledPool) -> Value {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use gatewright_abi::flag;
 use tokio::sync::Semaphore;
 
-use super::Stats;
 use super::report::{Report, Reported};
 use super::start::Start;
+use super::{Changes, Stats};
 use crate::config::model;
 
 /// A member of a pool; lives on over reloads while its address does.
@@ -101,6 +101,11 @@ impl Endpoint {
         self.drains.load(Ordering::Acquire) & by as u8 != 0
     }
 
+    /// The same, for a pool where others follow what changes.
+    pub fn followed(endpoint: &model::Endpoint, max_connections: Option<u32>, changes: &Arc<Changes>) -> Endpoint {
+        Endpoint { stats: Stats::followed(changes), ..Endpoint::new(endpoint, max_connections) }
+    }
+
     /// The host of the address, without brackets.
     pub fn host(&self) -> &str {
         crate::http::head::host_of(&self.address).trim_start_matches('[').trim_end_matches(']')
@@ -114,7 +119,7 @@ impl Endpoint {
 
     /// Counts a request until the guard is dropped.
     pub fn begin(self: &Arc<Endpoint>) -> Active {
-        self.stats.active.fetch_add(1, Ordering::Relaxed);
+        self.stats.begin();
         Active(self.clone())
     }
 }
@@ -128,6 +133,6 @@ impl Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.stats.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.end();
     }
 }

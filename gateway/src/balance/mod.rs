@@ -1,5 +1,6 @@
 //! Endpoints: where they are, how busy, and what is known of them. Which of them takes a request is for [`crate::plugin`].
 
+mod changes;
 mod endpoint;
 mod plan;
 mod report;
@@ -10,6 +11,7 @@ mod turn;
 
 use std::sync::Arc;
 
+pub use changes::{Changes, FEW, Follower, Mark};
 pub use endpoint::{Active, Drain, Endpoint};
 pub use plan::{Outlook, Plan, Reports, Watch};
 pub use report::Report;

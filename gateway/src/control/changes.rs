@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::watched;
+use super::{members, watched};
 use crate::admin::Board;
 use crate::fetch::{self, Store};
 use crate::plugin::{Budget, Plugin, Reason, Rollout, Swap, Trial, Verdict, Version};
@@ -97,6 +97,7 @@ impl Changes {
                 let _ = reply.send(result);
             }
             Change::Unfit(version) => self.replace_unfit(&version).await,
+            Change::Members => members::renew(&self.force).await,
         }
     }
 
@@ -130,7 +131,7 @@ impl Changes {
             return;
         }
         let before = self.snapshot();
-        match self.apply(Source::Given(Box::new(before.config.clone()))).await {
+        match self.apply(Source::Given(Box::new((*before.config).clone()))).await {
             Ok(changes) => {
                 tracing::info!(changes, "reloaded");
                 self.tell_of_versions(&before);
@@ -155,9 +156,16 @@ impl Changes {
     }
 
     async fn change(&self, source: Source) -> Result<String, ReloadError> {
+        let result = self.compile(source).await;
+        members::follow(&self.force).await;
+        result
+    }
+
+    async fn compile(&self, source: Source) -> Result<String, ReloadError> {
         let job = self.force.borrow().job(source, self.file.as_deref());
         let loaded = tokio::task::spawn_blocking(move || job.load()).await.map_err(|_| ReloadError::Stopping)??;
         let (wanted, limits) = loaded.wanted();
+        members::look(&self.force, loaded.config()).await;
         // Ends with this task: whoever stops waits for no server.
         let fetched = fetch::fetch(wanted, &limits, &self.store, true).await;
         let ready = tokio::task::spawn_blocking(move || loaded.compile(&fetched)).await;
@@ -201,7 +209,15 @@ impl Changes {
                 shared.house.version(&push.plugin, code, &model.config, budget)
             }
         };
-        let stages = push.rollout.unwrap_or(configured).stages().filter(|_| !same);
+        let asked = push.rollout.and_then(Rollout::stages);
+        if let (Some((stage, _)), false, false) = (asked, deployed.used, same) {
+            let (name, stage) = (&push.plugin, stage.text());
+            let unseen = format!(
+                "no pool and no route uses plugin {name:?}, so that a {stage} would never see a request; push it at once"
+            );
+            return Err(self.refused(plugin, unseen));
+        }
+        let stages = push.rollout.unwrap_or(configured).stages().filter(|_| deployed.used && !same);
         let step = match stages {
             Some((stage, then)) => Step::Try(Arc::new(Trial::new(&version, stage, then, Reason::Pushed))),
             None => Step::Take(version, if same { deployed.reason } else { Reason::Pushed }),
@@ -227,15 +243,20 @@ impl Changes {
                 (before.ok_or_else(|| nothing("no earlier version".to_owned()))?, Reason::RolledBack)
             }
             (Some(to), _) => {
-                let history = live.plugin.history();
-                let found = history.iter().rev().find(|old| old.version.name() == to);
-                let found = found.map(|old| &old.version);
-                let found = found.ok_or_else(|| nothing(format!("had no version {to:?} in force; see its history")))?;
+                let unclear = |error| ReloadError::Plugin(format!("plugin {plugin:?}, version {to:?}: {error}"));
+                let found = live.plugin.named(to).map_err(unclear)?;
                 // Whoever names one that failed wants to see it once more.
                 let again = || Arc::new(found.anew(found.budget));
-                (if found.is_quarantined() { again() } else { found.clone() }, Reason::RolledBack)
+                match found.is_quarantined() {
+                    true => (again(), Reason::RolledBack),
+                    false if found.is(live) => (found, deployed.reason),
+                    false => (found, Reason::RolledBack),
+                }
             }
         };
+        if trial.is_none() && version.is(live) {
+            return Ok(Pushed { version: version.name(), state: "in-force" });
+        }
         let why = Some("an operator went back".to_owned());
         self.turn(plugin, Turn { step: Step::Take(version, reason), swap: Some(Swap::RolledBack), why }).await
     }
@@ -276,7 +297,7 @@ impl Changes {
     /// Ends trials of which it is known how they end.
     async fn judge(&self) {
         let snapshot = self.snapshot();
-        for deployed in &snapshot.plugins {
+        for deployed in &*snapshot.plugins {
             let Some(trial) = &deployed.trial else { continue };
             let name = deployed.version.plugin.name();
             let turn = match trial.verdict(Instant::now()) {
@@ -352,11 +373,11 @@ impl Changes {
 
     /// Tells of versions that came with a configuration.
     fn tell_of_versions(&self, before: &Snapshot) {
-        for deployed in &self.snapshot().plugins {
+        for deployed in &*self.snapshot().plugins {
             let plugin = deployed.version.plugin.name();
             let Some(old) = before.plugin(plugin) else { continue };
             let (version, live) = (deployed.version.name(), old.version.name());
-            if !Arc::ptr_eq(&old.version, &deployed.version) {
+            if !old.version.is(&deployed.version) {
                 tracing::info!(plugin, version, before = live, "a version is in force");
                 self.end(&deployed.version.plugin, version.clone(), Swap::Done, None);
             }

@@ -4,6 +4,7 @@
 //! whatever takes long is done on other threads; so that operators are answered, and the end begins, in the midst of one.
 
 mod changes;
+mod members;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

@@ -88,8 +88,18 @@ families! {
         "How often that began.";
     POOL_SHARE = Gauge "gatewright_pool_priority_share" ("pool, priority")
         "The share of requests that is for each priority of a pool, where it has several.";
+    HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
+        "Requests that a second endpoint got beside the first: sent to it, won by it.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
+    FOUND = Gauge "gatewright_discovery_endpoints" ("pool, source")
+        "Endpoints that were found for a pool, besides those of the configuration.";
+    SEARCH_CONNECTED = Gauge "gatewright_discovery_connected" ("pool, source")
+        "Whether the file or registry with a pool's endpoints can be read (1); if not (0), the last ones stay.";
+    SEARCH_UPDATES = Counter "gatewright_discovery_updates_total" ("pool, source")
+        "How often other endpoints were found for a pool.";
+    SEARCH_FAILURES = Counter "gatewright_discovery_failures_total" ("pool, source")
+        "How often a file or registry could not be read, or something in it.";
     PLUGIN_INFO = Gauge "gatewright_plugin_info" ("plugin, version")
         "The version of each plugin that is in force; always 1.";
     PLUGIN_TRIAL = Gauge "gatewright_plugin_trial" ("plugin, version, stage")

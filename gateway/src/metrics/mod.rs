@@ -11,6 +11,7 @@ mod families;
 mod plugins;
 mod pools;
 mod render;
+mod searches;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -26,6 +27,7 @@ pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use pools::PoolRow;
 pub use render::CONTENT_TYPE;
+pub use searches::SearchRow;
 
 /// How many names of routes, and of pools, have counts of their own.
 pub const NAMES: usize = 20_000;
@@ -104,6 +106,15 @@ pub enum Connection {
     Closed,
 }
 
+/// What became of a request that two endpoints may get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hedge {
+    /// The second got it too.
+    Sent,
+    /// The second answered it.
+    Won,
+}
+
 /// The counts of one worker. The alignment keeps two workers off one cache line.
 #[repr(align(128))]
 struct Shard {
@@ -143,6 +154,7 @@ struct PoolCells {
     retries: Counter,
     first_byte: Histogram,
     errors: Labelled<48>,
+    hedges: Labelled<4>,
 }
 
 #[derive(Default)]
@@ -346,6 +358,15 @@ impl Worker {
     /// A request is sent once more.
     pub fn upstream_retry(&self, pool: PoolId) {
         self.shard.pools.cell(pool.0).retries.add(1);
+    }
+
+    /// A second endpoint got a request, or answered it.
+    pub fn upstream_hedge(&self, pool: PoolId, what: Hedge) {
+        let event = match what {
+            Hedge::Sent => "sent",
+            Hedge::Won => "won",
+        };
+        self.shard.pools.cell(pool.0).hedges.add(event);
     }
 
     /// A bound was met; the name is that of the bound in [`crate::limits`].

@@ -2,12 +2,12 @@
 //!
 //! It is trusted with time and memory, since it is part of the gateway; a panic of it is a fault like a trap.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatewright_abi::{Column, answer, bound, edit, flag, hash, kind, text};
+use gatewright_abi::{Column, answer, bound, edit, hash, kind, text};
 use gatewright_sdk::native::{self, Host, Table};
 use gatewright_sdk::{Pick, Route, Verdict};
 
@@ -17,16 +17,16 @@ use super::fault::{Fault, LoadError};
 use super::instance::Mould;
 use super::request::{Edit, Edits, Head, Side, What};
 use super::services::{Series, Services};
-use super::table::each_live;
+use super::upkeep::{self, Upkeep};
 use crate::balance::{Candidate, Turn};
 
 /// One instance.
 pub struct Native {
     instance: Box<dyn native::Instance>,
     table: Table,
+    upkeep: Upkeep,
     state: RefCell<State>,
     services: Arc<Services>,
-    turn: Turn,
     faulted: bool,
 }
 
@@ -54,20 +54,16 @@ impl Native {
         }
         let random = fastrand::Rng::with_seed(mould.seed);
         let state = RefCell::new(State { edits: Edits::default(), series: Vec::new(), random });
-        let desk = Desk {
-            services: mould.services,
-            state: &state,
-            head: None,
-            turn: Turn::default(),
-            endpoints: mould.endpoints,
-        };
+        let (endpoints, turn) = (mould.endpoints, Turn::default());
+        let desk = Desk { services: mould.services, state: &state, head: None, turn, endpoints };
         let configured = catch_unwind(AssertUnwindSafe(|| plugin.configure(mould.kinds, mould.config, &desk, &table)));
         let instance = match configured {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(LoadError::Config(error.to_string())),
             Err(_) => return Err(LoadError::Fault { stage: "configure", fault: Fault::Trap }),
         };
-        Ok(Native { instance, table, state, services: mould.services.clone(), turn: Turn::default(), faulted: false })
+        let upkeep = Upkeep::of(mould.endpoints);
+        Ok(Native { instance, table, upkeep, state, services: mould.services.clone(), faulted: false })
     }
 
     /// Whether it must not be called again.
@@ -83,7 +79,7 @@ impl Native {
     /// Whose turn it is at the next picks.
     #[inline]
     pub fn set_turn(&mut self, turn: Turn) {
-        self.turn = turn;
+        self.upkeep.turn = turn;
     }
 
     /// Picks endpoints for a request.
@@ -98,8 +94,15 @@ impl Native {
         if endpoints.len() != self.table.count() as usize {
             return Err(Fault::Absent);
         }
-        refresh(&self.table, self.turn, endpoints, tried);
-        let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt))?;
+        self.upkeep.refresh(endpoints, columns(&self.table));
+        if !tried.is_empty() {
+            upkeep::show_tried(self.table.words(Column::Flags), self.upkeep.turn, endpoints, tried, true);
+        }
+        let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt));
+        if !tried.is_empty() {
+            upkeep::show_tried(self.table.words(Column::Flags), self.upkeep.turn, endpoints, tried, false);
+        }
+        let pick = pick?;
         let index = |number: u32| Some(number as usize).filter(|index| *index < endpoints.len()).ok_or(Fault::Index);
         Ok(match pick {
             Pick::Endpoint(number) => Decision::Endpoint(index(number)?),
@@ -113,6 +116,7 @@ impl Native {
     /// Other endpoints than before. Whether it wants to know.
     pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<bool, Fault> {
         fill(&mut self.table, endpoints);
+        self.upkeep = self.upkeep.anew(endpoints);
         self.call(None, endpoints, |instance, desk, table| instance.endpoints_changed(desk, table)).map(|()| true)
     }
 
@@ -176,7 +180,7 @@ impl Native {
             return Err(Fault::Absent);
         }
         self.state.get_mut().edits.clear();
-        let desk = Desk { services: &self.services, state: &self.state, head, turn: self.turn, endpoints };
+        let desk = Desk { services: &self.services, state: &self.state, head, turn: self.upkeep.turn, endpoints };
         let (instance, table) = (&mut *self.instance, &self.table);
         // After a panic the instance is not called again, so nobody sees it half-changed.
         catch_unwind(AssertUnwindSafe(|| call(instance, &desk, table))).map_err(|_| {
@@ -200,26 +204,13 @@ fn fill(table: &mut Table, endpoints: &[Candidate]) {
     {
         table.words(column).iter().zip(endpoints).for_each(|(cell, one)| cell.set(word(one)));
     }
-    refresh(table, Turn::default(), endpoints, &[]);
+    columns(table).for_each(|(column, cells)| upkeep::write(column, Turn::default(), cells, endpoints));
 }
 
-/// Writes the live columns that the plugin reads.
+/// The live columns that the plugin reads.
 #[inline]
-fn refresh(table: &Table, turn: Turn, endpoints: &[Candidate], tried: &[usize]) {
-    for column in table.wanted() {
-        write(table, column, turn, endpoints);
-        if column == Column::Flags {
-            for cell in tried.iter().filter_map(|index| table.words(column).get(*index)) {
-                cell.set(cell.get() | flag::TRIED);
-            }
-        }
-    }
-}
-
-#[inline]
-fn write(table: &Table, column: Column, turn: Turn, endpoints: &[Candidate]) {
-    let cells = table.words(column);
-    each_live(column, turn, endpoints, cells.iter(), |cell, word| cell.set(word));
+fn columns(table: &Table) -> impl Iterator<Item = (Column, &[Cell<u32>])> + Clone {
+    table.wanted().map(|column| (column, table.words(column)))
 }
 
 fn verdict(verdict: Verdict) -> Result<Decision, Fault> {
@@ -288,7 +279,7 @@ fn side(number: u32) -> Option<Side> {
 
 impl Host for Desk<'_> {
     fn column(&self, table: &Table, column: Column) {
-        write(table, column, self.turn, self.endpoints);
+        upkeep::write(column, self.turn, table.words(column), self.endpoints);
     }
 
     fn request_text(&self, what: u32, read: &mut dyn FnMut(&[u8])) -> bool {

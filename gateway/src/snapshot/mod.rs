@@ -3,6 +3,7 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
+mod members;
 mod plugins;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::plugin::House;
 use crate::route::RouteTable;
 use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
+pub use members::Found;
 pub use plugins::{Course, Deployed, Step};
 
 /// A configuration, ready to serve requests.
@@ -27,15 +29,15 @@ pub struct Snapshot {
     /// Counts up with each reload.
     pub number: u64,
     /// What it was made from.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The bounds.
     pub limits: Arc<Limits>,
     /// Finds routes.
-    pub table: RouteTable,
+    pub table: Arc<RouteTable>,
     /// In the order of the configuration.
-    pub plugins: Vec<Deployed>,
+    pub plugins: Arc<Vec<Deployed>>,
     /// In the order of the configuration.
-    pub routes: Vec<CompiledRoute>,
+    pub routes: Arc<Vec<CompiledRoute>>,
     /// In the order of the configuration.
     pub pools: Vec<CompiledPool>,
     /// Fields that carry a client's identity on some listener: believed from nobody.
@@ -57,6 +59,7 @@ pub struct CompiledRoute {
 }
 
 /// A pool with what was made ready for it.
+#[derive(Clone)]
 pub struct CompiledPool {
     /// What all workers share of it.
     pub state: Arc<PoolState>,
@@ -103,9 +106,10 @@ impl Snapshot {
             return Err(problems);
         }
         let number = before.map_or(1, |before| before.number + 1);
-        let table = RouteTable::new(&config.routes);
+        let table = Arc::new(RouteTable::new(&config.routes));
         let identity_fields = identity_fields(&config);
-        let plugins = plugins.into_iter().flatten().collect();
+        let plugins = Arc::new(plugins.into_iter().flatten().collect());
+        let (config, routes) = (Arc::new(config), Arc::new(routes));
         Ok(Snapshot { identity_fields, number, limits, table, plugins, routes, pools, access_log, config })
     }
 

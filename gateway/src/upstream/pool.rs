@@ -1,6 +1,7 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use gatewright_abi::{flag, kind};
 
 use super::Tried;
 use super::site::Site;
-use crate::balance::{Candidate, Drain, Endpoint, Plan, Turn, Watch, is_usable};
+use crate::balance::{Candidate, Changes, Drain, Endpoint, Plan, Turn, Watch, is_usable};
 use crate::clock;
 use crate::config::model;
 use crate::limits::Limits;
@@ -24,11 +25,15 @@ use crate::tls::UpstreamTls;
 /// A pool as all workers see it.
 pub struct PoolState {
     /// Its configuration.
-    pub model: model::Pool,
-    /// Its members, in the order of the configuration.
+    pub model: Arc<model::Pool>,
+    /// Its members that were found, besides those of the configuration; `None` until there was an answer.
+    pub found: Option<Arc<[model::Member]>>,
+    /// Its members: those of the configuration, in its order, then those that were found.
     pub candidates: Vec<Candidate>,
     /// What is found out about all of them together.
-    pub watch: Watch,
+    pub watch: Arc<Watch>,
+    /// What changes of them, over all configurations.
+    changes: Arc<Changes>,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
     /// The one that is on trial beside it.
@@ -41,8 +46,18 @@ pub struct PoolState {
     pub load_tls: Option<UpstreamTls>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
+    /// What stays when members come and go.
+    manner: Arc<Manner>,
+}
+
+/// How connections to members of a pool are kept; the same one for as long as only its members change.
+pub(super) struct Manner {
+    /// The gateway's bounds.
+    pub(super) limits: Arc<Limits>,
+    /// Requests that may wait for a connection.
+    pub(super) max_waiting: u32,
     /// Told when a request waits for a connection that some worker may have lying idle.
-    pub wanted: Notify,
+    pub(super) wanted: Notify,
 }
 
 /// A pool as one worker sees it.
@@ -56,6 +71,8 @@ pub struct Pool {
     /// Which of them requests are for.
     plan: RefCell<Plan>,
     sites: Vec<Rc<Site>>,
+    /// For the task that gives idle connections up: the pool as it is now.
+    current: Rc<RefCell<Weak<Pool>>>,
 }
 
 /// Where a request is to go.
@@ -65,6 +82,8 @@ pub enum Picked {
     Endpoint(usize),
     /// To these, one after the other.
     List(SmallVec<[usize; 4]>),
+    /// To the first; and to the second too when there is no answer after this time.
+    Hedge(usize, usize, Duration),
     /// Nowhere: the plugin refuses it with this status.
     Refused(u16),
     /// There is no endpoint.
@@ -72,49 +91,49 @@ pub enum Picked {
 }
 
 impl PoolState {
-    /// From its configuration. Endpoints that were there before, with the same limit, go on with their counts.
+    /// From its configuration. Endpoints that were there before, with the same limit, go on with their counts; so do those
+    /// that were found, if members are still looked for.
     pub fn new(
         model: model::Pool,
         tls: Option<UpstreamTls>,
         limits: Arc<Limits>,
         before: Option<&PoolState>,
     ) -> PoolState {
-        let known = |address: &str| {
-            let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
-            before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
-        };
-        let made = |endpoint: &model::Endpoint| {
-            let made = Endpoint::new(endpoint, model.max_connections);
-            let same = |old: &&Candidate| old.endpoint.address == endpoint.address;
-            match before.map(|before| before.candidates.iter().find(same)) {
-                // It is there with the pool.
-                None => {}
-                Some(None) => made.is_new(),
-                Some(Some(old)) => made.follow(&old.endpoint),
-            }
-            Arc::new(made)
-        };
-        let candidate = |member: &model::Member| Candidate {
-            endpoint: known(&member.endpoint.address)
-                .map_or_else(|| made(&member.endpoint), |candidate| candidate.endpoint.clone()),
-            weight: member.endpoint.weight,
-            priority: member.priority,
-            drain: member.drain,
-            zone: member.zone.clone(),
-            metadata: member.metadata.clone(),
-        };
-        let candidates = model.endpoints.iter().map(candidate).collect();
+        let found = before.filter(|_| model.discover.is_some()).and_then(|before| before.found.clone());
+        let watch = Watch::new(&model.name, &model.selection, before.map(|before| &*before.watch));
+        let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
+        let manner = Manner { limits: limits.clone(), max_waiting: model.max_waiting, wanted: Notify::new() };
         PoolState {
             services: Arc::new(Services::new(&model.name)),
-            watch: Watch::new(&model.name, &model.selection, before.map(|before| &before.watch)),
-            model,
-            candidates,
+            watch: Arc::new(watch),
+            candidates: candidates(&model, found.as_deref(), before, &changes),
+            model: Arc::new(model),
+            found,
+            changes,
             crew: None,
             trying: None,
             tls,
             load_tls: None,
             limits,
-            wanted: Notify::new(),
+            manner: Arc::new(manner),
+        }
+    }
+
+    /// The same with other members. The plugin that picks one of them is for the caller to put in.
+    pub fn with_found(&self, found: Arc<[model::Member]>) -> PoolState {
+        PoolState {
+            model: self.model.clone(),
+            candidates: candidates(&self.model, Some(&found), Some(self), &self.changes),
+            watch: self.watch.clone(),
+            changes: self.changes.clone(),
+            found: Some(found),
+            crew: None,
+            trying: None,
+            services: self.services.clone(),
+            tls: self.tls.clone(),
+            load_tls: self.load_tls.clone(),
+            limits: self.limits.clone(),
+            manner: self.manner.clone(),
         }
     }
 
@@ -164,18 +183,30 @@ impl Pool {
             // Here, since what is only prepared takes nothing out of use.
             candidate.endpoint.drain(Drain::File, candidate.drain);
         }
-        let site = |candidate: &Candidate| {
-            let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
-            let old = before.and_then(|b| b.sites.iter().find(|old| Arc::ptr_eq(&old.endpoint, &candidate.endpoint)));
-            if let Some(old) = old {
-                site.take_over(old);
+        let known = before.into_iter().flat_map(|before| &before.sites);
+        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
+        let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
+        let site = |candidate: &Candidate| match known.get(&Arc::as_ptr(&candidate.endpoint)) {
+            // Whoever still sends by the pool of before shares its connections with us.
+            Some(old) if same.is_some() => (*old).clone(),
+            old => {
+                let site = Site::new(candidate.endpoint.clone(), state.manner.clone(), metrics.clone());
+                if let Some(old) = old {
+                    site.take_over(old);
+                }
+                Rc::new(site)
             }
-            Rc::new(site)
         };
         let sites = state.candidates.iter().map(site).collect();
-        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, plan: RefCell::default(), sites });
-        if pool.state.model.max_connections.is_some() {
-            tokio::task::spawn_local(trim_when_wanted(Rc::downgrade(&pool)));
+        let current = same.map(|same| same.current.clone());
+        let limited = state.model.max_connections.is_some();
+        let (trims, manner) = (current.is_some(), state.manner.clone());
+        let current = current.unwrap_or_default();
+        let (seat, plan) = (RefCell::new(seat), RefCell::default());
+        let pool = Rc::new(Pool { state, seat, own, plan, sites, current: current.clone() });
+        *current.borrow_mut() = Rc::downgrade(&pool);
+        if limited && !trims {
+            tokio::task::spawn_local(trim_when_wanted(current, manner));
         }
         pool
     }
@@ -192,7 +223,7 @@ impl Pool {
             Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
             Ok(Decision::List(list)) => Picked::List(list),
-            Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
+            Ok(Decision::Hedge(first, second, after)) => Picked::Hedge(first, second, after),
             Ok(Decision::Refuse(status)) => Picked::Refused(status),
             Ok(_) | Err(_) => fallback(),
         }
@@ -261,6 +292,20 @@ impl Pool {
         }
     }
 
+    /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
+    pub fn cancelled(&self, endpoint: usize, attempt: u32, waited: Duration, parts: &[Part]) {
+        if let Some(candidate) = self.state.candidates.get(endpoint) {
+            candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+        }
+        if let Ok(mut seat) = self.seat.try_borrow_mut()
+            && let Some(seat) = seat.as_mut()
+        {
+            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+            let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
+            seat.outcome(&outcome, parts);
+        }
+    }
+
     /// Lets time pass for the plan and the plugin.
     pub fn tick(&self, now: Instant) {
         let mut plan = self.plan.borrow_mut();
@@ -296,12 +341,57 @@ fn own_balancer(state: &PoolState) -> Option<Native> {
     Native::new(&plugin, &mould).ok()
 }
 
+/// The members of a pool, each address once. Endpoints that were there before go on.
+fn candidates(
+    model: &model::Pool,
+    found: Option<&[model::Member]>,
+    before: Option<&PoolState>,
+    changes: &Arc<Changes>,
+) -> Vec<Candidate> {
+    let known = before.into_iter().flat_map(|before| &before.candidates);
+    let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
+    let found = found.unwrap_or_default();
+    let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
+    let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
+    let alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
+    // What is found first was there when the gateway, or the pool, was made.
+    let first_found = before.is_some_and(|before| before.found.is_none()) && !found.is_empty();
+    let endpoint = |member: &model::Member| {
+        let made = || Endpoint::followed(&member.endpoint, model.max_connections, changes);
+        match known.get(&*member.endpoint.address) {
+            Some(endpoint) if alike => (*endpoint).clone(),
+            Some(endpoint) => {
+                let made = made();
+                made.follow(endpoint);
+                Arc::new(made)
+            }
+            None => {
+                let made = made();
+                if before.is_some() && !first_found {
+                    made.is_new();
+                }
+                Arc::new(made)
+            }
+        }
+    };
+    let candidate = |member: &model::Member| Candidate {
+        endpoint: endpoint(member),
+        weight: member.endpoint.weight,
+        priority: member.priority,
+        drain: member.drain,
+        zone: member.zone.clone(),
+        metadata: member.metadata.clone(),
+    };
+    members.map(candidate).collect()
+}
+
 /// Gives up idle connections whenever another worker wants one, as long as the pool is in use.
-async fn trim_when_wanted(pool: Weak<Pool>) {
-    while let Some(state) = pool.upgrade().map(|pool| pool.state.clone()) {
+async fn trim_when_wanted(pool: Rc<RefCell<Weak<Pool>>>, manner: Arc<Manner>) {
+    let current = || pool.borrow().upgrade();
+    while current().is_some() {
         // Looked at again now and then, so that a pool that is gone does not leave this task behind.
-        let _ = tokio::time::timeout(Duration::from_secs(60), state.wanted.notified()).await;
-        if let Some(pool) = pool.upgrade() {
+        let _ = tokio::time::timeout(Duration::from_secs(60), manner.wanted.notified()).await;
+        if let Some(pool) = current() {
             pool.trim();
         }
     }

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, mpsc};
 pub use admission::{Admission, Admitted};
 
 use crate::access_log;
+use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
@@ -36,6 +37,8 @@ pub struct Shared {
     pub admission: Admission,
     /// The plugins.
     pub house: House,
+    /// Where members of pools are looked for.
+    pub discovery: Discovery,
     cut: AtomicU64,
 }
 
@@ -62,7 +65,7 @@ pub struct View {
     /// Our side of its pools, in the same order.
     pub pools: Vec<Rc<Pool>>,
     /// Our places among the routers and filters, in the order of its plugins.
-    pub seats: Vec<RefCell<Option<Seat>>>,
+    pub seats: Rc<[RefCell<Option<Seat>>]>,
 }
 
 /// What the control path tells a worker.
@@ -94,7 +97,7 @@ const LOG_TICK: Duration = Duration::from_millis(100);
 
 impl Shared {
     /// With a first snapshot.
-    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House) -> Shared {
+    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House, discovery: Discovery) -> Shared {
         let admission = Admission::default();
         Shared {
             number: AtomicU64::new(snapshot.number),
@@ -102,6 +105,7 @@ impl Shared {
             metrics,
             admission,
             house,
+            discovery,
             cut: AtomicU64::new(0),
         }
     }
@@ -136,7 +140,7 @@ impl Shared {
         };
         let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();
         let pools: Vec<_> = snapshot.pools.iter().map(|pool| pool.state.row()).collect();
-        self.metrics.render(&plugins, &pools)
+        self.metrics.render(&plugins, &pools, &self.discovery.rows())
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.
@@ -164,10 +168,18 @@ fn sample(series: &Series) -> Sample {
 
 impl View {
     fn new(snapshot: Arc<Snapshot>, before: Option<&View>, metrics: &Rc<metrics::Worker>) -> View {
-        let pools = snapshot.pools.iter().map(|pool| {
-            let same = before.and_then(|view| view.pools.iter().find(|p| p.state.model.name == pool.state.model.name));
-            Pool::new(pool.state.clone(), same.map(|pool| &**pool), metrics)
+        let pools = snapshot.pools.iter().enumerate().map(|(index, pool)| {
+            let same = |old: &&Rc<Pool>| old.state.model.name == pool.state.model.name;
+            // Mostly it stands where it stood.
+            let same = before.and_then(|v| v.pools.get(index).filter(same).or_else(|| v.pools.iter().find(same)));
+            match same {
+                Some(same) if Arc::ptr_eq(&same.state, &pool.state) => same.clone(),
+                same => Pool::new(pool.state.clone(), same.map(|pool| &**pool), metrics),
+            }
         });
+        if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.snapshot.plugins, &snapshot.plugins)) {
+            return View { pools: pools.collect(), seats: before.seats.clone(), snapshot };
+        }
         let now = Instant::now();
         let seats = snapshot.plugins.iter().map(|plugin| {
             let name = plugin.version.plugin.name();
@@ -242,7 +254,7 @@ impl Worker {
     fn pass_time(&self, now: Instant) {
         let view = self.view.borrow().clone();
         view.pools.iter().for_each(|pool| pool.tick(now));
-        for seat in &view.seats {
+        for seat in &*view.seats {
             if let Some(seat) = seat.borrow_mut().as_mut() {
                 seat.tick(now);
             }

@@ -1,5 +1,6 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod discover;
 mod selection;
 
 use std::collections::BTreeMap;
@@ -11,13 +12,17 @@ use super::*;
 use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
 pub use selection::{Load, SlowStart};
 
+pub use discover::Discover;
+
 /// A group of endpoints.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pool {
     /// "host:port", or tables with a weight and what plugins decide by.
     #[schemars(length(min = 1))]
-    pub endpoints: Vec<At<Either<String, Endpoint>>>,
+    pub endpoints: Option<Vec<At<Either<String, Endpoint>>>>,
+    /// Where further endpoints are looked for while the gateway runs. When not given, nowhere.
+    pub discover: Option<At<Discover>>,
     /// How one of them is chosen: "p2c", "round-robin", or the name of a plugin.
     #[schemars(extend("default" = "p2c", "examples" = ["p2c", "round-robin"]))]
     pub balance: Option<At<String>>,

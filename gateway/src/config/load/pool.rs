@@ -1,5 +1,6 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
+mod discover;
 mod selection;
 
 use std::collections::HashMap;
@@ -19,7 +20,11 @@ impl Reader<'_, '_> {
             Some(host) if host.value == "endpoint" => HostHeader::Endpoint,
             Some(host) => HostHeader::Fixed(self.text(host, value::authority).unwrap_or_default()),
         };
-        let endpoints = self.endpoints(&pool.endpoints);
+        let endpoints = self.endpoints(pool.endpoints.as_deref().unwrap_or_default());
+        let discover = pool.discover.as_ref().map(|discover| self.discover(name, discover));
+        if pool.endpoints.is_none() && pool.discover.is_none() && !self.report.is_damaged(&at.span) {
+            self.report.key(&at.span, format!("pool.{name}.endpoints"), "is missing");
+        }
         let (balance, balancer) = self.balance(at, plugins);
         let tls = match pool.tls.as_ref().map(|tls| &tls.value) {
             None | Some(Either::Short(false)) => None,
@@ -37,6 +42,7 @@ impl Reader<'_, '_> {
         Some(Pool {
             name: read_name?,
             endpoints,
+            discover: discover.flatten(),
             balance,
             balancer,
             protocol: pool.protocol.unwrap_or(UpstreamProtocol::Auto),

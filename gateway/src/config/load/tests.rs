@@ -678,6 +678,14 @@ fn pools_are_checked() {
     says("[pool.b]\nendpoints = [\"http://a:80\"]", "without \"http://\"");
     says("[pool.b]\nendpoints = [\"a:80\", \"A:80\"]", "already");
     says("[pool.b]\n", "pool.b.endpoints: is missing");
+    says("discover = {}", "needs one of");
+    says("discover = { fille = \"x\" }", "did you mean \"file\"");
+    says("discover = { file = \"x\", etcd = [\"http://a\"], prefix = \"/\" }", "in one place: \"file\" or \"etcd\"");
+    says("discover = { file = \"x\", prefix = \"/\" }", "\"prefix\" has a meaning only beside \"etcd\"");
+    says("discover = { etcd = [\"http://a\"] }", "needs the \"prefix\"");
+    says("discover = { etcd = [\"http://a\"], prefix = \"\" }", "prefix: takes what the keys");
+    says("discover = { etcd = [\"a:2379\"], prefix = \"/\" }", "etcd[0]: takes the address of a server");
+    says("discover = { etcd = [], prefix = \"/\" }", "etcd: takes at least one");
     says("[pool.\"\"]\nendpoints = [\"a:80\"]", "takes a name");
     says("max_connections = 0", "from 1");
     says("max_connections = 99999999999999999999999", "from 1");

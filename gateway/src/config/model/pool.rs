@@ -1,5 +1,6 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod discover;
 mod selection;
 
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use serde::Deserialize;
 use super::*;
 pub use selection::*;
 
+pub use discover::*;
+
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
@@ -18,6 +21,8 @@ pub struct Pool {
     pub name: String,
     /// `endpoints = ["127.0.0.1:9001", { address = "…", weight = 2 }]`
     pub endpoints: Vec<Member>,
+    /// `discover = { … }`: where more of them are looked for.
+    pub discover: Option<Discover>,
     /// `balance = "p2c"`; when that names a plugin, `fallback`.
     pub balance: Balance,
     /// The plugin that `balance` names: an index into the plugins.
