@@ -1,6 +1,9 @@
 //! A request that a second endpoint gets beside the first, as a plugin wants it: who answers, what becomes of the other attempt, and
 //! which requests are never sent twice.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use hyper::Response;
 
 use crate::harness::modules::plugin;
@@ -236,4 +239,73 @@ async fn what_may_have_an_effect_or_is_a_stream_goes_to_one_endpoint() {
     let (one, two) = (RawOrigin::start().await.to_string(), Origin::says("two").await);
     let gateway = self::gateway(&one, &two, LATE, "").await;
     assert_eq!(gateway.ask(requests[0]).await.text(), "two");
+}
+
+/// A gateway before these two endpoints, asked in turn, whose pool hedges like this.
+async fn hedging(one: impl std::fmt::Display, two: impl std::fmt::Display, hedge: &str) -> Gateway {
+    let text =
+        "[pool.a]\nendpoints = ['<one>', '<two>']\nbalance = 'round-robin'\nhedge = <hedge>\n[[route]]\npool = 'a'";
+    Gateway::of(text).with("one", one).with("two", two).with("hedge", hedge).and(ADMIN).start().await
+}
+
+/// No client request fails.
+#[tokio::test]
+async fn a_pool_hedges_by_itself_whoever_is_asked_first() {
+    let slow = RawOrigin::start().await;
+    let quick = Origin::says("quick").await;
+    let gateway = hedging(&slow, &quick, "{ after = '1ms', at_most = '100%' }").await;
+    for _ in 0..4 {
+        assert_eq!(gateway.ask(GET).await.text(), "quick");
+    }
+    let (sent, won) = counts(&gateway).await;
+    assert!(sent >= 2.0 && won >= 2.0, "{sent} {won}");
+}
+
+/// No client request fails.
+#[tokio::test]
+async fn no_more_than_its_share_goes_to_a_second_endpoint() {
+    let (one, two) = (RawOrigin::start().await, RawOrigin::start().await);
+    let gateway = hedging(&one, &two, "{ after = '1ms', at_most = '1%' }").await;
+    let closing = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    let mut client = gateway.raw().await;
+    client.send(GET).await;
+    let (mut first, _second) = (one.accept().await, two.accept().await);
+    first.request().await;
+    first.send(closing).await;
+    assert_eq!(client.response().await.status(), 204);
+    client.send(GET).await;
+    let (mut upstream, other) = tokio::select! {
+        upstream = one.accept() => (upstream, &two),
+        upstream = two.accept() => (upstream, &one),
+    };
+    let refused = "gatewright_upstream_hedges_total{pool=\"a\",event=\"refused\"}";
+    eventually("the refusal", async || gateway.metric(refused).await == 1.0).await;
+    other.is_untouched();
+    upstream.request().await;
+    upstream.send(closing).await;
+    assert_eq!(client.response().await.status(), 204);
+}
+
+/// No client request fails.
+#[tokio::test]
+async fn a_percentile_is_known_after_a_hundred_answers() {
+    let slow = Arc::new(AtomicUsize::new(0));
+    let answer = move |request: hyper::Request<hyper::body::Incoming>| {
+        let hangs = request.uri().path() == "/slow" && slow.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Response::new(full("here"))
+        }
+    };
+    let (one, two) = (Origin::start(Wire::H1, answer.clone()).await, Origin::start(Wire::H1, answer).await);
+    let gateway = hedging(&one, &two, "{ after = 'p90', at_least = '1ms', at_most = '100%' }").await;
+    let mut client = gateway.client(Wire::H1).await;
+    for _ in 0..100 {
+        assert_eq!(client.get("/").await.text(), "here");
+    }
+    assert_eq!(counts(&gateway).await, (0.0, 0.0));
+    assert_eq!(client.get("/slow").await.text(), "here");
+    assert_eq!(counts(&gateway).await, (1.0, 1.0));
 }

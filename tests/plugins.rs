@@ -25,7 +25,7 @@ pub(crate) fn swap(gateway: &Gateway, module: &[u8]) {
     std::fs::rename(draft, gateway.folder().join("mine.wasm")).expect("to put in place");
 }
 
-async fn faults(gateway: &Gateway, fault: &str) -> f64 {
+pub(crate) async fn faults(gateway: &Gateway, fault: &str) -> f64 {
     gateway.metric(&format!("gatewright_plugin_faults_total{{plugin=\"mine\",fault=\"{fault}\"}}")).await
 }
 

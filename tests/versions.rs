@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
 
 use crate::harness::modules::{fails, picks, plugin};
 use crate::harness::{Client, Gateway, Origin, Wire, eventually, full, within};
@@ -11,7 +12,7 @@ use crate::plugins::{ADMIN, balanced, swap};
 
 const PUSH: &str = "/plugins/push?plugin=mine";
 
-async fn mine(gateway: &Gateway) -> Value {
+pub(crate) async fn mine(gateway: &Gateway) -> Value {
     let (status, text) = gateway.admin("GET", "/plugins").await;
     assert_eq!(status, 200, "{text}");
     serde_json::from_str::<Value>(&text).expect("JSON")["plugins"][0].clone()
@@ -28,7 +29,7 @@ async fn answers(client: &mut Client, count: usize) -> BTreeMap<String, usize> {
     seen
 }
 
-async fn only(client: &mut Client, who: &str) {
+pub(crate) async fn only(client: &mut Client, who: &str) {
     assert_eq!(answers(client, 10).await.into_keys().collect::<Vec<_>>(), [who]);
 }
 
@@ -120,7 +121,7 @@ async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
         (PUSH, &b"hello"[..], 422, "not a valid WebAssembly module"),
         (PUSH, &b""[..], 422, "not a valid WebAssembly module"),
         (PUSH, &refuses, 422, "it is of no kind"),
-        (PUSH, &trap, 422, "start: it trapped"),
+        (PUSH, &trap, 422, "for pool \"a\": start: it trapped"),
         (PUSH, &large, 413, "a module has at most"),
         (
             "/plugins/push?plugin=other",
@@ -142,7 +143,8 @@ async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
     ] {
         let (found, answer) = gateway.order(path, module).await;
         assert_eq!(found, status, "{path}: {answer}");
-        assert!(answer["problem"].as_str().unwrap().contains(words), "{path}: {answer}");
+        let problem = answer["problem"].as_str().unwrap();
+        assert!(problem.contains(words) && !problem.contains("gateway.toml"), "{path}: {answer}");
         only(&mut client, "two").await;
     }
     let now = mine(&gateway).await;
@@ -189,7 +191,8 @@ async fn a_canary_that_fails_goes_back_and_no_client_notices() {
     })
     .await;
     let now = mine(&gateway).await;
-    assert_eq!((&now["version"], &now["reason"]), (&before["version"], &"rolled-back".into()), "{now}");
+    assert_eq!((&now["version"], &now["reason"]), (&before["version"], &"source".into()), "{now}");
+    assert_eq!(now["history"], before["history"]);
     let ended = &now["ended"];
     assert_eq!((&ended["version"], &ended["result"]), (&answer["version"], &"rolled-back".into()));
     assert!(ended["why"].as_str().unwrap().starts_with("it failed"), "{ended}");
@@ -360,6 +363,13 @@ async fn configurations_of_one_module_are_versions_with_names_of_their_own_and_b
         let found = mine(&gateway).await;
         assert_eq!((&found["version"], &found["history"]), (&now["version"], &now["history"]), "{bounds}");
     }
+    let file = gateway.folder().join("gateway.toml");
+    let more = "source = 'mine.wasm'\nconfig = { a = 1 }\ndeadline = '13ms'";
+    let changed = std::fs::read_to_string(&file).expect("a file").replace("source = 'mine.wasm'", more);
+    std::fs::write(gateway.folder().join("draft"), changed).expect("to write");
+    std::fs::rename(gateway.folder().join("draft"), file).expect("to put in place");
+    assert_eq!(gateway.admin("POST", "/reload").await.0, 200);
+    assert_eq!(mine(&gateway).await["history"], now["history"]);
     assert_eq!(gateway.metric(swaps).await, done);
 
     let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={module}"), b"").await;
@@ -398,7 +408,7 @@ async fn a_plugin_that_nothing_uses_is_configured_all_the_same_and_never_on_tria
     let before = mine(&gateway).await;
     assert_eq!(before["used"], false);
     let problems = gateway.apply(&text("config = { a = 1 }")).await.expect_err("a configuration that it refuses");
-    assert!(problems.contains("plugin.mine.config: config: no thanks"), "{problems}");
+    assert!(problems.contains("plugin.mine.config: no thanks"), "{problems}");
 
     for trial in ["canary=10%25", "shadow=1m"] {
         let (status, answer) = gateway.order(&format!("{PUSH}&{trial}"), &picks(0)).await;
@@ -491,13 +501,69 @@ async fn what_has_become_of_other_files_holds_up_no_plugin() {
 }
 
 /// Runs the command against this gateway: exit code, standard output, standard error.
-async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+    let done = within("the command", begin(gateway, arguments).wait_with_output()).await.expect("to run");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (done.status.code().expect("a code"), text(done.stdout), text(done.stderr))
+}
+
+/// The command at work.
+fn begin(gateway: &Gateway, arguments: &[&str]) -> tokio::process::Child {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatewright"));
     command.arg("plugin").args(arguments).arg("--admin").arg(gateway.admin_address().to_string());
     command.current_dir(gateway.folder()).stdin(Stdio::null()).kill_on_drop(true);
-    let done = within("the command", command.output()).await.expect("to run");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (done.status.code().expect("a code"), text(done.stdout), text(done.stderr))
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("to run")
+}
+
+/// A gateway with a push that waits for the end of a trial.
+async fn on_trial(one: &Origin, two: &Origin) -> (Gateway, tokio::process::Child) {
+    let gateway = balanced(one, two, &picks(1)).await;
+    std::fs::write(gateway.folder().join("new.wasm"), picks(0)).expect("to write");
+    let mut push = begin(&gateway, &["push", "mine", "new.wasm", "--canary", "50%", "--for", "1h"]);
+    let mut lines = tokio::io::BufReader::new(push.stdout.take().expect("its output")).lines();
+    within("the trial", async {
+        // From then on it follows the trial.
+        while let Some(line) = lines.next_line().await.expect("text") {
+            if line.starts_with("canary of 50%, 0 of 3600 s | on trial: ") {
+                return;
+            }
+        }
+        panic!("it ended");
+    })
+    .await;
+    (gateway, push)
+}
+
+#[tokio::test]
+async fn who_interrupts_a_push_is_told_that_the_trial_goes_on_and_how_it_is_ended() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let (gateway, push) = on_trial(&one, &two).await;
+    let id = push.id().expect("a process").to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    let done = within("its end", push.wait_with_output()).await.expect("to end");
+    let told = String::from_utf8(done.stderr).expect("text");
+    assert_eq!(done.status.code(), Some(130), "{told}");
+    assert!(told.contains("The trial goes on without this command"), "{told}");
+    assert!(!mine(&gateway).await["trial"].is_null());
+    let order = told.lines().find_map(|line| line.strip_prefix("To end it now:")).expect(&told);
+    let words: Vec<&str> = order.split_whitespace().collect();
+    assert_eq!(words[..4], ["gatewright", "plugin", "rollback", "mine"], "{told}");
+    assert_eq!(words[4..], ["--admin", &gateway.admin_address().to_string()]);
+    let (code, out, error) = command(&gateway, &["rollback", "mine"]).await;
+    assert_eq!(code, 0, "{out}{error}");
+    assert!(mine(&gateway).await["trial"].is_null());
+}
+
+#[tokio::test]
+async fn who_follows_a_trial_is_told_when_its_gateway_ends() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let (mut gateway, push) = on_trial(&one, &two).await;
+    gateway.stop().await;
+    let done = within("its end", push.wait_with_output()).await.expect("to end");
+    let told = String::from_utf8(done.stderr).expect("text");
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("does not answer any more") && told.contains("a trial has ended with it"), "{told}");
+    assert!(!told.contains("admin address was changed"), "{told}");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "worker",
         &[
             "access_log",
+            "balance",
             "discovery",
             "files",
             "http::Control",
@@ -105,7 +106,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "vault"]),
+    ("cli", &["agent", "balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "vault"]),
     (
         "run",
         &[
@@ -116,6 +117,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "discovery",
             "examine",
             "fetch",
+            "health",
             "listener",
             "metrics",
             "plugin",
@@ -132,6 +134,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // Asks endpoints for their load, over the HTTP/1.1 of upstreams.
     ("sampling", &["balance", "config::model", "error", "http", "notice", "upstream", "worker"]),
+    // Asks endpoints over the HTTP of upstreams, with connections of its own.
+    (
+        "health",
+        &[
+            "balance",
+            "config::model",
+            "error",
+            "http",
+            "metrics::PoolId",
+            "notice",
+            "proxy_protocol",
+            "snapshot",
+            "tls",
+            "upstream",
+            "worker::Shared",
+        ],
+    ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
     ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
     (
@@ -158,8 +177,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "discovery",
         &["config::model", "config::value", "http", "limits", "metrics::SearchRow", "notice", "snapshot::Found", "tls"],
     ),
+    ("agent", &["config::model", "discovery"]),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
-    ("reload", &["config", "examine", "fetch", "limits", "listener", "plugin", "snapshot", "tls", "worker"]),
+    ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &[
@@ -202,6 +222,7 @@ const KNOTS: &[&[&str]] = &[
 const PURE: &[&str] = &[
     "access_log/format.rs",
     "access_log/stamp.rs",
+    "agent/watchdog.rs",
     "balance/shares.rs",
     "balance/turn.rs",
     "config/diff.rs",
@@ -214,6 +235,7 @@ const PURE: &[&str] = &[
     "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
+    "control/lanes.rs",
     "discovery/etcd/wire.rs",
     "discovery/members.rs",
     "error.rs",
@@ -225,6 +247,9 @@ const PURE: &[&str] = &[
     "files/ranges.rs",
     "files/resolve.rs",
     "files/types.rs",
+    "health/outlier.rs",
+    "health/term.rs",
+    "health/verdict.rs",
     "http/claims.rs",
     "http/fields.rs",
     "http/h1/decode.rs",

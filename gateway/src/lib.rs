@@ -38,9 +38,12 @@ pub mod fetch;
 
 pub mod discovery;
 
+pub mod agent;
+
 pub mod examine;
 
 pub mod control;
+pub mod health;
 pub mod reload;
 pub mod sampling;
 

@@ -17,11 +17,12 @@ use crate::control::{self, Control};
 use crate::discovery::Discovery;
 use crate::examine;
 use crate::fetch::{self, Store};
+use crate::health;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::plugin::House;
 use crate::reload::{Change, Force, Order, ReloadError, cannot_listen, in_file, warn};
-use crate::snapshot::{Snapshot, problem_with};
+use crate::snapshot::{Given, Snapshot, problem_with};
 use crate::tls::Stamps;
 use crate::vault;
 use crate::worker::{self, Command, Shared};
@@ -88,7 +89,8 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let house = House::new(workers, vault::place("plugins"), unfit).map_err(StartError::Thread)?;
     let store = Store::at(vault::place(fetch::FOLDER));
     let fetched = fetch::fetch_and_wait(fetch::wanted(&config, None), &config.limits, store, true);
-    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house, &fetched.map_err(StartError::Thread)?);
+    let given = Given::make(&config, &house, &fetched.map_err(StartError::Thread)?);
+    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house, &given);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     discovery.begin(&snapshot.config);
     discovery.wait(&snapshot.config, snapshot.limits.discovery_time);
@@ -120,7 +122,15 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
     let (known, weak) = (addresses.clone(), orders.downgrade());
     let control = Control { force, file, stamps, addresses: known, orders: weak };
-    threads.push(spawn("control".into(), move || control.run(receiver, admin))?);
+    let (until, over) = oneshot::channel();
+    let watching = shared.clone();
+    threads.push(spawn("health".into(), move || health::run(&watching, over))?);
+    let run = move || {
+        control.run(receiver, admin);
+        // Endpoints are looked after for as long as anything is.
+        drop::<oneshot::Sender<()>>(until);
+    };
+    threads.push(spawn("control".into(), run)?);
     Ok(Running { orders, threads, addresses, admin: admin_address, shared })
 }
 

@@ -1,6 +1,5 @@
 //! A server of etcd that lives as long as the test that started it.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -75,11 +74,6 @@ impl Etcd {
     /// Where it is asked.
     pub(crate) fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", if self.tls { "https" } else { "http" }, self.port)
-    }
-
-    /// The folder with its certificate.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Writes a key.

@@ -1,8 +1,11 @@
 //! What is in force, as JSON.
 
-use gatewright_abi::flag;
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
+use super::endpoints;
+use crate::clock;
 use crate::config::model::Action;
 use crate::metrics::SearchRow;
 use crate::snapshot::{CompiledPool, CompiledRoute};
@@ -11,6 +14,7 @@ use crate::worker::Shared;
 /// Listeners, routes, pools and their endpoints.
 pub(super) fn status(shared: &Shared) -> Value {
     let snapshot = shared.snapshot();
+    let now = (Instant::now(), clock::coarse_uptime());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "configuration": snapshot.number,
@@ -21,7 +25,7 @@ pub(super) fn status(shared: &Shared) -> Value {
             "tls": listener.tls.is_some(),
         })).collect::<Vec<_>>(),
         "routes": snapshot.routes.iter().map(|one| route(one, &snapshot.pools)).collect::<Vec<_>>(),
-        "pools": snapshot.pools.iter().map(pool).collect::<Vec<_>>(),
+        "pools": snapshot.pools.iter().map(|one| endpoints::pool(one, &snapshot, now)).collect::<Vec<_>>(),
         "discovery": shared.discovery.rows().iter().map(search).collect::<Vec<_>>(),
     })
 }
@@ -44,22 +48,5 @@ fn search(search: &SearchRow) -> Value {
         "connected": search.connected,
         "updates": search.updates,
         "failures": search.failures,
-    })
-}
-
-fn pool(pool: &CompiledPool) -> Value {
-    let endpoint = |candidate: &crate::balance::Candidate| {
-        json!({
-            "address": candidate.endpoint.address,
-            "weight": candidate.weight,
-            "active": candidate.endpoint.active(),
-            "priority": candidate.priority,
-            "draining": candidate.endpoint.stats.flags() & flag::DRAINING != 0,
-            "warmth": candidate.endpoint.stats.warmth(),
-        })
-    };
-    json!({
-        "name": pool.state.model.name,
-        "endpoints": pool.state.candidates.iter().map(endpoint).collect::<Vec<_>>(),
     })
 }

@@ -1,8 +1,8 @@
 //! An endpoint as all workers see it: where it is, and how busy.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gatewright_abi::flag;
@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::report::{Report, Reported};
 use super::start::Start;
-use super::{Changes, Stats};
+use super::{Changes, Outcomes, Standing, Stats};
 use crate::config::model;
 
 /// A member of a pool; lives on over reloads while its address does.
@@ -30,6 +30,9 @@ pub struct Endpoint {
     pub(super) reported: Reported,
     /// Who takes it out of use: bits of [`Drain`].
     drains: AtomicU8,
+    /// What it did to requests, for those who judge it.
+    pub outcomes: Outcomes,
+    standing: Arc<Mutex<Standing>>,
     /// The right to connect, when connections are limited.
     pub connections: Option<Arc<Semaphore>>,
     /// Requests that wait for that right, in all workers.
@@ -61,6 +64,8 @@ impl Endpoint {
             start: Start::default(),
             reported: Reported::default(),
             drains: AtomicU8::new(0),
+            outcomes: Outcomes::default(),
+            standing: Arc::default(),
             connections: max_connections.map(|most| Arc::new(Semaphore::new(most as usize))),
             waiting: AtomicU32::new(0),
         }
@@ -74,12 +79,6 @@ impl Endpoint {
     /// Notes that it has just come to its pool.
     pub fn is_new(&self) {
         self.start.is_new();
-    }
-
-    /// Goes on as this one, whose place it takes.
-    pub fn follow(&self, before: &Endpoint) {
-        self.start.follow(&before.start);
-        self.drain(Drain::Order, before.is_drained_by(Drain::Order));
     }
 
     /// Takes it out of use, or no longer does. It is in use when nobody takes it out.
@@ -104,6 +103,20 @@ impl Endpoint {
     /// The same, for a pool where others follow what changes.
     pub fn followed(endpoint: &model::Endpoint, max_connections: Option<u32>, changes: &Arc<Changes>) -> Endpoint {
         Endpoint { stats: Stats::followed(changes), ..Endpoint::new(endpoint, max_connections) }
+    }
+
+    /// The same one, with another limit: what is known of its health stays known, and what operators ordered stays so.
+    pub fn after(self, before: &Endpoint) -> Endpoint {
+        let of_health = flag::HEALTHY | flag::EJECTED;
+        self.stats.change_flags(before.stats.flags() & of_health, !before.stats.flags() & of_health);
+        self.start.follow(&before.start);
+        self.drain(Drain::Order, before.is_drained_by(Drain::Order));
+        Endpoint { standing: before.standing.clone(), ..self }
+    }
+
+    /// What is known of its health. Not for the path of requests.
+    pub fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The host of the address, without brackets.

@@ -2,9 +2,11 @@
 
 mod changes;
 mod endpoint;
+mod outcomes;
 mod plan;
 mod report;
 mod shares;
+mod standing;
 mod start;
 mod stats;
 mod turn;
@@ -13,8 +15,10 @@ use std::sync::Arc;
 
 pub use changes::{Changes, FEW, Follower, Mark};
 pub use endpoint::{Active, Drain, Endpoint};
+pub use outcomes::{Outcomes, Sample};
 pub use plan::{Outlook, Plan, Reports, Watch};
 pub use report::Report;
+pub use standing::{Checked, Ejected, Standing, Uptime};
 pub use stats::{Stats, flag_changes};
 pub use turn::{Turn, is_usable};
 

@@ -227,6 +227,12 @@ impl Stats {
         f32::from_bits(self.rate.load(Ordering::Relaxed))
     }
 
+    /// The same by now, also when no request came for a while; `now` as for [`Stats::record`].
+    pub fn rate_at(&self, now: Duration) -> f32 {
+        let passed = (now.as_millis() as u32).wrapping_sub(self.seen.load(Ordering::Relaxed)) as f32 / 1000.0;
+        self.rate() * MEMORY / (MEMORY + passed)
+    }
+
     /// The load that it reports; no number when it reports none.
     #[inline]
     pub fn load(&self) -> f32 {

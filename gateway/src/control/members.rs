@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use crate::config::model::Config;
 use crate::reload::Force;
+use crate::worker::Shared;
 
 /// Begins to look for the members of a configuration that is to come, and waits for the first answers.
-pub(super) async fn look(force: &Rc<RefCell<Force>>, config: &Config) {
-    let shared = force.borrow().shared().clone();
+pub(super) async fn look(shared: &Shared, config: &Config) {
     if shared.discovery.begin(config) {
         shared.discovery.answered(config, config.limits.discovery_time).await;
     }

@@ -2,9 +2,17 @@
 //!
 //! In: orders, from signals, operators and the gateway itself; files that change. Out: changes, one after the other, of which
 //! whatever takes long is done on other threads; so that operators are answered, and the end begins, in the midst of one.
+//!
+//! `changes` takes the orders; `prepare` does what takes long, in `lanes` and at the places of a `workshop`; `steps` takes the
+//! last step for plugins, and `tell` tells of it.
 
 mod changes;
+mod lanes;
 mod members;
+mod prepare;
+mod steps;
+mod tell;
+mod workshop;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

@@ -51,7 +51,7 @@ pub(super) fn of_entry(text: &[u8]) -> Result<Member, String> {
 }
 
 /// As a registry is told of a member.
-pub(super) fn entry(member: &Member) -> String {
+pub fn entry(member: &Member) -> String {
     let metadata: BTreeMap<_, _> = member.metadata.iter().map(|(key, value)| (key, value)).collect();
     serde_json::json!({
         "address": member.endpoint.address,

@@ -25,6 +25,7 @@ use crate::snapshot::Found;
 
 pub use backoff::Backoff;
 pub use etcd::Client as EtcdClient;
+pub use members::entry;
 use search::Search;
 
 /// The least time between two words to the control path.

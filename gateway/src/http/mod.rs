@@ -16,6 +16,7 @@ pub mod fields;
 pub mod head;
 pub mod hygiene;
 pub mod pump;
+pub mod replay;
 pub mod responder;
 pub mod stream;
 mod tcp;

@@ -78,6 +78,8 @@ families! {
         "Attempts that failed at an upstream, by kind.";
     RETRIES = Counter "gatewright_upstream_retries_total" ("pool")
         "Requests that were sent to an upstream once more.";
+    RETRIES_REFUSED = Counter "gatewright_upstream_retries_refused_total" ("pool")
+        "Requests that were not sent once more, or to a second endpoint, since the retry budget was spent.";
     POOL_ENDPOINTS = Gauge "gatewright_pool_endpoints" ("pool, state")
         "Endpoints of a pool: available; of those warming, which get less; draining; unavailable. Of all: reporting their load; overloaded.";
     POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
@@ -89,7 +91,15 @@ families! {
     POOL_SHARE = Gauge "gatewright_pool_priority_share" ("pool, priority")
         "The share of requests that is for each priority of a pool, where it has several.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
-        "Requests that a second endpoint got beside the first: sent to it, won by it.";
+        "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
+    ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")
+        "Endpoints of each pool: healthy, unhealthy by their checks, or ejected.";
+    ENDPOINT_UP = Gauge "gatewright_endpoint_up" ("pool, endpoint")
+        "Whether an endpoint is healthy and not ejected (1) or not (0); for pools with at most 100 endpoints.";
+    CHECKS = Counter "gatewright_health_checks_total" ("pool, result")
+        "Checks of endpoints: ok, what was wrong (connect, tls, timeout, status, body, broken), or not-made.";
+    EJECTIONS = Counter "gatewright_ejections_total" ("pool, cause")
+        "Endpoints that were left out for a while, by cause (failures, connects, success, latency).";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
     FOUND = Gauge "gatewright_discovery_endpoints" ("pool, source")

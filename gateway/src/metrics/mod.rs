@@ -7,6 +7,7 @@
 //! names are counted together as `other`. Cells take memory when they are first used, not when a name is registered.
 
 mod cells;
+mod endpoints;
 mod families;
 mod plugins;
 mod pools;
@@ -23,6 +24,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
+pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use pools::PoolRow;
@@ -40,6 +42,7 @@ pub struct Metrics {
     routes: Mutex<Names<(Box<str>, Box<str>)>>,
     pools: Mutex<Names<Box<str>>>,
     listeners: Mutex<Names<(Box<str>, bool)>>,
+    checked: Mutex<endpoints::Counts>,
     started: SystemTime,
     reloads_ok: Counter,
     reloads_failed: Counter,
@@ -58,7 +61,7 @@ pub struct Worker {
 pub struct RouteId(u32);
 
 /// The number of a pool.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct PoolId(u32);
 
 /// The number of a listener.
@@ -113,6 +116,8 @@ pub enum Hedge {
     Sent,
     /// The second answered it.
     Won,
+    /// There were too many.
+    Refused,
 }
 
 /// The counts of one worker. The alignment keeps two workers off one cache line.
@@ -152,6 +157,7 @@ struct PoolCells {
     failed: Counter,
     closed: Counter,
     retries: Counter,
+    retries_refused: Counter,
     first_byte: Histogram,
     errors: Labelled<48>,
     hedges: Labelled<4>,
@@ -192,6 +198,7 @@ impl Metrics {
             routes: Mutex::new(routes),
             pools: Mutex::new(Names::new(NAMES, "other".into())),
             listeners: Mutex::new(Names::new(LISTENERS, ("other".into(), false))),
+            checked: Mutex::default(),
             started: SystemTime::now(),
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),
@@ -360,11 +367,17 @@ impl Worker {
         self.shard.pools.cell(pool.0).retries.add(1);
     }
 
+    /// A request is not sent once more, since the budget is spent.
+    pub fn upstream_retry_refused(&self, pool: PoolId) {
+        self.shard.pools.cell(pool.0).retries_refused.add(1);
+    }
+
     /// A second endpoint got a request, or answered it.
     pub fn upstream_hedge(&self, pool: PoolId, what: Hedge) {
         let event = match what {
             Hedge::Sent => "sent",
             Hedge::Won => "won",
+            Hedge::Refused => "refused",
         };
         self.shard.pools.cell(pool.0).hedges.add(event);
     }

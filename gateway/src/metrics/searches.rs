@@ -21,16 +21,14 @@ pub struct SearchRow {
 }
 
 pub(super) fn render(text: &mut Text, searches: &[SearchRow]) {
-    let counts: [(&family::Family, fn(&SearchRow) -> u64); 4] = [
-        (&family::FOUND, |row| row.endpoints as u64),
-        (&family::SEARCH_CONNECTED, |row| u64::from(row.connected)),
-        (&family::SEARCH_UPDATES, |row| row.updates),
-        (&family::SEARCH_FAILURES, |row| row.failures),
-    ];
-    for (family, count) in counts {
+    let mut each = |family: &family::Family, count: fn(&SearchRow) -> u64| {
         text.family(family);
         for row in searches {
             text.line(family.name, &[("pool", &row.pool), ("source", row.source)], count(row));
         }
-    }
+    };
+    each(&family::FOUND, |row| row.endpoints as u64);
+    each(&family::SEARCH_CONNECTED, |row| u64::from(row.connected));
+    each(&family::SEARCH_UPDATES, |row| row.updates);
+    each(&family::SEARCH_FAILURES, |row| row.failures);
 }

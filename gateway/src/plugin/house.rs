@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use gatewright_sdk::native;
 use tokio::sync::mpsc;
@@ -15,6 +15,7 @@ use super::crew::{Crew, Requests, Want};
 use super::engine::Engine;
 use super::fault::LoadError;
 use super::instance::Budget;
+use super::makers::Makers;
 use super::version::{Code, Plugin, Version};
 use crate::balance::Candidate;
 
@@ -42,6 +43,17 @@ pub fn built_in(name: &str) -> Option<Code> {
     Some(Code::BuiltIn(name, plugin()))
 }
 
+/// Makes an instance in the place of one that failed.
+fn replace(crew: &Weak<Crew>) {
+    if let Some(crew) = crew.upgrade()
+        && !crew.version.is_quarantined()
+        && let Err(error) = crew.make()
+    {
+        let plugin = crew.version.plugin.name();
+        tracing::error!(plugin, %error, "an instance cannot be replaced");
+    }
+}
+
 impl House {
     /// For so many workers; compiled modules are kept in the folder. `unfit` is told of versions that are not called any more.
     pub fn new(
@@ -51,17 +63,15 @@ impl House {
     ) -> std::io::Result<House> {
         let (requests, mut wants) = mpsc::unbounded_channel();
         let keep = move || {
+            let makers = Makers::default();
+            // Does nothing that takes long: what failed is not called any more, and something else is to take its place.
             while let Some(want) = wants.blocking_recv() {
                 match want {
                     Want::Quarantined(version) => unfit(version),
                     Want::Instance(crew) => {
-                        // Whoever wanted it may be gone.
-                        if let Some(crew) = crew.upgrade()
-                            && let Err(error) = crew.make()
-                        {
-                            let plugin = crew.version.plugin.name();
-                            tracing::error!(plugin, %error, "an instance cannot be replaced");
-                        }
+                        // Whoever wanted it may be gone, also by the time when it is made.
+                        let name = crew.upgrade().map(|crew| crew.version.plugin.name().to_owned());
+                        let _ = name.map(|name| makers.want(&name, move || replace(&crew)));
                     }
                 }
             }

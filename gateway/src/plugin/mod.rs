@@ -8,6 +8,7 @@
 //! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory; `upkeep` keeps them up), `services` (what it shares with
 //! the other workers), `fault`.
 
+mod attempt;
 mod body;
 mod check;
 mod compile;
@@ -19,18 +20,20 @@ mod guest;
 mod house;
 mod imports;
 mod instance;
+mod makers;
 mod native;
 pub mod request;
 mod runner;
 mod services;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod trial;
 mod upkeep;
 mod version;
 
+pub use attempt::Attempt;
 pub use check::Interface;
 pub use compile::{Compiled, Compiler, Digest, MODULE_SIZE};
 pub use crew::{Crew, Requests, Seat, Trying, Want};

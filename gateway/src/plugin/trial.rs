@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::attempt::Attempt;
 use super::decision::Decision;
 use super::fault::Fault;
 use super::version::{Reason, Version};
@@ -24,6 +25,8 @@ pub struct Trial {
     /// How it would come into force.
     pub reason: Reason,
     began: OnceLock<Instant>,
+    /// Which attempt it belongs to, with the stages before and after it.
+    pub attempt: Attempt,
     live: Tally,
     other: Tally,
     same: AtomicU64,
@@ -149,13 +152,13 @@ impl Stage {
 
 impl Trial {
     /// Of this version, which so far nobody has seen. Its time begins when it is in place.
-    pub fn new(version: &Version, stage: Stage, then: Option<Stage>, reason: Reason) -> Trial {
+    pub fn new(version: &Version, stage: Stage, then: Option<Stage>, reason: Reason, attempt: Attempt) -> Trial {
         let candidate = match stage {
             Stage::Shadow { .. } => version.apart(),
             Stage::Canary { .. } => version.anew(version.budget),
         };
         let (began, live, other, same) = Default::default();
-        Trial { stage, then, candidate: Arc::new(candidate), reason, began, live, other, same }
+        Trial { stage, then, candidate: Arc::new(candidate), reason, began, attempt, live, other, same }
     }
 
     /// It is in place, unless it was already: configuring the version may have taken long.
@@ -178,7 +181,7 @@ impl Trial {
 
     /// What comes after this stage.
     pub fn next(&self) -> Option<Trial> {
-        self.then.map(|stage| Trial::new(&self.candidate, stage, None, self.reason))
+        self.then.map(|stage| Trial::new(&self.candidate, stage, None, self.reason, self.attempt.clone()))
     }
 
     /// Decides about a request. `draw` is a number of the request's own. Which of the two is heard, and what it says; when the one
@@ -360,7 +363,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let budget = Budget { decision: second, configure: second, memory: 0 };
         let version = Version::new(Arc::new(Plugin::new("mine")), code, "{}".to_owned(), budget);
-        let trial = Trial::new(&version, Stage::Shadow { time: second }, None, Reason::Pushed);
+        let trial = Trial::new(&version, Stage::Shadow { time: second }, None, Reason::Pushed, Attempt::begin());
         for _ in 0..LEAST_DECISIONS {
             let _ = trial.decide(0, || Ok(Decision::Continue), || Ok(Decision::Continue));
         }

@@ -66,6 +66,8 @@ pub enum Swap {
     Refused,
     /// It was tried and is not in force.
     RolledBack,
+    /// Something else came before it was known how it does.
+    Superseded,
 }
 
 /// One version of a plugin, with its configuration.
@@ -146,7 +148,7 @@ impl Reason {
 
 impl Swap {
     /// All words, in the order of the variants.
-    pub const LABELS: &[&str] = &["done", "refused", "rolled-back"];
+    pub const LABELS: &[&str] = &["done", "refused", "rolled-back", "superseded"];
 
     /// The word for it.
     pub const fn text(self) -> &'static str {
@@ -154,6 +156,7 @@ impl Swap {
             Swap::Done => "done",
             Swap::Refused => "refused",
             Swap::RolledBack => "rolled-back",
+            Swap::Superseded => "superseded",
         }
     }
 }

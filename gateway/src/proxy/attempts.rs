@@ -9,21 +9,26 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::exchange::{Exchange, Hedged};
+use super::plugins;
+use super::shown::Shown;
 use crate::balance::Active;
 use crate::clock::{Deadline, Watchdog};
-use crate::config::model::HostHeader;
+use crate::config::model::{self, HostHeader};
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::{Body, RequestHead};
 use crate::metrics::{self, Connection, Hedge, PoolId};
 use crate::plugin::{Outcome, Part};
-use crate::upstream::{self, Attempt, ClientEnds, Failure, Pool, Reply, Site, Times, Tried, Waiter};
+use crate::snapshot::Snapshot;
+use crate::upstream::{self, Again, Attempt, ClientEnds, Failure, Picked, Pool, Reply, Site, Times, Tried, Waiter};
 
 /// What all attempts of one request have in common.
 pub(super) struct Destination<'a> {
+    pub(super) snapshot: &'a Snapshot,
     pub(super) pool: &'a Pool,
     pub(super) id: PoolId,
     pub(super) metrics: &'a metrics::Worker,
     pub(super) times: Times,
+    pub(super) retry: &'a model::Retry,
     pub(super) deadline: Option<Deadline>,
     pub(super) body_limit: u64,
     pub(super) client: ClientEnds,
@@ -43,8 +48,8 @@ pub(super) struct Aim {
 pub(super) struct Pair {
     /// Is asked at once.
     pub(super) first: Aim,
-    /// Is asked too when the first fails or this time is over.
-    pub(super) second: Aim,
+    /// Is asked too when the first fails or this time is over; none: the pool is asked for one when the time is over.
+    pub(super) second: Option<Aim>,
     pub(super) after: Duration,
 }
 
@@ -94,17 +99,30 @@ pub(super) async fn race(
         () = silence(pair.after, || waiter.is_informed()) => None,
     };
     if let Some(result) = early {
+        to.first_took(&result, &first);
         return to.ended(first, result, &x.facts.parts).map_err(|miss| {
-            if is_final(miss.failure.error) {
+            if pair.second.is_none() || is_final(miss.failure.error) {
                 return miss;
             }
             let failure = Failure { body: Some(Body::Empty), ..miss.failure };
-            Miss { failure, next: Some(pair.second), ..miss }
+            Miss { failure, next: pair.second, ..miss }
         });
     }
+    let second = pair.second.or_else(|| {
+        let shown = Shown::request(&x.request, &x.facts, x.client, to.snapshot);
+        let second = to.another(&shown, &first.aim, x.facts.retries + 1);
+        plugins::note_pick(&mut x.facts, to.pool);
+        second
+    });
+    let again = second.as_ref().and_then(|_| to.again());
+    let Some((second, _again)) = second.zip(again) else {
+        let result = asked.await;
+        to.first_took(&result, &first);
+        return to.ended(first, result, &x.facts.parts);
+    };
     to.metrics.upstream_hedge(to.id, Hedge::Sent);
     x.facts.hedge = Some(Hedged::Lost);
-    let second = Begun::new(pair.second, x.facts.retries);
+    let second = Begun::new(second, x.facts.retries);
     let mut head = x.request.clone();
     if let Some(authority) = to.authority(&second.aim) {
         authority.clone_into(&mut head.authority);
@@ -117,6 +135,7 @@ pub(super) async fn race(
         result = &mut asked => (true, result),
         result = &mut asked_too => (false, result),
     };
+    to.first_took(&result, &first);
     let (ended, other) = if is_first { (first, second) } else { (second, first) };
     let miss = match to.ended(ended, result, &x.facts.parts) {
         Ok(answer) => {
@@ -169,6 +188,36 @@ impl<'a> Destination<'a> {
         Ok(Aim { index, site })
     }
 
+    /// The right to send a request once more, out of the pool's budget.
+    pub(super) fn again(&self) -> Option<Again> {
+        let again = self.pool.state.again(self.retry.budget);
+        if again.is_none() {
+            self.metrics.upstream_retry_refused(self.id);
+        }
+        again
+    }
+
+    /// An endpoint for a request that this one has and does not answer.
+    fn another(&self, shown: &Shown<'_>, than: &Aim, attempt: u32) -> Option<Aim> {
+        if !self.pool.state.hedging.as_ref().is_none_or(|hedging| hedging.may()) {
+            self.metrics.upstream_hedge(self.id, Hedge::Refused);
+            return None;
+        }
+        let index = match self.pool.pick(shown, &Tried::asked(than.index), attempt) {
+            Picked::Endpoint(index) | Picked::Hedge(index, ..) => index,
+            Picked::List(list) => list.into_iter().find(|index| *index != than.index)?,
+            Picked::Refused(_) | Picked::Nowhere => return None,
+        };
+        self.aim(index).ok().filter(|aim| aim.index != than.index)
+    }
+
+    /// Notes how long the endpoint took that was asked first, or that it took longer than until another answered.
+    fn first_took(&self, result: &Result<Reply, Failure>, first: &Begun) {
+        if let (Some(hedging), Ok(_)) = (&self.pool.state.hedging, result) {
+            hedging.took(first.began.elapsed());
+        }
+    }
+
     /// Writes on the request which endpoint gets it.
     pub(super) fn address(&self, x: &mut Exchange<'_>, aim: &Aim) {
         x.facts.endpoint = Some(aim.site.endpoint.clone());
@@ -194,13 +243,15 @@ impl<'a> Destination<'a> {
         waiter: &'b Waiter<'w>,
         watchdog: &'b mut Watchdog,
     ) -> Attempt<'b, 'w> {
+        let a_try = |time| Deadline::after(time, Phase::Try, Side::Upstream).or(self.deadline);
+        let deadline = self.retry.try_time.map(a_try).or(self.deadline);
         Attempt {
             pool: &self.pool.state,
             site,
             head,
             waiter,
             watchdog,
-            deadline: self.deadline,
+            deadline,
             times: self.times,
             body_limit: self.body_limit,
             client: self.client,
@@ -228,7 +279,8 @@ impl<'a> Destination<'a> {
         if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
             self.metrics.upstream_connection(self.id, Connection::Failed);
         }
-        if failure.error.side == Side::Upstream {
+        // A kept connection that is found closed says nothing of the endpoint.
+        if failure.error.side == Side::Upstream && !failure.is_stale() {
             let endpoint = u32::try_from(aim.index).unwrap_or(u32::MAX);
             self.pool.outcome(&Outcome { endpoint, status: 0, attempt, latency, bytes: 0 }, parts);
         }

@@ -91,6 +91,8 @@ pub struct Facts {
     pub endpoint: Option<Arc<Endpoint>>,
     /// Its index in the pool, once it has answered.
     pub answered: Option<usize>,
+    /// What it answered with.
+    pub answer: Option<StatusCode>,
     /// From the last attempt's begin to the first byte of the response.
     pub latency: Duration,
     /// From its begin to the first byte of the upstream's response.
@@ -156,6 +158,7 @@ impl Facts {
             pool: None,
             endpoint: None,
             answered: None,
+            answer: None,
             latency: Duration::ZERO,
             first_byte: None,
             retries: 0,

@@ -5,6 +5,8 @@
 
 mod admit;
 mod attempts;
+mod bodies;
+mod course;
 mod exchange;
 mod forward;
 pub mod forwarded;

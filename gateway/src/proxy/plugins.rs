@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 
-use super::exchange::{Exchange, Response};
+use super::exchange::{Exchange, Facts, Response};
 use super::shown::{Shown, target};
 use crate::error::{Error, Kind};
 use crate::http::claims::strip_alike;
@@ -125,13 +125,15 @@ fn ask(
 }
 
 /// Notes what a balancer says of the request.
-pub(super) fn note_pick(x: &mut Exchange<'_>, pool: &Pool) {
+pub(super) fn note_pick(facts: &mut Facts, pool: &Pool) {
     let mut changes = SPARE.take();
     pool.take_edits(&mut changes);
     // Tags are all that a balancer may change: the request may have been sent already.
-    pool.part().into_iter().for_each(|part| x.facts.take_part(part));
-    for edit in changes.iter().filter(|edit| matches!(edit, Edit::Tag(..))) {
-        apply(x, None, edit);
+    pool.part().into_iter().for_each(|part| facts.take_part(part));
+    for edit in changes.iter() {
+        if let Edit::Tag(name, value) = edit {
+            tag(facts, name, value);
+        }
     }
     put_back(changes);
 }
@@ -174,14 +176,17 @@ fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'
                 response.status = status;
             }
         }
-        Edit::Tag(name, value) => {
-            let (name, value) = (text(name), text(value));
-            let tags = &mut x.facts.tags;
-            tags.retain(|(known, _)| known != name);
-            if tags.len() < gatewright_abi::bound::TAGS {
-                tags.push((name.to_owned(), value.to_owned()));
-            }
-        }
+        Edit::Tag(name, value) => tag(&mut x.facts, name, value),
+    }
+}
+
+fn tag(facts: &mut Facts, name: &[u8], value: &[u8]) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let (name, value) = (text(name), text(value));
+    let tags = &mut facts.tags;
+    tags.retain(|(known, _)| known != name);
+    if tags.len() < gatewright_abi::bound::TAGS {
+        tags.push((name.to_owned(), value.to_owned()));
     }
 }
 

@@ -29,6 +29,18 @@ pub(super) struct Shown<'a> {
     pub(super) snapshot: &'a Snapshot,
 }
 
+impl<'a> Shown<'a> {
+    /// A request that has no response yet.
+    pub(super) fn request(
+        request: &'a RequestHead,
+        facts: &'a Facts,
+        client: &'a Client,
+        snapshot: &'a Snapshot,
+    ) -> Shown<'a> {
+        Shown { request, response: None, facts, client, snapshot }
+    }
+}
+
 impl Shown<'_> {
     fn text(&self, what: u32, reader: &mut dyn FnMut(&[u8])) -> bool {
         let tls = self.client.tls.as_ref();

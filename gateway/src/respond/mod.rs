@@ -115,7 +115,7 @@ fn tell(x: &mut Exchange<'_>) {
         let broken = x.facts.error.is_some_and(|error| error.side == Side::Upstream);
         let outcome = Outcome {
             endpoint: u32::try_from(endpoint).unwrap_or(u32::MAX),
-            status: x.facts.status.filter(|_| !broken).map_or(0, |status| status.as_u16()),
+            status: x.facts.answer.filter(|_| !broken).map_or(0, |status| status.as_u16()),
             attempt: x.facts.retries,
             latency: x.facts.latency,
             bytes: bytes_out,

@@ -63,8 +63,8 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::config::model::Endpoint;
-    use crate::fetch::Fetched;
     use crate::metrics::Metrics;
+    use crate::snapshot::Given;
 
     fn members(ports: std::ops::Range<u16>) -> Found {
         let address = |port| format!("127.0.0.1:{port}");
@@ -84,8 +84,8 @@ mod tests {
                     [\"127.0.0.1:1\"]\n[[route]]\npool = \"a\"\n";
         let config = config::parse(text, Path::new("g.toml")).unwrap();
         let house = House::new(1, None, |_| {}).unwrap();
-        let fetched = Fetched::default();
-        let first = Snapshot::compile(config, (None, None), &Metrics::new(1), &house, &fetched).unwrap();
+        let given = Given::default();
+        let first = Snapshot::compile(config, (None, None), &Metrics::new(1), &house, &given).unwrap();
         let next = |snapshot: &Snapshot, found: &Found| {
             let found = |pool: &Pool| (pool.name == "a").then(|| found.clone());
             let (next, problems) = snapshot.with_found(found, &house);

@@ -3,16 +3,17 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
+pub mod given;
 mod members;
 mod plugins;
+pub mod terms;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::access_log::Sink;
 use crate::config::Problem;
-use crate::config::model::{Action, Config, Place, Pool, Route, UpstreamProtocol};
-use crate::fetch::Fetched;
+use crate::config::model::{Action, CheckTls, Config, Place, Pool, Route, UpstreamProtocol};
 use crate::files::Folder;
 use crate::http::FieldName;
 use crate::limits::Limits;
@@ -21,6 +22,7 @@ use crate::plugin::House;
 use crate::route::RouteTable;
 use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
+pub use given::Given;
 pub use members::Found;
 pub use plugins::{Course, Deployed, Step};
 
@@ -68,19 +70,19 @@ pub struct CompiledPool {
 }
 
 impl Snapshot {
-    /// Compiles a configuration, or the same with another course for a plugin, with the modules of plugins that come from elsewhere.
+    /// Compiles a configuration, or the same with another course for a plugin, with what the sources of its plugins give.
     /// All problems are told at once.
     pub fn compile(
         config: Config,
         (before, course): (Option<&Snapshot>, Option<&Course>),
         metrics: &Arc<Metrics>,
         house: &House,
-        fetched: &Fetched,
+        given: &Given,
     ) -> Result<Snapshot, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut plugins = Vec::new();
         for index in 0..config.plugins.len() {
-            let deployed = plugins::deploy(index, &config, (before, course), house, fetched);
+            let deployed = plugins::deploy(index, &config, (before, course), house, given);
             plugins.push(deployed.map_err(|wrong| problems.extend(wrong)).ok());
         }
         let limits = Arc::new(config.limits.clone());
@@ -165,27 +167,43 @@ fn compile_pool(
         Some(same) => Ok(same.state.tls.clone()),
         None => pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose(),
     };
-    let tls = tls.map_err(|problem| {
+    let problem = |key: &str, problem: TlsProblem| {
         let key = match problem {
-            TlsProblem::NoSystemRoots(_) => format!("pool.{}.tls.ca", pool.name),
-            _ => format!("pool.{}.tls", pool.name),
+            TlsProblem::NoSystemRoots(_) => format!("pool.{}.{key}.ca", pool.name),
+            _ => format!("pool.{}.{key}", pool.name),
         };
         problem_with(config, problem.path(), &key, problem.to_string())
-    })?;
+    };
+    let tls = tls.map_err(|wrong| problem("tls", wrong))?;
+    let check_tls = match same.filter(|_| again) {
+        Some(same) => Ok(same.state.check_tls.clone()),
+        None => load_check_tls(pool),
+    };
+    let check_tls = check_tls.map_err(|wrong| problem("health.tls", wrong))?;
     // Who is asked for its load is asked over HTTP/1.1.
     let asks = pool.selection.load.as_ref().is_some_and(|load| load.path.is_some());
     let load_tls = match same.filter(|_| again) {
         Some(same) => Ok(same.state.load_tls.clone()),
         None => pool.tls.as_ref().filter(|_| asks).map(|tls| UpstreamTls::load(tls, UpstreamProtocol::H1)).transpose(),
     };
-    let load_tls = load_tls.map_err(|problem| {
-        problem_with(config, problem.path(), &format!("pool.{}.tls", pool.name), problem.to_string())
-    })?;
+    let load_tls = load_tls.map_err(|wrong| problem("tls", wrong))?;
     let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
+    state.check_tls = check_tls;
     state.load_tls = load_tls;
     let before = same.map(|old| &*old.state);
     (state.crew, state.trying) = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })
+}
+
+/// The TLS of checks: their own, or the pool's, for what they speak.
+fn load_check_tls(pool: &Pool) -> Result<Option<UpstreamTls>, TlsProblem> {
+    let Some(health) = &pool.health else { return Ok(None) };
+    let tls = match &health.tls {
+        Some(CheckTls::Off) => None,
+        Some(CheckTls::On(tls)) => Some(tls),
+        None => pool.tls.as_ref(),
+    };
+    tls.map(|tls| UpstreamTls::load(tls, health.protocol(pool.protocol))).transpose()
 }
 
 fn compile_route(

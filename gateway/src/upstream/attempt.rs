@@ -130,7 +130,12 @@ impl Attempt<'_, '_> {
             connection.client = client;
             Ok(Leased::H1(connection))
         });
-        self.waiter.within(self.watchdog, deadline, connecting).await
+        let connected = self.waiter.within(self.watchdog, deadline, connecting).await;
+        // A client that left says nothing of the endpoint.
+        if connected.as_ref().err().is_none_or(|error| error.side == Side::Upstream) {
+            pool.note_connection(&site.endpoint, connected.is_err());
+        }
+        connected
     }
 
     fn existing(&self, client: Option<SocketAddr>) -> Option<Leased> {

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -12,10 +13,11 @@ use tokio::sync::Notify;
 use gatewright_abi::{flag, kind};
 
 use super::Tried;
+use super::hedging::Hedging;
 use super::site::Site;
 use crate::balance::{Candidate, Changes, Drain, Endpoint, Plan, Turn, Watch, is_usable};
 use crate::clock;
-use crate::config::model;
+use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -40,10 +42,18 @@ pub struct PoolState {
     pub trying: Option<Trying>,
     /// What the pool's own balancers share.
     services: Arc<Services>,
+    /// When requests go to a second endpoint.
+    pub hedging: Option<Arc<Hedging>>,
+    /// How many requests are tried again just now.
+    pub(super) tries_again: Arc<AtomicU32>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// How it is spoken to those who are asked for their load.
     pub load_tls: Option<UpstreamTls>,
+    /// How it is spoken to them in checks of their health.
+    pub check_tls: Option<UpstreamTls>,
+    /// Told when an endpoint has failed so often that it is to be judged.
+    pub alarm: Arc<Notify>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
     /// What stays when members come and go.
@@ -107,6 +117,8 @@ impl PoolState {
             services: Arc::new(Services::new(&model.name)),
             watch: Arc::new(watch),
             candidates: candidates(&model, found.as_deref(), before, &changes),
+            hedging: model.hedge.map(|hedge| hedging(hedge, before)),
+            tries_again: Arc::default(),
             model: Arc::new(model),
             found,
             changes,
@@ -115,6 +127,9 @@ impl PoolState {
             tls,
             load_tls: None,
             limits,
+            check_tls: None,
+            // Requests under way may still hold the state before.
+            alarm: before.map(|before| before.alarm.clone()).unwrap_or_default(),
             manner: Arc::new(manner),
         }
     }
@@ -126,6 +141,10 @@ impl PoolState {
             candidates: candidates(&self.model, Some(&found), Some(self), &self.changes),
             watch: self.watch.clone(),
             changes: self.changes.clone(),
+            hedging: self.hedging.clone(),
+            tries_again: self.tries_again.clone(),
+            check_tls: self.check_tls.clone(),
+            alarm: self.alarm.clone(),
             found: Some(found),
             crew: None,
             trying: None,
@@ -284,6 +303,7 @@ impl Pool {
             let latency = (outcome.status > 0).then_some(outcome.latency);
             let failed = outcome.status == 0 || outcome.status >= 500;
             candidate.endpoint.stats.record(latency, failed, clock::coarse_uptime());
+            self.state.note_outcome(&candidate.endpoint, latency, failed);
         }
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
@@ -331,6 +351,12 @@ impl Pool {
     }
 }
 
+/// Goes on with what was known when nothing about it has changed.
+fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
+    let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
+    before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
+}
+
 /// The built-in that a pool names: its balancer, or what it falls back to.
 fn own_balancer(state: &PoolState) -> Option<Native> {
     let (name, _) = model::Balance::WORDS.iter().find(|(_, balance)| *balance == state.model.balance)?;
@@ -341,37 +367,35 @@ fn own_balancer(state: &PoolState) -> Option<Native> {
     Native::new(&plugin, &mould).ok()
 }
 
-/// The members of a pool, each address once. Endpoints that were there before go on.
+/// The members of a pool, each address once. Endpoints that were there before go on; with another limit they are made anew, and
+/// what is known of their health stays known.
 fn candidates(
     model: &model::Pool,
     found: Option<&[model::Member]>,
     before: Option<&PoolState>,
     changes: &Arc<Changes>,
 ) -> Vec<Candidate> {
+    let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
     let known = before.into_iter().flat_map(|before| &before.candidates);
     let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
     let found = found.unwrap_or_default();
     let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
     let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
-    let alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
     // What is found first was there when the gateway, or the pool, was made.
     let first_found = before.is_some_and(|before| before.found.is_none()) && !found.is_empty();
-    let endpoint = |member: &model::Member| {
-        let made = || Endpoint::followed(&member.endpoint, model.max_connections, changes);
-        match known.get(&*member.endpoint.address) {
-            Some(endpoint) if alike => (*endpoint).clone(),
-            Some(endpoint) => {
-                let made = made();
-                made.follow(endpoint);
-                Arc::new(made)
+    let made = |member: &model::Member| Endpoint::followed(&member.endpoint, model.max_connections, changes);
+    let endpoint = |member: &model::Member| match known.get(&*member.endpoint.address) {
+        Some(old) if is_alike => Arc::clone(old),
+        Some(old) => Arc::new(made(member).after(old)),
+        None => {
+            let new = made(member);
+            if before.is_some() && !first_found {
+                new.is_new();
             }
-            None => {
-                let made = made();
-                if before.is_some() && !first_found {
-                    made.is_new();
-                }
-                Arc::new(made)
+            if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
+                new.stats.change_flags(0, flag::HEALTHY);
             }
+            Arc::new(new)
         }
     };
     let candidate = |member: &model::Member| Candidate {

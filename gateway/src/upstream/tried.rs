@@ -24,6 +24,16 @@ impl Tried {
         &self.spent
     }
 
+    /// Only this one, which has not failed yet.
+    pub fn asked(index: usize) -> Tried {
+        Tried { all: SmallVec::from_slice(&[index]), spent: SmallVec::new() }
+    }
+
+    /// Notes one that another is to be asked instead of.
+    pub fn note(&mut self, index: usize) {
+        self.all.push(index);
+    }
+
     /// Notes a failure. False when that says nothing against the endpoint, but against a connection that was kept.
     pub fn failed(&mut self, index: usize, error: Error) -> bool {
         match error.retry {

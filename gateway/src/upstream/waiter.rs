@@ -35,7 +35,7 @@ impl<'a> Waiter<'a> {
     }
 
     /// Waits for the future, but not beyond the deadline, nor for a client that left.
-    pub(super) async fn within<T>(
+    pub async fn within<T>(
         &self,
         watchdog: &mut Watchdog,
         deadline: Deadline,

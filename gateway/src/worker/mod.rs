@@ -12,19 +12,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use gatewright_abi::flag;
 use slab::Slab;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use admission::{Admission, Admitted};
 
 use crate::access_log;
+use crate::balance::Candidate;
 use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
-use crate::metrics::{self, Metrics, PluginRow, Sample, SampleValue};
+use crate::metrics::{self, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
 use crate::plugin::{BOUNDS, House, Plugin, Seat, Series, Value};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{CompiledPool, Snapshot};
 use crate::upstream::Pool;
 
 /// What all threads share.
@@ -40,6 +42,7 @@ pub struct Shared {
     /// Where members of pools are looked for.
     pub discovery: Discovery,
     cut: AtomicU64,
+    replaced: watch::Sender<()>,
 }
 
 /// One worker.
@@ -107,6 +110,7 @@ impl Shared {
             house,
             discovery,
             cut: AtomicU64::new(0),
+            replaced: watch::Sender::new(()),
         }
     }
 
@@ -138,9 +142,19 @@ impl Shared {
             series_refused: plugin.services.series_refused(),
             samples: plugin.services.all_series().iter().map(|series| sample(series)).collect(),
         };
+        let each = |candidate: &Candidate| {
+            let flags = candidate.endpoint.stats.flags();
+            let (healthy, ejected) = (flags & flag::HEALTHY != 0, flags & flag::EJECTED != 0);
+            EachEndpoint { address: candidate.endpoint.address.clone(), healthy, ejected }
+        };
+        let endpoints = |pool: &CompiledPool| EndpointsRow {
+            pool: pool.state.model.name.clone(),
+            endpoints: pool.state.candidates.iter().map(each).collect(),
+        };
+        let endpoints: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
         let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();
         let pools: Vec<_> = snapshot.pools.iter().map(|pool| pool.state.row()).collect();
-        self.metrics.render(&plugins, &pools, &self.discovery.rows())
+        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows())
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.
@@ -148,6 +162,12 @@ impl Shared {
         let number = snapshot.number;
         self.snapshot.store(Arc::new(snapshot));
         self.number.store(number, Ordering::Release);
+        self.replaced.send_replace(());
+    }
+
+    /// Tells whenever there is another snapshot.
+    pub fn replaced(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 }
 

@@ -1,6 +1,9 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
 mod discover;
+mod health;
+mod hedge;
+mod retry;
 mod selection;
 
 use std::collections::BTreeMap;
@@ -10,9 +13,12 @@ use serde::Deserialize;
 
 use super::*;
 use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
+pub use hedge::*;
+pub use retry::*;
 pub use selection::{Load, SlowStart};
 
 pub use discover::Discover;
+pub use health::{Eject, Health};
 
 /// A group of endpoints.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,8 +53,18 @@ pub struct Pool {
     /// Requests that wait for a connection when max_connections are busy; more are answered 503.
     #[schemars(extend("default" = 1024))]
     pub max_waiting: Option<At<u32>>,
+    /// Sends requests that take long to a second endpoint too. When not given, only as a plugin says.
+    pub hedge: Option<At<Hedge>>,
+    /// When a request is sent again. When not given, only where no connection came about or a kept one was closed.
+    pub retry: Option<At<Retry>>,
     /// Time-outs of requests to this pool.
     pub timeouts: Option<At<Timeouts>>,
+    /// Checks of its endpoints: a path that is asked for, or a table. When not given there are none.
+    #[schemars(extend("examples" = ["/healthz"]))]
+    pub health: Option<At<Either<String, Health>>>,
+    /// Leaves endpoints out for a while that do badly: true, or a table.
+    #[schemars(extend("default" = false))]
+    pub eject: Option<At<Either<bool, Eject>>>,
     /// When less than this share of the endpoints is well, what is known of them is not believed and all get requests; "0%"
     /// switches that off.
     #[schemars(extend("default" = "50%", "examples" = ["0%", "30%"]))]

@@ -1,6 +1,9 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
 mod discover;
+mod health;
+mod hedge;
+mod retry;
 mod selection;
 
 use std::collections::HashMap;
@@ -31,6 +34,8 @@ impl Reader<'_, '_> {
             Some(Either::Short(true)) => Some(UpstreamTls::default()),
             Some(Either::Long(tls)) => Some(self.upstream_tls(name, tls)),
         };
+        let hedge = pool.hedge.as_ref().map(|hedge| self.hedge(hedge));
+        let retry = pool.retry.as_ref().map(|retry| self.retry(retry)).unwrap_or_default();
         let timeouts = self.timeouts(pool.timeouts.as_ref());
         let timeouts = Timeouts {
             connect: timeouts.connect.or(Some(Timeouts::CONNECT)),
@@ -38,6 +43,8 @@ impl Reader<'_, '_> {
             queue: timeouts.queue.or(Some(Timeouts::QUEUE)),
             ..timeouts
         };
+        let health = pool.health.as_ref().and_then(|health| self.health(name, health));
+        let eject = pool.eject.as_ref().and_then(|eject| self.eject(eject));
         let selection = self.selection(pool);
         Some(Pool {
             name: read_name?,
@@ -51,7 +58,11 @@ impl Reader<'_, '_> {
             host,
             max_connections: pool.max_connections.as_ref().map(|most| most.value),
             max_waiting: pool.max_waiting.as_ref().map_or(1024, |most| most.value),
+            hedge,
+            retry,
             timeouts,
+            health,
+            eject,
             selection,
         })
     }

@@ -7,8 +7,8 @@ use toml::Value as Toml;
 
 use super::*;
 use crate::config::model::{
-    Action, Balance, Canary, Certificates, HostHeader, HostPattern, OciVersion, Plugin, PluginSource, Rewrite, Segment,
-    TlsVersion, ValuePattern,
+    Action, Balance, Canary, Certificates, Check, Eject, HostHeader, HostPattern, OciVersion, Plugin, PluginSource,
+    Rewrite, Segment, TlsVersion, ValuePattern,
 };
 use crate::config::schema;
 use crate::limits::TABLE;
@@ -671,6 +671,43 @@ fn listeners_are_checked() {
 }
 
 #[test]
+fn checks_of_health_and_ejection_are_checked() {
+    let says = |keys: &str, expected: &str| says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n{keys}"), expected);
+    says("health = \"healthz\"", "pool.a.health: takes a path such as \"/healthz\"");
+    says("health = {}", "needs a \"path\", or another \"kind\"");
+    says("health = { pth = \"/\" }", "did you mean \"path\"");
+    says("health = { path = \"/a b\" }", "takes a path");
+    says("health = { kind = \"tcp\", path = \"/\" }", "health.path: has no meaning for this \"kind\"");
+    says("health = { kind = \"grpc\", status = \"200\" }", "health.status: has no meaning");
+    says("health = { path = \"/\", service = \"s\" }", "health.service: has no meaning");
+    says("health = { path = \"/\", method = \"POST\" }", "takes \"GET\" or \"HEAD\"");
+    says("health = { path = \"/\", method = \"HEAD\", body = \"x\" }", "no body in an answer to HEAD");
+    says("health = { path = \"/\", status = [\"2xx\", \"399-200\"] }", "health.status[1]: takes a status");
+    says("health = { path = \"/\", status = \"100\" }", "takes a status");
+    says("health = { path = \"/\", status = [] }", "at least one");
+    says("health = { path = \"/\", headers = { host = \"x\" } }", "beside \"headers\"");
+    says("health = { path = \"/\", headers = { connection = \"x\" } }", "belongs to the connection");
+    says("health = { path = \"/\", headers = { a = \"x\\ny\" } }", "without control characters");
+    says("health = { path = \"/\", interval = \"9ms\" }", "takes at least \"10ms\"");
+    says("health = { path = \"/\", rise = 0 }", "from 1 to 1000");
+    says("health = { path = \"/\", port = 0 }", "from 1 to 65535");
+    says("eject = { time = \"2m\", most_time = \"1m\" }", "eject.most_time: is shorter than \"time\"");
+    says("eject = { success = \"120%\" }", "takes a share");
+    says("eject = { latency = 1 }", "from 2 to 1000");
+    let pool = |keys: &str| {
+        let text = format!("{LISTENER}[pool.a]\nendpoints = [\"a:80\"]\n{keys}");
+        read(&text).pools.remove(0)
+    };
+    let short = pool("health = \"/h?x\"\neject = true");
+    assert_eq!(short.health, pool("health = { path = \"/h?x\", status = \"200-299\" }").health);
+    assert_eq!(short.eject, Some(Eject::default()));
+    assert_eq!(pool("eject = { failures = 0 }").eject.and_then(|eject| eject.failures), None);
+    let rpc = pool("health = { kind = \"grpc\", interval = \"1s\" }").health.unwrap();
+    assert_eq!(rpc.check, Check::Grpc { service: String::new(), host: None });
+    assert_eq!((rpc.interval, rpc.unhealthy_interval), (Duration::from_secs(1), Duration::from_secs(1)));
+}
+
+#[test]
 fn pools_are_checked() {
     let says = |keys: &str, expected: &str| says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n{keys}"), expected);
     says("[pool.b]\nendpoints = []", "at least one");
@@ -696,7 +733,16 @@ fn pools_are_checked() {
     says("tls = { key = \"a\" }", "needs its \"certificate\"");
     says("tls = { name = \"a/b\" }", "takes a host name");
     says("tls = \"yes\"", "takes true or false or a table, not a string");
-    says("health = { path = \"/\" }", "pool.a.health: unknown key");
+    says("hedge = { after = \"p10\" }", "takes a percentile from \"p50\"");
+    says("hedge = { after = \"5ms\", at_least = \"1ms\" }", "only where \"after\" is a percentile");
+    says("hedge = { at_most = \"5\" }", "takes a share");
+    says("retry = { on = [\"conect\"] }", "connect");
+    says("retry = { status = [404] }", "from 500");
+    says("retry = { tries = 0 }", "from 1 to 10");
+    says("retry = { budget = \"most\" }", "takes a share");
+    says("retry = { buffer = \"65MiB\" }", "at most \"64MiB\"");
+    says("retry = { pause = \"1s\", pause_most = \"10ms\" }", "below \"pause\"");
+    says("hedge = { at_least = \"0ms\" }", "above 0");
 }
 
 #[test]

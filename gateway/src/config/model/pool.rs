@@ -1,6 +1,9 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
 mod discover;
+mod health;
+mod hedge;
+mod retry;
 mod selection;
 
 use std::path::PathBuf;
@@ -10,9 +13,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use hedge::*;
+pub use retry::*;
 pub use selection::*;
 
 pub use discover::*;
+pub use health::{Check, CheckKind, CheckTls, Eject, Health, HttpCheck, StartAs};
 
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -39,8 +45,16 @@ pub struct Pool {
     pub max_connections: Option<u32>,
     /// `max_waiting`: requests that wait for one of them (default 1024).
     pub max_waiting: u32,
+    /// `hedge = { … }`
+    pub hedge: Option<Hedge>,
+    /// `retry = { … }`
+    pub retry: Retry,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
+    /// `health = "/PATH" | { … }`
+    pub health: Option<Health>,
+    /// `eject = true | { … }`
+    pub eject: Option<Eject>,
     /// `distrust_below`, `spill_factor`, …
     pub selection: Selection,
 }

@@ -2,7 +2,7 @@
 
 use super::super::report::Span;
 use super::{At, Reader, file, value};
-use crate::config::model::{Discover, DiscoverSource, Etcd, EtcdServer};
+use crate::config::model::{Discover, DiscoverSource, Etcd};
 
 impl Reader<'_, '_> {
     pub(super) fn discover(&mut self, pool: &str, at: &At<file::Discover>) -> Option<Discover> {
@@ -43,7 +43,7 @@ impl Reader<'_, '_> {
 
     fn etcd(&mut self, pool: &str, at: &At<file::Discover>) -> Option<Etcd> {
         let written = &at.value;
-        let servers = self.texts(written.etcd.as_deref().unwrap_or_default(), etcd_server);
+        let servers = self.texts(written.etcd.as_deref().unwrap_or_default(), value::etcd_server);
         let Some(prefix) = &written.prefix else {
             self.report.at(&at.span, "needs the \"prefix\" of the endpoints' keys beside \"etcd\"");
             return None;
@@ -63,21 +63,4 @@ impl Reader<'_, '_> {
         self.named.push(crate::config::model::Named::Credentials(path.clone()));
         Some(path)
     }
-}
-
-/// `http://HOST:PORT` or `https://HOST:PORT`; without a port it is 2379.
-pub(in crate::config) fn etcd_server(text: &str) -> Result<EtcdServer, String> {
-    let wrong = || format!("takes the address of a server, such as \"http://127.0.0.1:2379\", not {text:?}");
-    let (scheme, authority) = text.split_once("://").ok_or_else(wrong)?;
-    let tls = match scheme {
-        "http" => false,
-        "https" => true,
-        _ => return Err(wrong()),
-    };
-    let authority = authority.trim_end_matches('/');
-    let address = match value::host_name(authority) {
-        Ok(()) => format!("{authority}:2379"),
-        Err(_) => value::endpoint(authority).map_err(|_| wrong())?,
-    };
-    Ok(EtcdServer { tls, address })
 }
