@@ -1,5 +1,6 @@
 //! Endpoints that are found while the gateway runs.
 
+mod dns;
 mod etcd;
 mod load;
 

@@ -43,6 +43,7 @@ mod sharing;
 mod simulate;
 mod slow;
 mod sources;
+mod stock;
 mod tls;
 mod upstream;
 mod versions;

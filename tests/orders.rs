@@ -347,3 +347,31 @@ async fn an_order_about_one_plugin_is_none_about_another() {
     let now = mine(&gateway).await;
     assert_eq!((&now["quarantined"], &now["trial"]["id"]), (&true.into(), &trial["id"]), "{now}");
 }
+
+#[tokio::test]
+async fn a_way_back_ends_no_search_for_the_members_of_what_is_to_come() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    assert_eq!(gateway.order(PUSH, &picks(0)).await.0, 200);
+    let file = gateway.folder().join("gateway.toml");
+    let text = std::fs::read_to_string(&file).expect("a file");
+    let more = "[limits]\ndiscovery_time = '1h'\n[pool.b]\ndiscover = { file = 'late.json' }\n[[route]]\n\
+                match = { path = '/b' }\npool = 'b'\n";
+    std::fs::write(&file, format!("{text}\n{more}")).expect("a file");
+    let mut reload = begun(&gateway, "/reload", b"").await;
+    let searches = async || gateway.admin("GET", "/metrics").await.1.contains("{pool=\"b\",source=\"file\"}");
+    eventually("the search", searches).await;
+    assert_eq!(gateway.order(BACK, b"").await.0, 200);
+    std::fs::write(gateway.folder().join("late.json"), format!("[\"{one}\"]")).expect("a file");
+    within("the reload", reload.response()).await.is(200);
+    assert_eq!(gateway.get("a/b", &[]).await.text(), "one");
+    only(&mut gateway.client(Wire::H1).await, "two").await;
+
+    // Nobody is looked for any more for what did not come into force.
+    std::fs::remove_file(gateway.folder().join("mine.wasm")).expect("a file");
+    std::fs::write(&file, format!("{text}\n{}", more.replace("pool.b", "pool.c").replace("'b'", "'c'")))
+        .expect("a file");
+    assert_eq!(gateway.admin("POST", "/reload").await.0, 422);
+    assert!(searches().await);
+    assert!(!gateway.admin("GET", "/metrics").await.1.contains("{pool=\"c\",source=\"file\"}"));
+}

@@ -50,6 +50,7 @@ async fn a_version_that_fails_is_passed_over_and_then_the_last_good_one_is_back(
     let gateway = balanced(&one, &two, &picks(1)).await;
     let mut client = gateway.client(Wire::H1).await;
     assert_eq!(client.get("/").await.text(), "two");
+    let back = async || gateway.admin("GET", "/plugins").await.1.contains("\"recovered\"");
     swap(&gateway, &fails());
     eventually("a fault", async || {
         assert_eq!(client.get("/").await.status, 200);
@@ -58,8 +59,8 @@ async fn a_version_that_fails_is_passed_over_and_then_the_last_good_one_is_back(
     .await;
     // No client notices, and after too many faults the version before decides again.
     eventually("the last good version", async || {
-        let answers = [client.get("/").await.text().to_owned(), client.get("/").await.text().to_owned()];
-        faults(&gateway, "trap").await > 20.0 && answers.iter().all(|answer| answer == "two")
+        assert_eq!(client.get("/").await.status, 200);
+        faults(&gateway, "trap").await > 20.0 && back().await
     })
     .await;
     for _ in 0..20 {

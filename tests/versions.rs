@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::io::AsyncBufReadExt;
 
 use crate::harness::modules::{fails, picks, plugin};
-use crate::harness::{Client, Gateway, Origin, Wire, eventually, full, within};
+use crate::harness::{Client, Gateway, Origin, RawOrigin, Wire, eventually, full, within};
 use crate::plugins::{ADMIN, balanced, swap};
 
 const PUSH: &str = "/plugins/push?plugin=mine";
@@ -434,6 +434,9 @@ async fn a_plugin_that_nothing_uses_is_configured_all_the_same_and_never_on_tria
     assert_eq!(gateway.order(&format!("{PUSH}&canary=10%25&for=1h"), &picks(0)).await.1["state"], "canary");
     gateway.apply(&text("")).await.expect("no pool that uses it");
     assert!(mine(&gateway).await["trial"].is_null());
+    let board: Value = serde_json::from_str(&gateway.admin("GET", "/plugins").await.1).expect("JSON");
+    let ended = board["ended"].as_array().and_then(|all| all.last()).expect("an end");
+    assert_eq!((&ended["result"], &ended["why"]), (&"superseded".into(), &"nothing uses the plugin any more".into()));
 }
 
 #[tokio::test]
@@ -550,7 +553,7 @@ async fn who_interrupts_a_push_is_told_that_the_trial_goes_on_and_how_it_is_ende
     assert_eq!(words[..4], ["gatewright", "plugin", "rollback", "mine"], "{told}");
     assert_eq!(words[4..], ["--admin", &gateway.admin_address().to_string()]);
     let (code, out, error) = command(&gateway, &["rollback", "mine"]).await;
-    assert_eq!(code, 0, "{out}{error}");
+    assert!(code == 0 && out.contains(" is no longer on trial\n"), "{out}{error}");
     assert!(mine(&gateway).await["trial"].is_null());
 }
 
@@ -606,11 +609,44 @@ async fn the_command_pushes_tells_how_it_goes_and_goes_back() {
     assert_eq!((code, lines.len()), (0, 3), "{out}");
     assert!(lines[1].starts_with(&new) && lines[1].ends_with("in force") && lines[2].starts_with(&first), "{out}");
     let (code, out, _) = command(&gateway, &["rollback", "mine"]).await;
-    assert_eq!((code, out.trim()), (0, &*format!("{first} is in force")));
+    assert_eq!((code, out.trim()), (0, &*format!("{first} is in force; before it {new} was")));
+    let (code, out, _) = command(&gateway, &["rollback", "mine", "--to", &first]).await;
+    assert_eq!((code, out.trim()), (0, &*format!("{first} was in force already")));
     only(&mut client, "two").await;
     let (code, _, error) = command(&gateway, &["push", "mien", "new.wasm"]).await;
     assert!(code == 1 && error.contains("the gateway has no plugin \"mien\"; there are mine"), "{error}");
     let (code, _, error) = command(&gateway, &["push", "mine", "none.wasm"]).await;
     assert!(code == 1 && error.contains("none.wasm"), "{error}");
     assert_eq!(command(&gateway, &["push", "mine", "new.wasm", "--canary", "ten"]).await.0, 2);
+}
+
+/// What was under way when another version came gives its connection back to those who come after it.
+#[tokio::test]
+async fn a_connection_that_is_used_while_versions_change_is_used_again() {
+    let origin = RawOrigin::start().await;
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        [pool.a]
+        endpoints = ['<origin>']
+        balance = 'mine'
+        [[route]]
+        pool = 'a'";
+    let gateway = Gateway::of(text).with("origin", &origin).file("mine.wasm", picks(0)).and(ADMIN).start_file().await;
+    let (get, ok) = ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let mut client = gateway.raw().await;
+    client.send(get).await;
+    let mut upstream = origin.accept().await;
+    for module in [
+        plugin("", r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0) (drop (i32.const 7)))"#),
+        picks(0),
+    ] {
+        upstream.request().await;
+        let (status, answer) = gateway.order(PUSH, &module).await;
+        assert_eq!((status, &answer["state"]), (200, &"in-force".into()), "{answer}");
+        upstream.send(ok).await;
+        assert_eq!(client.response().await.text(), "ok");
+        client.send(get).await;
+    }
+    upstream.request().await;
 }

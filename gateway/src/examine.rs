@@ -130,7 +130,7 @@ fn problems_of_use(mut config: Config, fetched: &Fetched) -> Vec<Problem> {
         }
     };
     let given = Given::make(&config, &house, fetched);
-    if let Err(more) = Snapshot::compile(config, (None, None), &Metrics::new(1), &house, &given) {
+    if let Err(more) = Snapshot::compile(config, None, &Metrics::new(1), &house, &given) {
         problems.extend(more);
     }
     problems

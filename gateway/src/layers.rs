@@ -71,7 +71,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("files", &["config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
-    ("plugin", &["balance", "vault"]),
+    ("plugin", &["balance", "stock", "vault"]),
     (
         "upstream",
         &[
@@ -106,7 +106,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["agent", "balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "vault"]),
+    ("cli", &["agent", "balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "stock", "vault"]),
     (
         "run",
         &[
@@ -152,7 +152,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
-    ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
+    ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits", "stock"]),
     (
         "snapshot",
         &[
@@ -168,6 +168,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "route",
             "tls",
             "upstream",
+            "stock",
         ],
     ),
     // Asks servers over the HTTP/1.1 of upstreams; which plugins run is not its business.
@@ -198,7 +199,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Plugins as the gateway runs them, before backends that are only thought of.
-    ("sim", &["balance", "config::model", "config::problem", "config::value", "escape", "plugin"]),
+    ("sim", &["balance", "config::model", "config::problem", "config::value", "escape", "plugin", "stock"]),
     // Shared.
     ("access_log", &["config::model", "escape", "http", "limits", "metrics"]),
     ("clock", &["error"]),
@@ -208,6 +209,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &["http"]),
     ("notice", &[]),
     ("proxy_protocol", &["config::model"]),
+    // Names, and what is linked in under them.
+    ("stock", &[]),
     ("vault", &[]),
 ];
 
@@ -236,6 +239,7 @@ const PURE: &[&str] = &[
     "config/shape.rs",
     "config/value.rs",
     "control/lanes.rs",
+    "discovery/dns/message.rs",
     "discovery/etcd/wire.rs",
     "discovery/members.rs",
     "error.rs",

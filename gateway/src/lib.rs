@@ -62,6 +62,7 @@ pub mod limits;
 pub mod metrics;
 pub mod notice;
 pub mod proxy_protocol;
+pub mod stock;
 pub mod vault;
 
 pub use run::{Running, StartError, start, start_file};

@@ -29,6 +29,8 @@ pub struct Force {
     listeners: Vec<Arc<Listener>>,
     /// What stands in the certificate files that are in use.
     contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    /// Snapshots that requests may still hold.
+    retired: Vec<Arc<Snapshot>>,
 }
 
 /// Why a configuration did not come into force.
@@ -198,7 +200,7 @@ struct Prepared {
 impl Force {
     /// With no listeners yet.
     pub fn new(shared: Arc<Shared>, workers: Vec<UnboundedSender<Command>>) -> Force {
-        Force { shared, workers, listeners: Vec::new(), contents: BTreeMap::new() }
+        Force { shared, workers, listeners: Vec::new(), contents: BTreeMap::new(), retired: Vec::new() }
     }
 
     /// What the threads share.
@@ -245,6 +247,8 @@ impl Force {
         snapshot.plugins.iter().for_each(|plugin| plugin.enters(Some(&before)));
         self.shared.replace(snapshot);
         self.tell(|| Command::Refresh);
+        self.let_go();
+        self.retired.push(before);
         if let (Some(prepared), Some(contents)) = (prepared, contents) {
             self.contents = contents;
             self.put_in_place(prepared);
@@ -256,8 +260,14 @@ impl Force {
         Ok(changes)
     }
 
+    /// Lets go of snapshots that nobody else holds: here, so that no worker has to take them apart.
+    pub fn let_go(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
+    }
+
     /// Puts a snapshot in place that differs from the one in force in members of pools.
-    pub fn put_members(&self, snapshot: Snapshot) {
+    pub fn put_members(&mut self, snapshot: Snapshot) {
+        self.retired.push(self.shared.snapshot());
         self.shared.replace(snapshot);
         self.tell(|| Command::Refresh);
     }
@@ -353,11 +363,15 @@ impl Job {
     /// Does everything that can fail, beginning from what is in force by now. Not on a thread that others wait for.
     pub fn make(self) -> Result<Ready, ReloadError> {
         let before = self.shared.snapshot();
-        let (config, given, course) = match self.next {
-            Next::Draft(draft) => (draft.config, draft.given, None),
-            Next::Course(course) => ((*before.config).clone(), Given::of(&before), Some(course)),
-        };
         let file = self.file.as_deref();
+        let (metrics, house) = (&self.shared.metrics, &self.shared.house);
+        let Draft { config, given } = match self.next {
+            Next::Draft(draft) => *draft,
+            Next::Course(course) => {
+                let snapshot = before.with_course(&course, house).map_err(|problems| in_file(file, problems))?;
+                return Ok(Ready { snapshot, changes: String::new(), contents: None, file: self.file });
+            }
+        };
         let fixed = [
             ("workers", config.workers != before.config.workers),
             ("admin.address", config.admin != before.config.admin),
@@ -371,16 +385,13 @@ impl Job {
             return Err(in_file(file, fixed).into());
         }
         let mut changes = diff::diff(&before.config, &config);
-        let contents = course.is_none().then(|| tls::contents(&config));
+        let contents = tls::contents(&config);
         let other = |path: &Path| {
-            let (old, new) = (self.contents.get(path), contents.as_ref().and_then(|contents| contents.get(path)));
+            let (old, new) = (self.contents.get(path), contents.get(path));
             old.is_some() && old != new
         };
-        if contents.is_some() {
-            diff::renewed(&mut changes, &config.named, other);
-        }
-        let (metrics, house) = (&self.shared.metrics, &self.shared.house);
-        let compiled = Snapshot::compile(config, (Some(&before), course.as_ref()), metrics, house, &given);
+        diff::renewed(&mut changes, &config.named, other);
+        let compiled = Snapshot::compile(config, Some(&before), metrics, house, &given);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
         let (found, problems) = snapshot.with_found(|pool| self.shared.discovery.found(pool), house);
         if !problems.is_empty() {
@@ -388,7 +399,7 @@ impl Job {
             return Err(in_file(file, problems).into());
         }
         let snapshot = found.unwrap_or(snapshot);
-        Ok(Ready { snapshot, changes, contents, file: self.file })
+        Ok(Ready { snapshot, changes, contents: Some(contents), file: self.file })
     }
 }
 

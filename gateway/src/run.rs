@@ -90,7 +90,7 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let store = Store::at(vault::place(fetch::FOLDER));
     let fetched = fetch::fetch_and_wait(fetch::wanted(&config, None), &config.limits, store, true);
     let given = Given::make(&config, &house, &fetched.map_err(StartError::Thread)?);
-    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house, &given);
+    let snapshot = Snapshot::compile(config, None, &metrics, &house, &given);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
     discovery.begin(&snapshot.config);
     discovery.wait(&snapshot.config, snapshot.limits.discovery_time);

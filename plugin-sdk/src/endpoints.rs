@@ -9,7 +9,9 @@ use std::ops::Range;
 use gatewright_abi::flag;
 
 use crate::encoded::Pairs;
+use crate::hash;
 use crate::micros::Micros;
+use crate::random;
 use crate::sys::{Columns, Slot, column};
 
 /// The endpoints of a pool, in an order that stays the same until [`generation`](Endpoints::generation) changes.
@@ -283,7 +285,32 @@ impl<'a> Endpoint<'a> {
     pub fn warmth(self) -> f32 {
         f32::from_bits(self.slot.word::<column::Warmth>())
     }
+
+    /// Its weight, and less of it as long as it is [warming](Endpoint::is_warming): the share of requests that it should get.
+    #[inline(always)]
+    pub fn effective_weight(self) -> f32 {
+        let weight = self.weight() as f32;
+        // Of what is no number the other counts.
+        if self.is_warming() { weight * self.warmth().max(COLDEST) } else { weight }
+    }
+
+    /// Whether a request that was drawn for it should be sent to it: it [is available](Endpoint::is_available), and as long as it
+    /// is warming, only so many of them are.
+    #[inline(always)]
+    pub fn admits(self) -> bool {
+        self.is_available() && (!self.is_warming() || random::fraction() < f64::from(self.warmth()))
+    }
+
+    /// The same by a key, so that the same keys are sent to it again, and more of them as it warms.
+    #[inline(always)]
+    pub fn admits_key(self, key: u64) -> bool {
+        self.is_available()
+            && (!self.is_warming() || hash::fraction(hash::mix(key, self.id())) < f64::from(self.warmth()))
+    }
 }
+
+/// Nobody is so cold that nothing can be divided by its weight.
+const COLDEST: f32 = 0.001;
 
 /// Shows its place only: showing more would be reading columns.
 impl fmt::Debug for Endpoint<'_> {

@@ -77,6 +77,8 @@ pub trait Host {
     fn shared_set(&self, key: &[u8], value: &[u8], ms: u64) -> i32;
     /// `shared_remove`.
     fn shared_remove(&self, key: &[u8]) -> i32;
+    /// `secret`.
+    fn secret(&self) -> [u8; 32];
 }
 
 /// A plugin that is linked in: what `plugin()` of its crate returns.

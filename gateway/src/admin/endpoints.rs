@@ -6,19 +6,17 @@ use gatewright_abi::flag;
 use serde_json::{Value, json};
 
 use crate::balance::{Candidate, Standing};
-use crate::config::model::Balance;
 use crate::snapshot::{CompiledPool, Snapshot};
 
 /// One pool, by these clocks.
 pub(super) fn pool(pool: &CompiledPool, snapshot: &Snapshot, now: (Instant, Duration)) -> Value {
     let model = &pool.state.model;
     let (candidates, is_checked) = (&pool.state.candidates, model.health.is_some());
-    let built_in = Balance::WORDS.iter().find(|(_, balance)| *balance == model.balance).map(|(word, _)| *word);
     let plugin = model.balancer.and_then(|at| snapshot.config.plugins.get(at)).map(|plugin| &*plugin.name);
     let shares = candidates.iter().map(|one| one.endpoint.standing().uptime.share(now.0));
     json!({
         "name": model.name,
-        "balance": plugin.or(built_in),
+        "balance": plugin.unwrap_or_else(|| model.balance.name()),
         "availability": availability(shares),
         "usable": candidates.iter().filter(|one| is_usable(one)).count(),
         "active": candidates.iter().map(|one| u64::from(one.endpoint.active())).sum::<u64>(),

@@ -105,6 +105,7 @@ impl Changes {
                 continue;
             }
             self.steps.judge().await;
+            self.force.borrow_mut().let_go();
             if looked.elapsed() >= WATCH {
                 looked = Instant::now();
                 self.look();
@@ -225,6 +226,8 @@ impl Changes {
                     Ok(draft) => self.apply(draft).await,
                     Err(error) => Err(error),
                 };
+                // Also when it does not come into force: for its members nobody looks any more.
+                members::follow(&self.force).await;
                 self.told(&result, occasion);
                 Lane::Configuration
             }

@@ -35,6 +35,6 @@ pub(super) async fn renew(force: &Rc<RefCell<Force>>) {
         tracing::error!(pool, problem = problem.message, "the endpoints that were found cannot be used");
     }
     if let Some(snapshot) = snapshot {
-        force.borrow().put_members(snapshot);
+        force.borrow_mut().put_members(snapshot);
     }
 }

@@ -48,9 +48,8 @@ impl Steps {
     pub(super) async fn put(&self, next: Next) -> Result<String, ReloadError> {
         let job = self.force.borrow().job(next, self.file.as_deref());
         let ready = tokio::task::spawn_blocking(move || job.make()).await.map_err(|_| ReloadError::Stopping)??;
-        let changes = self.force.borrow_mut().put(ready);
-        members::follow(&self.force).await;
-        changes
+        // Nobody may look between this and what is told of it: nothing is waited for.
+        self.force.borrow_mut().put(ready)
     }
 
     fn deployed(&self, plugin: &str) -> Result<(Deployed, Budget), ReloadError> {
@@ -220,7 +219,10 @@ impl Steps {
         let _doing = self.board.begin(Some(plugin), "configuring");
         let course = Course { plugin: plugin.to_owned(), step: step.clone() };
         self.put(Next::Course(course)).await.map_err(ReloadError::without_file)?;
-        Ok(self.teller.turned(&before, &step, turn))
+        let turned = self.teller.turned(&before, &step, turn);
+        // The pools are the same, so nobody else is looked for; a configuration that is being prepared may have begun to.
+        members::renew(&self.force).await;
+        Ok(turned)
     }
 }
 

@@ -117,6 +117,7 @@ impl Teller {
                     None if !old.version.is_like(&new.version.code, &new.version.config) => {
                         format!("the source gives {version}")
                     }
+                    None if !new.used => "nothing uses the plugin any more".to_owned(),
                     None => "the configuration gives the plugin other times or sizes".to_owned(),
                 };
                 self.superseded(plugin, trial, why);

@@ -6,6 +6,7 @@
 //! nothing. Limits: `discovered_endpoints` for each pool; the control path hears of changes once in [`BATCH`].
 
 mod backoff;
+mod dns;
 mod etcd;
 mod file;
 mod http;
@@ -191,6 +192,7 @@ async fn look(search: Arc<Search>) {
     let looking = async {
         match &search.what.source {
             DiscoverSource::File(path) => file::look(&search, path).await,
+            DiscoverSource::Dns(dns) => dns::look(&search, dns).await,
             DiscoverSource::Etcd(etcd) => etcd::look(&search, etcd).await,
         }
     };

@@ -155,7 +155,7 @@ impl Kept {
         let (old, new) = (&before.model, &compiled.state.model);
         *self.id.borrow_mut() = compiled.id;
         let mut gone = std::mem::take(&mut *self.endpoints.borrow_mut());
-        for candidate in &compiled.state.candidates {
+        for candidate in compiled.state.candidates.iter() {
             let address = &candidate.endpoint.address;
             let watched = gone.remove(address).unwrap_or_else(|| Rc::new(Watched::new(&candidate.endpoint)));
             *watched.endpoint.borrow_mut() = candidate.endpoint.clone();

@@ -46,6 +46,8 @@ pub enum Want {
     Instance(Weak<Crew>),
     /// This version was found unfit.
     Quarantined(Arc<Version>),
+    /// No more of this instance: its memory is given back where nobody waits for that.
+    Nothing(Box<Instance>),
 }
 
 /// One worker's instance of a crew.
@@ -388,6 +390,13 @@ impl Seat {
         result
     }
 
+    /// Does without its instance, and has it taken apart elsewhere.
+    fn discard(&mut self) {
+        if let Some(Runner::Wasm(instance)) = self.instance.take() {
+            let _ = self.crew.requests.send(Want::Nothing(instance));
+        }
+    }
+
     #[cold]
     fn failed(&mut self, fault: Fault) {
         let version = &self.crew.version;
@@ -402,10 +411,16 @@ impl Seat {
         }
         if self.instance.as_ref().is_some_and(Runner::is_faulted) {
             tracing::debug!(plugin = version.plugin.name(), %fault, "an instance is replaced");
-            self.instance = None;
+            self.discard();
             // Without anybody who makes them, the fallback stays.
             let _ = self.crew.requests.send(Want::Instance(Arc::downgrade(&self.crew)));
         }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.discard();
     }
 }
 

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use gatewright_sdk::native;
 use tokio::sync::mpsc;
 
 use super::compile::Compiler;
@@ -18,6 +17,7 @@ use super::instance::Budget;
 use super::makers::Makers;
 use super::version::{Code, Plugin, Version};
 use crate::balance::Candidate;
+use crate::stock;
 
 /// The plugins of one gateway.
 pub struct House {
@@ -30,16 +30,9 @@ pub struct House {
     requests: Requests,
 }
 
-/// A name, and how the plugin is come by.
-type BuiltIn = (&'static str, fn() -> native::Plugin);
-
-/// Plugins that are linked in, by name.
-pub const BUILT_IN: &[BuiltIn] =
-    &[("p2c", gatewright_plugin_p2c::plugin), ("round-robin", gatewright_plugin_round_robin::plugin)];
-
 /// A plugin that is linked in.
 pub fn built_in(name: &str) -> Option<Code> {
-    let (name, plugin) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+    let (name, plugin) = stock::all().find(|(known, _)| *known == name)?;
     Some(Code::BuiltIn(name, plugin()))
 }
 
@@ -68,6 +61,7 @@ impl House {
             while let Some(want) = wants.blocking_recv() {
                 match want {
                     Want::Quarantined(version) => unfit(version),
+                    Want::Nothing(instance) => drop(instance),
                     Want::Instance(crew) => {
                         // Whoever wanted it may be gone, also by the time when it is made.
                         let name = crew.upgrade().map(|crew| crew.version.plugin.name().to_owned());
@@ -102,7 +96,7 @@ impl House {
             let _ = self.compiler.set(compiler);
         }
         let compiler = self.compiler.get().ok_or_else(|| LoadError::Engine("no compiler".to_owned()))?;
-        compiler.compile(bytes, memory).map(|compiled| Code::Wasm(Arc::new(compiled)))
+        compiler.compile(bytes, memory).map(Code::Wasm)
     }
 
     /// Makes a version of a plugin.

@@ -40,7 +40,7 @@ pub use crew::{Crew, Requests, Seat, Trying, Want};
 pub use decision::{Answer, Decision, Field};
 pub use engine::Engine;
 pub use fault::{Fault, LoadError};
-pub use house::{BUILT_IN, House, built_in};
+pub use house::{House, built_in};
 pub use instance::{Budget, Instance, Mould, Outcome};
 pub use native::Native;
 pub use runner::Runner;

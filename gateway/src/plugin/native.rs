@@ -10,6 +10,7 @@ use std::time::Duration;
 use gatewright_abi::{Column, answer, bound, edit, hash, kind, text};
 use gatewright_sdk::native::{self, Host, Table};
 use gatewright_sdk::{Pick, Route, Verdict};
+use smallvec::SmallVec;
 
 use super::Outcome;
 use super::decision::{Answer, Decision};
@@ -31,6 +32,8 @@ pub struct Native {
 }
 
 struct State {
+    /// Endpoints that the request was sent to before, during a pick.
+    tried: SmallVec<[usize; 4]>,
     edits: Edits,
     series: Vec<Arc<Series>>,
     random: fastrand::Rng,
@@ -53,7 +56,7 @@ impl Native {
             fill(&mut table, mould.endpoints);
         }
         let random = fastrand::Rng::with_seed(mould.seed);
-        let state = RefCell::new(State { edits: Edits::default(), series: Vec::new(), random });
+        let state = RefCell::new(State { tried: SmallVec::new(), edits: Edits::default(), series: Vec::new(), random });
         let (endpoints, turn) = (mould.endpoints, Turn::default());
         let desk = Desk { services: mould.services, state: &state, head: None, turn, endpoints };
         let configured = catch_unwind(AssertUnwindSafe(|| plugin.configure(mould.kinds, mould.config, &desk, &table)));
@@ -96,10 +99,12 @@ impl Native {
         }
         self.upkeep.refresh(endpoints, columns(&self.table));
         if !tried.is_empty() {
+            self.state.get_mut().tried.extend_from_slice(tried);
             upkeep::show_tried(self.table.words(Column::Flags), self.upkeep.turn, endpoints, tried, true);
         }
         let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt));
         if !tried.is_empty() {
+            self.state.get_mut().tried.clear();
             upkeep::show_tried(self.table.words(Column::Flags), self.upkeep.turn, endpoints, tried, false);
         }
         let pick = pick?;
@@ -280,6 +285,10 @@ fn side(number: u32) -> Option<Side> {
 impl Host for Desk<'_> {
     fn column(&self, table: &Table, column: Column) {
         upkeep::write(column, self.turn, table.words(column), self.endpoints);
+        if column == Column::Flags {
+            // They are read for the first time, in the middle of a pick.
+            upkeep::show_tried(table.words(column), self.turn, self.endpoints, &self.state.borrow().tried, true);
+        }
     }
 
     fn request_text(&self, what: u32, read: &mut dyn FnMut(&[u8])) -> bool {
@@ -430,5 +439,9 @@ impl Host for Desk<'_> {
 
     fn shared_remove(&self, key: &[u8]) -> i32 {
         self.services.shared().remove(key)
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.services.secret()
     }
 }

@@ -111,7 +111,7 @@ pub(super) async fn race(
     let second = pair.second.or_else(|| {
         let shown = Shown::request(&x.request, &x.facts, x.client, to.snapshot);
         let second = to.another(&shown, &first.aim, x.facts.retries + 1);
-        plugins::note_pick(&mut x.facts, to.pool);
+        plugins::note_second_pick(&mut x.facts, to.pool);
         second
     });
     let again = second.as_ref().and_then(|_| to.again());

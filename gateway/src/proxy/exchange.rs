@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::forwarded::{Peer, RequestId};
 use super::incoming::Received;
+use super::plugins::Later;
 use crate::balance::{Active, Endpoint};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
@@ -107,6 +108,8 @@ pub struct Facts {
     pub status: Option<StatusCode>,
     /// Bytes of the response's body that went to the client.
     pub bytes_out: Cell<u64>,
+    /// What plugins want done to its response, which is still to come.
+    pub later: Option<Box<Later>>,
     /// What plugins say of it.
     pub tags: SmallVec<[(String, String); 2]>,
     /// Which versions of plugins on trial it took part in.
@@ -166,6 +169,7 @@ impl Facts {
             body_limit: u64::MAX,
             status: None,
             bytes_out: Cell::new(0),
+            later: None,
             tags: SmallVec::new(),
             parts: Vec::new(),
             draw: fastrand::u32(..),

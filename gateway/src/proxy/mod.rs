@@ -63,6 +63,7 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
         }
         (Action::Pool(pool), _) => forward::forward(x, &view, *pool, route).await?,
     };
+    plugins::do_later(x, &mut response);
     plugins::on_response(x, &view, route, &mut response)?;
     policy::leave(x, route, &found.captures, &mut response.head)?;
     Ok(response)

@@ -131,10 +131,13 @@ impl Gateway {
     /// What the plugin needs after the last call.
     #[inline]
     pub(super) fn need(&mut self) -> Option<Need> {
-        match self.wants.try_recv() {
-            Ok(Want::Instance(_)) => Some(Need::Instance),
-            Ok(Want::Quarantined(_)) => Some(Need::Quarantine),
-            Err(_) => None,
+        loop {
+            match self.wants.try_recv() {
+                Ok(Want::Instance(_)) => return Some(Need::Instance),
+                Ok(Want::Quarantined(_)) => return Some(Need::Quarantine),
+                Ok(Want::Nothing(_)) => {}
+                Err(_) => return None,
+            }
         }
     }
 

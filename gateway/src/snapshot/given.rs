@@ -9,8 +9,10 @@ use std::path::Path;
 use super::{Snapshot, problem_with};
 use crate::config::Problem;
 use crate::config::model::{Config, Plugin, PluginSource};
+use crate::config::problem::suggestion;
 use crate::fetch::Fetched;
 use crate::plugin::{self, Code, Digest, House, MODULE_SIZE};
+use crate::stock;
 
 /// Code by the names of plugins.
 #[derive(Default)]
@@ -111,9 +113,11 @@ pub fn problem(config: &Config, plugin: &Plugin, message: &str) -> Problem {
 }
 
 fn linked(name: &str) -> Result<Code, Missing> {
-    let names: Vec<&str> = plugin::BUILT_IN.iter().map(|(name, _)| *name).collect();
-    let unknown = || Missing::Wrong(format!("there is no built-in {name:?}; there are {}", names.join(", ")));
-    plugin::built_in(name).ok_or_else(unknown)
+    plugin::built_in(name).ok_or_else(|| {
+        let names: Vec<&str> = stock::all().map(|(name, _)| name).collect();
+        let meant = suggestion(name, names.iter().copied());
+        Missing::Wrong(format!("there is no built-in {name:?}{meant}; there are {}", names.join(", ")))
+    })
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

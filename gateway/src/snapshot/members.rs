@@ -85,7 +85,7 @@ mod tests {
         let config = config::parse(text, Path::new("g.toml")).unwrap();
         let house = House::new(1, None, |_| {}).unwrap();
         let given = Given::default();
-        let first = Snapshot::compile(config, (None, None), &Metrics::new(1), &house, &given).unwrap();
+        let first = Snapshot::compile(config, None, &Metrics::new(1), &house, &given).unwrap();
         let next = |snapshot: &Snapshot, found: &Found| {
             let found = |pool: &Pool| (pool.name == "a").then(|| found.clone());
             let (next, problems) = snapshot.with_found(found, &house);

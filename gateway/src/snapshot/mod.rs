@@ -3,6 +3,7 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
+mod course;
 pub mod given;
 mod members;
 mod plugins;
@@ -43,7 +44,7 @@ pub struct Snapshot {
     /// In the order of the configuration.
     pub pools: Vec<CompiledPool>,
     /// Fields that carry a client's identity on some listener: believed from nobody.
-    pub identity_fields: Vec<FieldName>,
+    pub identity_fields: Arc<[FieldName]>,
     /// Where access-log lines go.
     pub access_log: Option<Sink>,
 }
@@ -70,11 +71,10 @@ pub struct CompiledPool {
 }
 
 impl Snapshot {
-    /// Compiles a configuration, or the same with another course for a plugin, with what the sources of its plugins give.
-    /// All problems are told at once.
+    /// Compiles a configuration, with what the sources of its plugins give. All problems are told at once.
     pub fn compile(
         config: Config,
-        (before, course): (Option<&Snapshot>, Option<&Course>),
+        before: Option<&Snapshot>,
         metrics: &Arc<Metrics>,
         house: &House,
         given: &Given,
@@ -82,7 +82,7 @@ impl Snapshot {
         let mut problems = Vec::new();
         let mut plugins = Vec::new();
         for index in 0..config.plugins.len() {
-            let deployed = plugins::deploy(index, &config, (before, course), house, given);
+            let deployed = plugins::deploy(index, &config, (before, None), house, given);
             plugins.push(deployed.map_err(|wrong| problems.extend(wrong)).ok());
         }
         let limits = Arc::new(config.limits.clone());
@@ -90,7 +90,7 @@ impl Snapshot {
             .pools
             .iter()
             .filter_map(|pool| {
-                let made = compile_pool(pool, &limits, &config, (before, course.is_some()), metrics, (&plugins, house));
+                let made = compile_pool(pool, &limits, &config, before, metrics, (&plugins, house));
                 keep(made, &mut problems)
             })
             .collect();
@@ -98,9 +98,7 @@ impl Snapshot {
             .routes
             .iter()
             .enumerate()
-            .filter_map(|(index, route)| {
-                keep(compile_route(index, route, &config, metrics, course.is_some()), &mut problems)
-            })
+            .filter_map(|(index, route)| keep(compile_route(index, route, &config, metrics), &mut problems))
             .collect();
         let access_log = keep(open_access_log(&config, before, metrics), &mut problems).flatten();
         // A plugin that could not be looked at is missing without a problem.
@@ -121,7 +119,7 @@ impl Snapshot {
     }
 }
 
-fn identity_fields(config: &Config) -> Vec<FieldName> {
+fn identity_fields(config: &Config) -> Arc<[FieldName]> {
     let clients = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.client.as_ref());
     clients
         .flat_map(|client| [&client.subject_header, &client.san_header, &client.fingerprint_header])
@@ -157,16 +155,12 @@ fn compile_pool(
     pool: &Pool,
     limits: &Arc<Limits>,
     config: &Config,
-    (before, again): (Option<&Snapshot>, bool),
+    before: Option<&Snapshot>,
     metrics: &Arc<Metrics>,
     (plugins, house): (&[Option<Deployed>], &House),
 ) -> Result<CompiledPool, Problem> {
     let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
-    // Whatever has become of the files, another course of a plugin is no reason to read them again.
-    let tls = match same.filter(|_| again) {
-        Some(same) => Ok(same.state.tls.clone()),
-        None => pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose(),
-    };
+    let tls = pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose();
     let problem = |key: &str, problem: TlsProblem| {
         let key = match problem {
             TlsProblem::NoSystemRoots(_) => format!("pool.{}.{key}.ca", pool.name),
@@ -175,17 +169,11 @@ fn compile_pool(
         problem_with(config, problem.path(), &key, problem.to_string())
     };
     let tls = tls.map_err(|wrong| problem("tls", wrong))?;
-    let check_tls = match same.filter(|_| again) {
-        Some(same) => Ok(same.state.check_tls.clone()),
-        None => load_check_tls(pool),
-    };
-    let check_tls = check_tls.map_err(|wrong| problem("health.tls", wrong))?;
+    let check_tls = load_check_tls(pool).map_err(|wrong| problem("health.tls", wrong))?;
     // Who is asked for its load is asked over HTTP/1.1.
     let asks = pool.selection.load.as_ref().is_some_and(|load| load.path.is_some());
-    let load_tls = match same.filter(|_| again) {
-        Some(same) => Ok(same.state.load_tls.clone()),
-        None => pool.tls.as_ref().filter(|_| asks).map(|tls| UpstreamTls::load(tls, UpstreamProtocol::H1)).transpose(),
-    };
+    let load_tls =
+        pool.tls.as_ref().filter(|_| asks).map(|tls| UpstreamTls::load(tls, UpstreamProtocol::H1)).transpose();
     let load_tls = load_tls.map_err(|wrong| problem("tls", wrong))?;
     let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
     state.check_tls = check_tls;
@@ -211,7 +199,6 @@ fn compile_route(
     route: &Route,
     config: &Config,
     metrics: &Arc<Metrics>,
-    again: bool,
 ) -> Result<CompiledRoute, Problem> {
     let pool = match route.action {
         Action::Pool(pool) => config.pools.get(pool),
@@ -219,7 +206,7 @@ fn compile_route(
     };
     let folder = match &route.action {
         Action::Static(folder) => {
-            if let Some(message) = problem_with_folder(&folder.root).filter(|_| !again) {
+            if let Some(message) = problem_with_folder(&folder.root) {
                 return Err(problem_with(config, Some(&folder.root), &format!("route[{index}].static"), message));
             }
             Some(Folder::new(folder))

@@ -72,11 +72,11 @@ impl Deployed {
     }
 }
 
-/// Loads the plugin with this index.
+/// Loads the plugin with this index; `step`: what is to become of it, whatever its source gives.
 pub(super) fn deploy(
     index: usize,
     config: &Config,
-    (before, course): (Option<&Snapshot>, Option<&Course>),
+    (before, step): (Option<&Snapshot>, Option<&Step>),
     house: &House,
     given: &Given,
 ) -> Result<Deployed, Vec<Problem>> {
@@ -101,15 +101,9 @@ pub(super) fn deploy(
         Missing::Offline => Vec::new(),
         Missing::Wrong(message) => wrong("source", &message),
     })?;
-    let of_another = course.is_some_and(|course| course.plugin != plugin.name);
-    let course = course.filter(|course| course.plugin == plugin.name).map(|course| &course.step);
     let kinds = wanted(index, config);
     let used = kinds != 0;
-    let standing = match same.filter(|_| of_another) {
-        // Whatever has become of it, another plugin's course is not its.
-        Some(old) => Standing { version: old.version.clone(), reason: old.reason, trial: old.trial.clone() },
-        None => stand((plugin, used), &given, same.zip(before_config), course, house),
-    };
+    let standing = stand((plugin, used), &given, same.zip(before_config), step, house);
     for version in
         [Some(&standing.version), standing.trial.as_ref().map(|trial| &trial.candidate)].into_iter().flatten()
     {

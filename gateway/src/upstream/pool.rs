@@ -1,6 +1,6 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -25,13 +25,14 @@ use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, 
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
+#[derive(Clone)]
 pub struct PoolState {
     /// Its configuration.
     pub model: Arc<model::Pool>,
     /// Its members that were found, besides those of the configuration; `None` until there was an answer.
     pub found: Option<Arc<[model::Member]>>,
     /// Its members: those of the configuration, in its order, then those that were found.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Arc<[Candidate]>,
     /// What is found out about all of them together.
     pub watch: Arc<Watch>,
     /// What changes of them, over all configurations.
@@ -56,11 +57,11 @@ pub struct PoolState {
     pub alarm: Arc<Notify>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
-    /// What stays when members come and go.
+    /// What stays when members come and go, or the plugin changes.
     manner: Arc<Manner>,
 }
 
-/// How connections to members of a pool are kept; the same one for as long as only its members change.
+/// How connections to members of a pool are kept; the same one for as long as only its members or its plugin change.
 pub(super) struct Manner {
     /// The gateway's bounds.
     pub(super) limits: Arc<Limits>,
@@ -77,10 +78,14 @@ pub struct Pool {
     /// The plugin's, when there is one.
     seat: RefCell<Option<Seat>>,
     /// The pool's own, or what it falls back to.
-    own: RefCell<Option<Native>>,
+    own: Rc<RefCell<Option<Native>>>,
+    /// When its time passes next.
+    own_tick: Cell<Option<Instant>>,
+    /// Whether it made the last pick.
+    own_picked: Cell<bool>,
     /// Which of them requests are for.
     plan: RefCell<Plan>,
-    sites: Vec<Rc<Site>>,
+    sites: Rc<[Rc<Site>]>,
     /// For the task that gives idle connections up: the pool as it is now.
     current: Rc<RefCell<Weak<Pool>>>,
 }
@@ -134,26 +139,15 @@ impl PoolState {
         }
     }
 
+    /// The same with another plugin that picks.
+    pub fn with_crew(&self, crew: Option<Arc<Crew>>, trying: Option<Trying>) -> PoolState {
+        PoolState { crew, trying, ..self.clone() }
+    }
+
     /// The same with other members. The plugin that picks one of them is for the caller to put in.
     pub fn with_found(&self, found: Arc<[model::Member]>) -> PoolState {
-        PoolState {
-            model: self.model.clone(),
-            candidates: candidates(&self.model, Some(&found), Some(self), &self.changes),
-            watch: self.watch.clone(),
-            changes: self.changes.clone(),
-            hedging: self.hedging.clone(),
-            tries_again: self.tries_again.clone(),
-            check_tls: self.check_tls.clone(),
-            alarm: self.alarm.clone(),
-            found: Some(found),
-            crew: None,
-            trying: None,
-            services: self.services.clone(),
-            tls: self.tls.clone(),
-            load_tls: self.load_tls.clone(),
-            limits: self.limits.clone(),
-            manner: self.manner.clone(),
-        }
+        let candidates = candidates(&self.model, Some(&found), Some(self), &self.changes);
+        PoolState { candidates, found: Some(found), crew: None, trying: None, ..self.clone() }
     }
 
     /// How it stands, for those who count.
@@ -162,7 +156,7 @@ impl PoolState {
         let mut endpoints =
             ["available", "warming", "draining", "unavailable", "reporting", "overloaded"].map(|state| (state, 0));
         let [available, warming, draining, unavailable, reporting, overloaded] = &mut endpoints;
-        for candidate in &self.candidates {
+        for candidate in self.candidates.iter() {
             let flags = candidate.endpoint.stats.flags();
             let (_, count) = match flags {
                 _ if flags & flag::DRAINING != 0 => &mut *draining,
@@ -194,19 +188,25 @@ impl PoolState {
 impl Pool {
     /// With the connections of the pool that it takes the place of, where they still fit.
     pub fn new(state: Arc<PoolState>, before: Option<&Pool>, metrics: &Rc<metrics::Worker>) -> Rc<Pool> {
-        let own = RefCell::new(own_balancer(&state));
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
-        let before = before.filter(|before| state.connects_like(&before.state));
-        for candidate in &state.candidates {
+        let seat = RefCell::new(seat);
+        let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
+        for candidate in state.candidates.iter() {
             // Here, since what is only prepared takes nothing out of use.
             candidate.endpoint.drain(Drain::File, candidate.drain);
         }
-        let known = before.into_iter().flat_map(|before| &before.sites);
-        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
+        let plan = RefCell::default();
+        // Whoever still sends by the pool of before shares its connections with us.
         let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
+        if let Some(same) = same.filter(|same| Arc::ptr_eq(&same.state.candidates, &state.candidates)) {
+            let (own, sites, current) = (same.own.clone(), same.sites.clone(), same.current.clone());
+            return Pool { state, seat, own, own_tick, own_picked, plan, sites, current }.in_place();
+        }
+        let before = before.filter(|before| state.connects_like(&before.state));
+        let known = before.into_iter().flat_map(|before| before.sites.iter());
+        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
         let site = |candidate: &Candidate| match known.get(&Arc::as_ptr(&candidate.endpoint)) {
-            // Whoever still sends by the pool of before shares its connections with us.
             Some(old) if same.is_some() => (*old).clone(),
             old => {
                 let site = Site::new(candidate.endpoint.clone(), state.manner.clone(), metrics.clone());
@@ -217,22 +217,26 @@ impl Pool {
             }
         };
         let sites = state.candidates.iter().map(site).collect();
-        let current = same.map(|same| same.current.clone());
-        let limited = state.model.max_connections.is_some();
-        let (trims, manner) = (current.is_some(), state.manner.clone());
-        let current = current.unwrap_or_default();
-        let (seat, plan) = (RefCell::new(seat), RefCell::default());
-        let pool = Rc::new(Pool { state, seat, own, plan, sites, current: current.clone() });
-        *current.borrow_mut() = Rc::downgrade(&pool);
-        if limited && !trims {
-            tokio::task::spawn_local(trim_when_wanted(current, manner));
+        let own = Rc::new(RefCell::new(own_balancer(&state)));
+        let current = same.map(|same| same.current.clone()).unwrap_or_default();
+        let pool = Pool { state, seat, own, own_tick, own_picked, plan, sites, current }.in_place();
+        if pool.state.model.max_connections.is_some() && same.is_none() {
+            tokio::task::spawn_local(trim_when_wanted(pool.current.clone(), pool.state.manner.clone()));
         }
+        pool
+    }
+
+    /// The one that is used from now on.
+    fn in_place(self) -> Rc<Pool> {
+        let pool = Rc::new(self);
+        *pool.current.borrow_mut() = Rc::downgrade(&pool);
         pool
     }
 
     /// Where a request goes: as the plugin says, or the pool's own balancer when there is none, it does not say, or the
     /// request need not be sent there again.
     pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
+        self.own_picked.set(false);
         let turn = self.turn(tried);
         let fallback = || self.pick_own(head, tried, attempt, turn);
         let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
@@ -270,6 +274,7 @@ impl Pool {
         let mut own = self.own.borrow_mut();
         let Some(own) = own.as_mut() else { return Picked::Nowhere };
         own.set_turn(turn);
+        self.own_picked.set(true);
         for passed in [tried.all(), tried.spent()] {
             if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
                 return Picked::Endpoint(index);
@@ -289,6 +294,15 @@ impl Pool {
             && let Some(seat) = seat.as_mut()
         {
             seat.take_edits(into);
+        }
+        if self.own_picked.get()
+            && let Ok(mut own) = self.own.try_borrow_mut()
+            && let Some(own) = own.as_mut()
+        {
+            // What has no room is left out.
+            for edit in own.edits().iter() {
+                let _ = into.push(edit);
+            }
         }
     }
 
@@ -336,11 +350,17 @@ impl Pool {
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.tick(now);
         }
+        if self.own_tick.get().is_some_and(|due| due <= now)
+            && let Some(own) = self.own.borrow_mut().as_mut()
+        {
+            let next = own.tick(&self.state.candidates).ok().flatten();
+            self.own_tick.set(next.and_then(|next| now.checked_add(next.max(OWN_TICK))));
+        }
     }
 
     /// Closes what was idle for too long or was closed by the other side.
     pub fn sweep(&self, now: Instant) {
-        for site in &self.sites {
+        for site in &*self.sites {
             site.sweep(now);
         }
     }
@@ -357,10 +377,13 @@ fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
     before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
 }
 
-/// The built-in that a pool names: its balancer, or what it falls back to.
+/// How often the time of a pool's own balancer passes at the most.
+const OWN_TICK: Duration = Duration::from_secs(1);
+
+/// The built-in that a pool names: its balancer, or what it falls back to. It is not told of outcomes: none of those that are linked in
+/// goes by them.
 fn own_balancer(state: &PoolState) -> Option<Native> {
-    let (name, _) = model::Balance::WORDS.iter().find(|(_, balance)| *balance == state.model.balance)?;
-    let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(name) else { return None };
+    let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(state.model.balance.name()) else { return None };
     let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };
     let (services, endpoints) = (&state.services, &state.candidates[..]);
     let mould = Mould { services, budget, kinds: kind::BALANCER, config: "{}", endpoints, seed: fastrand::u64(..) };
@@ -374,9 +397,9 @@ fn candidates(
     found: Option<&[model::Member]>,
     before: Option<&PoolState>,
     changes: &Arc<Changes>,
-) -> Vec<Candidate> {
+) -> Arc<[Candidate]> {
     let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
-    let known = before.into_iter().flat_map(|before| &before.candidates);
+    let known = before.into_iter().flat_map(|before| before.candidates.iter());
     let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
     let found = found.unwrap_or_default();
     let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
@@ -432,7 +455,7 @@ mod tests {
                     priority = 2, zone = \"west\", metadata = { rack = \"7\" } }]\n";
         let mut config = config::parse(text, std::path::Path::new("g.toml")).unwrap();
         let state = PoolState::new(config.pools.remove(0), None, Arc::default(), None);
-        let [plain, full] = state.candidates.as_slice() else { panic!("{:?}", state.candidates) };
+        let [plain, full] = &state.candidates[..] else { panic!("{:?}", state.candidates) };
         assert_eq!((plain.weight, plain.priority, &*plain.zone, plain.metadata.len()), (1, 0, "", 0));
         assert_eq!((&*full.endpoint.address, full.weight, full.priority, &*full.zone), ("b:80", 3, 2, "west"));
         assert_eq!(full.metadata, [("rack".to_owned(), "7".to_owned())]);

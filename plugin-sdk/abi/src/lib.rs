@@ -406,6 +406,8 @@ imports! {
     SHARED_SET = "shared_set" (I32, I32, I32, I32, I64) -> I32;
     /// Key and size.
     SHARED_REMOVE = "shared_remove" (I32, I32) -> I32;
+    /// Buffer, room.
+    SECRET = "secret" (I32, I32) -> I32;
 }
 
 /// Bounds of what one plugin may hold or hand over. A test holds the documentation against them.

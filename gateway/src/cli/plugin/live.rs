@@ -205,7 +205,12 @@ fn order(place: &Where, what: &str, name: &str, more: &str) -> Result<(), Failur
     let (name, trial, version) = (escaped(name), escaped(trial), escaped(text(&seen["version"])));
     let target = format!("/plugins/{what}?plugin={name}&trial={trial}&version={version}{more}");
     let answer = done(&gateway.ask("POST", &target, b"")?, "nothing changed")?;
-    print(format_args!("{} is in force", text(&answer["version"])))
+    let (now, old, tried) = (text(&answer["version"]), text(&seen["version"]), text(&seen["trial"]["version"]));
+    match (now == old, tried) {
+        (true, "") => print(format_args!("{now} was in force already")),
+        (true, tried) => print(format_args!("{now} is in force; {tried} is no longer on trial")),
+        (false, _) => print(format_args!("{now} is in force; before it {old} was")),
+    }
 }
 
 fn done(answered: &Answered, otherwise: &str) -> Result<Value, Failure> {

@@ -6,13 +6,14 @@ mod hedge;
 mod retry;
 mod selection;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::*;
-use crate::config::model::{Balance, ProxyVersion, UpstreamProtocol};
+use crate::config::model::{ProxyVersion, UpstreamProtocol};
 pub use hedge::*;
 pub use retry::*;
 pub use selection::{Load, SlowStart};
@@ -29,12 +30,12 @@ pub struct Pool {
     pub endpoints: Option<Vec<At<Either<String, Endpoint>>>>,
     /// Where further endpoints are looked for while the gateway runs. When not given, nowhere.
     pub discover: Option<At<Discover>>,
-    /// How one of them is chosen: "p2c", "round-robin", or the name of a plugin.
+    /// How one of them is chosen: the name of a plugin, or of a balancer that is built in.
     #[schemars(extend("default" = "p2c", "examples" = ["p2c", "round-robin"]))]
     pub balance: Option<At<String>>,
     /// What chooses where the plugin does not. Only when balance names a plugin.
     #[schemars(extend("default" = "p2c"))]
-    pub fallback: Option<At<Balance>>,
+    pub fallback: Option<At<BuiltIn>>,
     /// What is spoken to them.
     #[schemars(extend("default" = "auto"))]
     pub protocol: Option<UpstreamProtocol>,
@@ -78,6 +79,25 @@ pub struct Pool {
     pub slow_start: Option<At<Either<Time, SlowStart>>>,
     /// What endpoints say of their load. When not given, nothing is asked or read.
     pub load: Option<At<Load>>,
+}
+
+/// The name of a balancer that is built in.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct BuiltIn(pub String);
+
+impl JsonSchema for BuiltIn {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "BuiltIn".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "enum": crate::stock::balancers().collect::<Vec<_>>() })
+    }
 }
 
 /// A member of a pool.

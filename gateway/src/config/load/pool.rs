@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::{At, Either, Names, Reader, file, value};
 use crate::config::model::{Balance, Endpoint, HostHeader, Member, Pool, Timeouts, UpstreamProtocol, UpstreamTls};
 use crate::config::problem::{excerpt, suggestion};
+use crate::stock;
 
 impl Reader<'_, '_> {
     pub(super) fn pool(&mut self, name: &str, at: &At<file::Pool>, plugins: &Names<'_>) -> Option<Pool> {
@@ -70,29 +71,33 @@ impl Reader<'_, '_> {
     /// The balancer that is built in, and the plugin that goes before it.
     fn balance(&mut self, at: &At<file::Pool>, plugins: &Names<'_>) -> (Balance, Option<usize>) {
         let file::Pool { balance, fallback, .. } = &at.value;
-        let word = balance.as_ref().map_or("p2c", |balance| &balance.value);
-        let built_in = Balance::WORDS.iter().find(|(known, _)| *known == word).map(|(_, balance)| *balance);
+        let word = balance.as_ref().map_or(Balance::default().name(), |balance| &balance.value);
+        // Who writes a plugin of that name means it.
+        let built_in = Balance::named(word).filter(|_| balance.is_none() || !plugins.written.contains(word));
         match (built_in, balance) {
             (None, Some(name)) => {
                 if !plugins.written.contains(word) {
                     // Nearness is looked for among so many names that it stays quick.
                     let near = if self.report.is_full() { 0 } else { 1000 };
-                    let known = Balance::WORDS.iter().map(|(word, _)| *word);
-                    let meant = suggestion(word, known.chain(plugins.written.iter().map(String::as_str)).take(near));
-                    let message = format!(
-                        "takes \"p2c\", \"round-robin\" or the name of a plugin, not {:?}{meant}",
-                        excerpt(word)
-                    );
+                    let mut known: Vec<&str> = stock::balancers().collect();
+                    known.extend(plugins.written.iter().map(String::as_str).take(near));
+                    let meant = suggestion(word, known);
+                    let wrong = excerpt(word);
+                    let names = || stock::balancers().collect::<Vec<_>>().join(", ");
+                    let known = if meant.is_empty() { format!("; built in are {}", names()) } else { meant };
+                    let message = format!("takes the name of a plugin or of a built-in balancer, not {wrong:?}{known}");
                     self.report.at(&name.span, message);
                 }
-                (fallback.as_ref().map_or(Balance::P2c, |fallback| fallback.value), plugins.indexes.get(word).copied())
+                // The schema lets no other name pass.
+                let fallback = fallback.as_ref().and_then(|fallback| Balance::named(&fallback.value.0));
+                (fallback.unwrap_or_default(), plugins.indexes.get(word).copied())
             }
             (built_in, _) => {
                 // What "balance" should have said may have been taken out.
                 if let Some(fallback) = fallback.as_ref().filter(|_| !self.report.is_damaged(&at.span)) {
                     self.report.at(&fallback.span, "has a meaning only where \"balance\" names a plugin");
                 }
-                (built_in.unwrap_or(Balance::P2c), None)
+                (built_in.unwrap_or_default(), None)
             }
         }
     }

@@ -237,7 +237,7 @@ fn keys_reach_the_model() {
     assert_eq!(config.place(Path::new("dir/a.pem")).unwrap().key, "listener[1].tls.certificates[0].certificate");
     assert_eq!(config.pools.iter().map(|pool| &*pool.name).collect::<Vec<_>>(), ["a", "b"]);
     let pool = &config.pools[0];
-    assert_eq!((pool.balance, &pool.host), (Balance::RoundRobin, &HostHeader::Fixed("fixed.example".into())));
+    assert_eq!((pool.balance, &pool.host), (turns(), &HostHeader::Fixed("fixed.example".into())));
     assert_eq!((pool.endpoints[1].endpoint.weight, pool.timeouts.connect), (3, Some(Duration::from_millis(250))));
     let queue = Some(Duration::from_secs(5));
     assert_eq!((pool.timeouts.first_byte, pool.timeouts.queue), (Some(Duration::from_secs(60)), queue));
@@ -337,9 +337,9 @@ fn plugins_reach_the_model() {
     assert_eq!(config.place(Path::new("dir/p/a.wasm")).unwrap().key, "plugin.a.source");
 
     let balance = |pool: usize| (config.pools[pool].balance, config.pools[pool].balancer);
-    assert_eq!(balance(0), (Balance::RoundRobin, Some(2)));
-    assert_eq!(balance(1), (Balance::P2c, Some(3)));
-    assert_eq!(balance(2), (Balance::P2c, None));
+    assert_eq!(balance(0), (turns(), Some(2)));
+    assert_eq!(balance(1), (Balance::default(), Some(3)));
+    assert_eq!(balance(2), (Balance::default(), None));
     let [plain, full] = config.pools[0].endpoints.as_slice() else { panic!() };
     assert_eq!((plain.priority, &*plain.zone, plain.metadata.len()), (0, "", 0));
     assert_eq!((full.priority, &*full.zone), (100, "z"));
@@ -383,17 +383,27 @@ fn the_configuration_of_a_plugin_becomes_json_in_the_order_of_the_file() {
 fn the_words_for_balancers_are_those_of_the_schema() {
     let schema = schema::schema();
     let forms = &schema["properties"]["pool"]["additionalProperties"]["properties"]["fallback"];
-    let forms = forms["oneOf"].as_array().unwrap();
-    let words: BTreeSet<_> = forms.iter().map(|form| form["const"].as_str().unwrap()).collect();
-    assert_eq!(words, Balance::WORDS.iter().map(|(word, _)| *word).collect());
-    for (word, balance) in Balance::WORDS {
+    let words: Vec<_> = forms["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert!(words.iter().copied().eq(crate::stock::balancers()));
+    for word in words {
         let read = |key: &str| {
             let plugin = "[plugin.a]\nsource = \"a\"\n";
             read(&format!("{LISTENER}{plugin}[pool.a]\nendpoints = [\"a:80\"]\n{key}")).pools[0].balance
         };
-        assert_eq!(read(&format!("balance = {word:?}")), balance);
-        assert_eq!(read(&format!("balance = \"a\"\nfallback = {word:?}")), balance);
+        assert_eq!(read(&format!("balance = {word:?}")), Balance::named(word).unwrap());
+        assert_eq!(read(&format!("balance = \"a\"\nfallback = {word:?}")), Balance::named(word).unwrap());
     }
+}
+
+#[test]
+fn a_plugin_goes_before_the_built_in_whose_name_it_bears() {
+    let text = "[plugin.ring]\nsource = \"builtin:ring\"\n[pool.a]\nendpoints = [\"a:80\"]\nbalance = \"ring\"\nfallback = \"ring\"";
+    let pool = &read(&format!("{LISTENER}{text}")).pools[0];
+    assert_eq!((pool.balance.name(), pool.balancer), ("ring", Some(0)));
+}
+
+fn turns() -> Balance {
+    Balance::named("round-robin").unwrap()
 }
 
 #[test]
@@ -449,7 +459,6 @@ fn plugins_are_checked() {
     );
     file("config = { a = -inf }", "5:16: plugin.a.config.a: takes a number that JSON can say");
     file("config = { a = 9223372036854775808 }", "5:16: plugin.a.config.a: takes a whole number of at most 64 bits");
-    file("[plugin.p2c]\nsource = \"b\"", "5:1: plugin.p2c: is the name of a balancer that is built in");
     file("[plugin.\"\"]\nsource = \"b\"", "takes a name");
     file("[[plugin.b]]\nsource = \"b\"", "write [plugin.b] with one bracket");
 }
@@ -460,12 +469,13 @@ fn those_who_name_plugins_are_checked() {
         says(&format!("{}[pool.a]\nendpoints = [\"a:80\"]\n{keys}", plugins()), expected);
     };
     let near = "[plugin.fastest]\nsource = \"f\"\n[pool.b]\nendpoints = [\"a:80\"]\nbalance = ";
-    pool(&format!("{near}\"fastes\""), "or the name of a plugin, not \"fastes\"; did you mean \"fastest\"?");
+    pool(&format!("{near}\"fastes\""), "not \"fastes\"; did you mean \"fastest\"?");
     pool(&format!("{near}\"p2\""), "did you mean \"p2c\"?");
     pool("balance = 5", "pool.a.balance: takes a string such as \"p2c\"");
     pool("balance = 5\nfallback = \"p2c\"", "pool.a.balance: takes a string");
     pool("balance = \"x\"\nfallback = \"p2c\"", "14:11: pool.a.balance: takes");
-    pool("balance = \"a\"\nfallback = \"b\"", "15:12: pool.a.fallback: takes \"round-robin\" or \"p2c\", not \"b\"");
+    pool("balance = \"a\"\nfallback = \"b\"", "15:12: pool.a.fallback: takes \"p2c\", \"round-robin\", \"random\"");
+    pool("balance = \"a\"\nfallback = \"rnig\"", "not \"rnig\"; did you mean \"ring\"?");
     let only = "pool.a.fallback: has a meaning only where \"balance\" names a plugin";
     pool("fallback = \"p2c\"", &format!("14:12: {only}"));
     pool("balance = \"p2c\"\nfallback = \"p2c\"", &format!("15:12: {only}"));
@@ -545,7 +555,7 @@ connections = "7"
 etc/gateway.toml:3:11: listener[0].address: takes an address and a port, such as "0.0.0.0:8080" or "[::]:8443", not "nowhere"
 etc/gateway.toml:4:7: listener[0].tls: takes "dev", a list or a table, not a whole number
 etc/gateway.toml:7:61: pool.api.endpoints[1].weight: takes a whole number from 1 to 65535
-etc/gateway.toml:8:11: pool.api.balance: takes "p2c", "round-robin" or the name of a plugin, not "p3c"; did you mean "p2c"?
+etc/gateway.toml:8:11: pool.api.balance: takes the name of a plugin or of a built-in balancer, not "p3c"; did you mean "p2c"?
 etc/gateway.toml:11:11: route[0].match.hots: unknown key; did you mean "host"?
 etc/gateway.toml:11:50: route[0].match.path[1]: takes a path that begins with a slash, not "b"
 etc/gateway.toml:12:8: route[0].pool: there is no [pool.apy]; did you mean "api"?
@@ -719,6 +729,11 @@ fn pools_are_checked() {
     says("discover = { fille = \"x\" }", "did you mean \"file\"");
     says("discover = { file = \"x\", etcd = [\"http://a\"], prefix = \"/\" }", "in one place: \"file\" or \"etcd\"");
     says("discover = { file = \"x\", prefix = \"/\" }", "\"prefix\" has a meaning only beside \"etcd\"");
+    says("discover = { file = \"x\", resolvers = [\"10.0.0.1\"] }", "only beside \"dns\" or \"srv\"");
+    says("discover = { dns = \"a\" }", "discover.dns: takes host and port");
+    says("discover = { dns = \"10.0.0.1:80\" }", "discover.dns: takes a name");
+    says("discover = { srv = \"_a._tcp.b:80\" }", "discover.srv: takes a host without a port");
+    says("discover = { dns = \"a:80\", resolvers = [\"x\"] }", "resolvers[0]: takes an address and a port");
     says("discover = { etcd = [\"http://a\"] }", "needs the \"prefix\"");
     says("discover = { etcd = [\"http://a\"], prefix = \"\" }", "prefix: takes what the keys");
     says("discover = { etcd = [\"a:2379\"], prefix = \"/\" }", "etcd[0]: takes the address of a server");

@@ -84,18 +84,26 @@ pub struct Endpoint {
 }
 
 /// A balancer that is built in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Balance {
-    /// One after the other, by weight.
-    RoundRobin,
-    /// The less busy of two at random.
-    P2c,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance(&'static str);
 
 impl Balance {
-    /// How they are written.
-    pub const WORDS: [(&str, Balance); 2] = [("p2c", Balance::P2c), ("round-robin", Balance::RoundRobin)];
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Balance> {
+        crate::stock::balancer(name).map(Balance)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Default for Balance {
+    /// The less busy of two at random.
+    fn default() -> Balance {
+        Balance("p2c")
+    }
 }
 
 /// What is spoken to endpoints.

@@ -93,7 +93,7 @@ impl Host {
         Host { compiler, services: Arc::new(Services::new("test")) }
     }
 
-    fn compile(&self, bytes: &[u8]) -> Result<Compiled, LoadError> {
+    fn compile(&self, bytes: &[u8]) -> Result<Arc<Compiled>, LoadError> {
         self.compiler.compile(bytes, BUDGET.memory)
     }
 

@@ -12,6 +12,15 @@ pub struct Discover {
     /// A file with endpoints, TOML or (named *.json) JSON, which is read again when it changes.
     #[schemars(extend("examples" = ["backends.toml"]))]
     pub file: Option<At<String>>,
+    /// Name and port: each address of the name is an endpoint.
+    #[schemars(extend("examples" = ["api.internal:8080"]))]
+    pub dns: Option<At<String>>,
+    /// A name with SRV records, each of which says address, port, weight and priority of endpoints.
+    #[schemars(extend("examples" = ["_api._tcp.internal"]))]
+    pub srv: Option<At<String>>,
+    /// Name servers for dns and srv, of which one is asked after the other. When not given, those of /etc/resolv.conf.
+    #[schemars(length(min = 1), extend("examples" = [["10.0.0.2:53"]]))]
+    pub resolvers: Option<Vec<At<String>>>,
     /// Servers of etcd, of which one is asked after the other.
     #[schemars(length(min = 1), extend("examples" = [["http://127.0.0.1:2379"]]))]
     pub etcd: Option<Vec<At<String>>>,

@@ -1,5 +1,6 @@
 //! `discover = { … }` of a pool: where its endpoints are looked for.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::UpstreamTls;
@@ -18,8 +19,33 @@ pub struct Discover {
 pub enum DiscoverSource {
     /// `file`
     File(PathBuf),
+    /// `dns` or `srv`
+    Dns(Dns),
     /// `etcd`
     Etcd(Etcd),
+}
+
+/// A name that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// The name.
+    pub name: DnsName,
+    /// `resolvers`; empty: the system's.
+    pub servers: Vec<SocketAddr>,
+}
+
+/// What a name is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsName {
+    /// `dns`: addresses.
+    Host {
+        /// Without the port.
+        name: String,
+        /// Of all of them.
+        port: u16,
+    },
+    /// `srv`: services.
+    Service(String),
 }
 
 /// `etcd = [ … ]` with what belongs to it.
@@ -49,6 +75,8 @@ impl DiscoverSource {
     pub fn word(&self) -> &'static str {
         match self {
             DiscoverSource::File(_) => "file",
+            DiscoverSource::Dns(Dns { name: DnsName::Host { .. }, .. }) => "dns",
+            DiscoverSource::Dns(_) => "srv",
             DiscoverSource::Etcd(_) => "etcd",
         }
     }
