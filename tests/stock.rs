@@ -68,7 +68,10 @@ fn endpoints() -> Vec<Candidate> {
             (Column::PeakLatency, 900 + of * 7919 % 9001),
             (Column::Rate, (f32::from(number) * 3.5).to_bits()),
             (Column::Errors, (f32::from(number % 4) * 0.1).to_bits()),
-            (Column::Load, if number.is_multiple_of(5) { f32::NAN.to_bits() } else { (f32::from(number) * 0.05).to_bits() }),
+            (
+                Column::Load,
+                if number.is_multiple_of(5) { f32::NAN.to_bits() } else { (f32::from(number) * 0.05).to_bits() },
+            ),
             (Column::Warmth, if number == 4 { 0.5f32.to_bits() } else { 1f32.to_bits() }),
             (
                 Column::Flags,
@@ -78,7 +81,7 @@ fn endpoints() -> Vec<Candidate> {
         ] {
             endpoint.stats.pretend(column, word);
         }
-        Candidate { endpoint, weight, priority: of % 2, zone: String::new(), metadata: Vec::new() }
+        Candidate { endpoint, weight, priority: of % 2, zone: String::new(), metadata: Vec::new(), drain: false }
     };
     (0..12).map(candidate).collect()
 }

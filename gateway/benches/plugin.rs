@@ -232,7 +232,7 @@ fn endpoints(count: usize) -> Vec<Candidate> {
         endpoint.stats.record(Some(Duration::from_micros(500 + 37 * (index as u64 * 7 % 11))), false, Duration::ZERO);
         // What is under way stays so.
         (0..index % 4).for_each(|_| std::mem::forget(endpoint.begin()));
-        Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
+        Candidate::of(endpoint)
     };
     (0..count).map(endpoint).collect()
 }

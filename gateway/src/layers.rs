@@ -111,6 +111,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "run",
         &[
             "admin",
+            "balance",
             "config",
             "control",
             "discovery",
@@ -127,7 +128,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("control", &["admin", "config::model", "fetch", "plugin", "reload", "snapshot", "tls", "vault", "worker"]),
+    (
+        "control",
+        &["admin", "config::model", "fetch", "plugin", "reload", "sampling", "snapshot", "tls", "vault", "worker"],
+    ),
+    // Asks endpoints for their load, over the HTTP/1.1 of upstreams.
+    ("sampling", &["balance", "config::model", "error", "http", "notice", "upstream", "worker"]),
     // Asks endpoints over the HTTP of upstreams, with connections of its own.
     (
         "health",
@@ -220,6 +226,8 @@ const PURE: &[&str] = &[
     "access_log/format.rs",
     "access_log/stamp.rs",
     "agent/watchdog.rs",
+    "balance/shares.rs",
+    "balance/turn.rs",
     "config/diff.rs",
     "config/file",
     "config/hint.rs",

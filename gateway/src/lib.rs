@@ -45,6 +45,7 @@ pub mod examine;
 pub mod control;
 pub mod health;
 pub mod reload;
+pub mod sampling;
 
 pub mod admin;
 

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin;
+use crate::balance::Endpoint;
 use crate::config::{Problems, model};
 use crate::control::{self, Control};
 use crate::discovery::Discovery;
@@ -151,6 +152,14 @@ impl Running {
     /// Everything that is counted, as Prometheus reads it.
     pub fn metrics(&self) -> String {
         self.shared.metrics_text()
+    }
+
+    /// An endpoint of a pool, with all that is known of it.
+    pub fn endpoint(&self, pool: &str, address: &str) -> Option<Arc<Endpoint>> {
+        let snapshot = self.shared.snapshot();
+        let pool = snapshot.pools.iter().find(|compiled| compiled.state.model.name == pool)?;
+        let mut candidates = pool.state.candidates.iter();
+        candidates.find(|candidate| candidate.endpoint.address == address).map(|candidate| candidate.endpoint.clone())
     }
 
     /// Reads the file again. What changed, in words.

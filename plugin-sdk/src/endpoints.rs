@@ -58,7 +58,8 @@ impl Endpoints {
         All { endpoints: self, indices: 0..self.columns.count() }
     }
 
-    /// Those that a request can be sent to: healthy, not ejected, not draining, not tried for this request before.
+    /// Those that a request can be sent to: healthy, of the priority that it is for, not ejected, not draining, not tried for
+    /// this request before.
     #[inline(always)]
     pub fn available(&self) -> Available<'_> {
         Available { all: self.all() }
@@ -192,7 +193,8 @@ impl<'a> Endpoint<'a> {
         self.slot.word::<column::Flags>()
     }
 
-    /// Whether a request can be sent to it: healthy, not ejected, not draining, not tried for this request before.
+    /// Whether a request can be sent to it: healthy, of the priority that it is for, not ejected, not draining, not tried for
+    /// this request before.
     #[inline(always)]
     pub fn is_available(self) -> bool {
         self.flags() & (flag::HEALTHY | flag::EJECTED | flag::DRAINING | flag::TRIED) == flag::HEALTHY
@@ -201,7 +203,14 @@ impl<'a> Endpoint<'a> {
     /// Whether its checks pass, or it has none.
     #[inline(always)]
     pub fn is_healthy(self) -> bool {
-        self.flags() & flag::HEALTHY != 0
+        self.flags() & (flag::HEALTHY | flag::STANDBY) != 0
+    }
+
+    /// Whether it is well, but this request is for others: of another priority, for instance. A session that is there already
+    /// may stay.
+    #[inline(always)]
+    pub fn is_standby(self) -> bool {
+        self.flags() & flag::STANDBY != 0
     }
 
     /// Whether it says itself that it does less well.
@@ -222,7 +231,7 @@ impl<'a> Endpoint<'a> {
         self.flags() & flag::DRAINING != 0
     }
 
-    /// Whether it has just come.
+    /// Whether it should get less than its share: it has just come, or has too much. See [`warmth`](Endpoint::warmth).
     #[inline(always)]
     pub fn is_warming(self) -> bool {
         self.flags() & flag::WARMING != 0
@@ -271,7 +280,7 @@ impl<'a> Endpoint<'a> {
         (!load.is_nan()).then_some(load)
     }
 
-    /// How much of its share it should get after it has come: from 0 up to 1.
+    /// How much of its share it should get: from 0 up to 1, less after it has come and when it has too much.
     #[inline(always)]
     pub fn warmth(self) -> f32 {
         f32::from_bits(self.slot.word::<column::Warmth>())

@@ -44,6 +44,7 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
             weight: 1,
             priority: 0,
             zone: "zone".to_owned(),
+            drain: false,
             metadata: vec![("rack".to_owned(), index.to_string())],
         }
     };

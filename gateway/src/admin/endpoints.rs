@@ -50,6 +50,9 @@ fn endpoint(candidate: &Candidate, is_checked: bool, (now, uptime): (Instant, Du
         "ejections": standing.ejections,
         "availability": standing.uptime.share(now),
         "observed_seconds": rounded(standing.uptime.observed(now).as_secs_f64()),
+        "draining": stats.flags() & flag::DRAINING != 0,
+        "warmth": rounded(stats.warmth().into()),
+        "load": Some(stats.load()).filter(|load| !load.is_nan()).map(|load| rounded(load.into())),
         "active": endpoint.active(),
         "rate": rounded(stats.rate_at(uptime).into()),
         "latency_ms": Some(stats.latency()).filter(|latency| *latency > 0).map(|latency| f64::from(latency) / 1000.0),
@@ -64,6 +67,7 @@ fn state(flags: u32, is_checked: bool, standing: &Standing) -> (&'static str, Op
     match (flags & flag::HEALTHY != 0, flags & flag::EJECTED != 0) {
         (false, _) if checked.0.is_none() => ("unhealthy", Some("not checked yet".to_owned()), None),
         (false, _) => ("unhealthy", checked.0, checked.1),
+        (true, false) if flags & flag::DRAINING != 0 => ("draining", None, None),
         (true, true) => ("ejected", ejected.0, ejected.1),
         (true, false) if is_checked && checked.0.is_some() => ("healthy", checked.0, checked.1),
         (true, false) => ("unchecked", None, None),

@@ -7,6 +7,7 @@
 //! us waiting longest; and so many orders that wait, which leave places for those who only look.
 
 mod board;
+mod drain;
 mod endpoints;
 mod places;
 mod plugins;
@@ -154,8 +155,12 @@ impl Desk {
             "/plugins/push" if ordering => self.push(request, body, watchdog).await,
             "/plugins/rollback" if ordering => self.roll_back(request).await,
             "/plugins/promote" if ordering => self.promote(request).await,
+            "/drain" if ordering => self.drain(request, true),
+            "/undrain" if ordering => self.drain(request, false),
             "/metrics" | "/status" | "/healthz" | "/" | "/reload" | "/plugins" | "/plugins/push"
-            | "/plugins/rollback" | "/plugins/promote" => Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into()),
+            | "/plugins/rollback" | "/plugins/promote" | "/drain" | "/undrain" => {
+                Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into())
+            }
             _ => Answer::text(StatusCode::NOT_FOUND, HELP.into()),
         }
     }
@@ -201,6 +206,7 @@ GET  /status    what is in force: listeners, routes, pools; how each endpoint is
 GET  /healthz   200 while the gateway runs
 GET  /plugins   versions of plugins: in force, on trial, and before; what is done, and how that ended
 POST /reload    reads the configuration file again; 422 and the problems when it stays as it was
+POST /drain?pool=NAME&address=ADDRESS    takes an endpoint out of use; /undrain puts it back
 POST /plugins/push?plugin=NAME      brings the module that is the body into force; with &shadow=1m,
                                     &canary=10%25&for=30s or &at_once not as the configuration says
 POST /plugins/rollback?plugin=NAME  goes back to the version before, or to=VERSION

@@ -200,7 +200,7 @@ mod tests {
         let endpoint = |index: usize| {
             let model = model::Endpoint { address: format!("10.0.0.1:{index}"), weight: 1 };
             let endpoint = Arc::new(Endpoint::followed(&model, None, changes));
-            Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
+            Candidate::of(endpoint)
         };
         (0..count).map(endpoint).collect()
     }

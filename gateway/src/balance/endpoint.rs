@@ -1,11 +1,15 @@
 //! An endpoint as all workers see it: where it is, and how busy.
 
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use gatewright_abi::flag;
 use tokio::sync::Semaphore;
 
+use super::report::{Report, Reported};
+use super::start::Start;
 use super::{Changes, Outcomes, Room, Standing, Stats};
 use crate::config::model;
 
@@ -20,6 +24,12 @@ pub struct Endpoint {
     pub id: u64,
     /// What is known of it.
     pub stats: Stats,
+    /// Since when it has been there.
+    pub(super) start: Start,
+    /// What it says of its load.
+    pub(super) reported: Reported,
+    /// Who takes it out of use: bits of [`Drain`].
+    drains: AtomicU8,
     /// What it did to requests, for those who judge it.
     pub outcomes: Outcomes,
     standing: Arc<Mutex<Standing>>,
@@ -29,6 +39,16 @@ pub struct Endpoint {
     pub connections: Option<Arc<Semaphore>>,
     /// Requests that wait for that right, in all workers.
     pub waiting: AtomicU32,
+}
+
+/// Who takes an endpoint out of use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Drain {
+    /// The configuration.
+    File = 1,
+    /// An operator.
+    Order = 2,
 }
 
 /// Counts one request on an endpoint until it is dropped.
@@ -43,6 +63,9 @@ impl Endpoint {
             id: gatewright_abi::hash64(endpoint.address.as_bytes(), 0),
             address: endpoint.address.clone(),
             stats: Stats::default(),
+            start: Start::default(),
+            reported: Reported::default(),
+            drains: AtomicU8::new(0),
             outcomes: Outcomes::default(),
             standing: Arc::default(),
             room: Arc::default(),
@@ -51,14 +74,46 @@ impl Endpoint {
         }
     }
 
+    /// Takes in what it says of its load.
+    pub fn reports(&self, report: Report, now: Duration) {
+        self.reported.take(report, &self.stats, now);
+    }
+
+    /// Notes that it has just come to its pool.
+    pub fn is_new(&self) {
+        self.start.is_new();
+    }
+
+    /// Takes it out of use, or no longer does. It is in use when nobody takes it out.
+    pub fn drain(&self, by: Drain, wanted: bool) {
+        let bit = by as u8;
+        let before = match wanted {
+            true => self.drains.fetch_or(bit, Ordering::AcqRel),
+            false => self.drains.fetch_and(!bit, Ordering::AcqRel),
+        };
+        let after = if wanted { before | bit } else { before & !bit };
+        if (before == 0) != (after == 0) {
+            let (set, clear) = if after == 0 { (0, flag::DRAINING) } else { (flag::DRAINING, 0) };
+            self.stats.change_flags(set, clear);
+        }
+    }
+
+    /// Whether this one takes it out of use.
+    pub fn is_drained_by(&self, by: Drain) -> bool {
+        self.drains.load(Ordering::Acquire) & by as u8 != 0
+    }
+
     /// The same, for a pool where others follow what changes.
     pub fn followed(endpoint: &model::Endpoint, max_connections: Option<u32>, changes: &Arc<Changes>) -> Endpoint {
         Endpoint { stats: Stats::followed(changes), ..Endpoint::new(endpoint, max_connections) }
     }
 
-    /// The same one, with another limit: what is known of its health stays known.
+    /// The same one, with another limit: what is known of its health stays known, and what operators ordered stays so.
     pub fn after(self, before: &Endpoint) -> Endpoint {
-        self.stats.change_flags(before.stats.flags(), !before.stats.flags());
+        let of_health = flag::HEALTHY | flag::EJECTED;
+        self.stats.change_flags(before.stats.flags() & of_health, !before.stats.flags() & of_health);
+        self.start.follow(&before.start);
+        self.drain(Drain::Order, before.is_drained_by(Drain::Order));
         Endpoint { standing: before.standing.clone(), room: before.room.clone(), ..self }
     }
 

@@ -49,6 +49,11 @@ pub fn flag_changes() -> u64 {
     CHANGES.load(Ordering::Acquire)
 }
 
+/// Has everybody look again who goes by [`flag_changes`].
+pub(super) fn tell_flags() {
+    CHANGES.fetch_add(1, Ordering::Release);
+}
+
 impl Default for Stats {
     fn default() -> Stats {
         let bits = |value: f32| AtomicU32::new(value.to_bits());
@@ -153,7 +158,23 @@ impl Stats {
         // The function always gives a value.
         let _ = self.flags.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
         self.changed();
-        CHANGES.fetch_add(1, Ordering::Release);
+        tell_flags();
+    }
+
+    /// The load that it reports; no number when it reports none.
+    pub fn set_load(&self, load: f32) {
+        self.load.store(load.to_bits(), Ordering::Relaxed);
+        self.changed();
+    }
+
+    /// Which part of its share it gets, 1 for all of it.
+    pub fn set_warmth(&self, warmth: f32) {
+        // Looked at first: nearly always it is the same, and others read this line.
+        if self.warmth() != warmth {
+            self.warmth.store(warmth.to_bits(), Ordering::Relaxed);
+            let (set, clear) = if warmth < 1.0 { (flag::WARMING, 0) } else { (0, flag::WARMING) };
+            self.change_flags(set, clear);
+        }
     }
 
     /// Sets what a live column shows, for endpoints that nobody sends to; numbers with a fraction by their bits.
@@ -172,7 +193,7 @@ impl Stats {
         place.store(word, Ordering::Relaxed);
         self.changed();
         if column == Column::Flags {
-            CHANGES.fetch_add(1, Ordering::Release);
+            tell_flags();
         }
     }
 

@@ -113,6 +113,7 @@ impl Arguments {
             member: Member {
                 endpoint: Endpoint { address: self.address, weight: self.weight },
                 priority: self.priority,
+                drain: false,
                 zone: self.zone,
                 metadata: self.metadata,
             },

@@ -6,6 +6,7 @@ mod admin;
 mod agent;
 mod check;
 mod demo;
+mod drain;
 mod log;
 mod one_line;
 mod plugin;
@@ -46,6 +47,8 @@ enum Command {
     Schema,
     /// Have a running gateway read its configuration again
     Reload(admin::Where),
+    /// Take an endpoint out of use in a running gateway: it gets no new requests and finishes those that it has
+    Drain(drain::Arguments),
     /// Show the pools of a running gateway: which endpoints are well, why not, and how busy they are
     Status(status::Arguments),
     /// Make, build, test, measure and deploy plugins
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Command::Check { config, offline } => check::check(&config.config, offline),
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload(place) => reload::reload(&place),
+        Command::Drain(arguments) => drain::drain(&arguments),
         Command::Status(arguments) => status::status(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Sim(arguments) => sim::run(&arguments),

@@ -82,6 +82,14 @@ pub fn share(text: &str) -> Result<u32, String> {
     Some(whole * 100 + hundredths).filter(|share| (1..=10_000).contains(share)).ok_or_else(wrong)
 }
 
+/// The same, and `0%` for none.
+pub fn share_or_none(text: &str) -> Result<u32, String> {
+    match text.strip_suffix('%').map(str::parse::<f64>) {
+        Some(Ok(0.0)) => Ok(0),
+        _ => share(text).map_err(|error| error.replace("0.01%", "0%")),
+    }
+}
+
 /// `"0.0.0.0:8080"`, `"[::]:8443"`.
 pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {

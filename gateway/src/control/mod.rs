@@ -27,6 +27,7 @@ use tokio::sync::mpsc;
 use crate::admin::{self, Board};
 use crate::config::model;
 use crate::reload::{Force, Order};
+use crate::sampling;
 use crate::tls::{self, Stamps};
 use crate::worker::{Command, Shared};
 
@@ -65,6 +66,7 @@ impl Control {
             let desk = admin::Desk::new(shared.clone(), self.orders.clone(), board.clone());
             tokio::task::spawn_local(desk.serve(socket));
         }
+        tokio::task::spawn_local(sampling::run(shared.clone()));
         let force = Rc::new(RefCell::new(self.force));
         let (changes, wanted) = mpsc::unbounded_channel();
         let changing = Changes::new(force.clone(), self.file, self.stamps, self.addresses, board);

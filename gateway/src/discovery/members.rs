@@ -17,6 +17,7 @@ struct Written {
     address: String,
     weight: Option<u16>,
     priority: Option<u32>,
+    drain: Option<bool>,
     zone: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
 }
@@ -56,6 +57,7 @@ pub fn entry(member: &Member) -> String {
         "address": member.endpoint.address,
         "weight": member.endpoint.weight,
         "priority": member.priority,
+        "drain": member.drain,
         "zone": member.zone,
         "metadata": metadata,
     })
@@ -64,7 +66,9 @@ pub fn entry(member: &Member) -> String {
 
 fn of_value(value: Value) -> Result<Member, String> {
     let written = match value {
-        Value::String(address) => Written { address, weight: None, priority: None, zone: None, metadata: None },
+        Value::String(address) => {
+            Written { address, weight: None, priority: None, drain: None, zone: None, metadata: None }
+        }
         table => serde_json::from_value(table).map_err(|error| error.to_string())?,
     };
     let address = value::endpoint(&written.address).map_err(|error| format!("address: {error}"))?;
@@ -79,6 +83,7 @@ fn of_value(value: Value) -> Result<Member, String> {
     Ok(Member {
         endpoint: Endpoint { address, weight },
         priority,
+        drain: written.drain.unwrap_or(false),
         zone: written.zone.unwrap_or_default(),
         metadata: written.metadata.unwrap_or_default().into_iter().collect(),
     })
@@ -90,8 +95,8 @@ mod tests {
 
     #[test]
     fn toml_and_json_say_the_same() {
-        let toml = "endpoints = [\"a:1\", { address = \"b:2\", weight = 3, priority = 1, zone = \"z\", metadata = { k = \"v\" } }]";
-        let json = r#"["a:1", {"address": "b:2", "weight": 3, "priority": 1, "zone": "z", "metadata": {"k": "v"}}]"#;
+        let toml = "endpoints = [\"a:1\", { address = \"b:2\", weight = 3, priority = 1, drain = true, zone = \"z\", metadata = { k = \"v\" } }]";
+        let json = r#"["a:1", {"address": "b:2", "weight": 3, "priority": 1, "drain": true, "zone": "z", "metadata": {"k": "v"}}]"#;
         let members = of_file(toml, false).unwrap();
         assert_eq!(members, of_file(json, true).unwrap());
         assert_eq!(members, of_file(&format!("{{\"endpoints\": {json}}}"), true).unwrap());

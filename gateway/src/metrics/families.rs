@@ -84,6 +84,16 @@ families! {
         "Requests that found no room at an endpoint (max_requests) or in the pool (max_pool_requests), and waited.";
     REFUSED = Counter "gatewright_upstream_refused_total" ("pool, limit")
         "Those of them that were not let wait, or waited in vain.";
+    POOL_ENDPOINTS = Gauge "gatewright_pool_endpoints" ("pool, state")
+        "Endpoints of a pool: available; of those warming, which get less; draining; unavailable. Of all: reporting their load; overloaded.";
+    POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
+        "Reports of load by endpoints: taken, unreadable, or failed when one was asked in vain.";
+    POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")
+        "Whether so few endpoints of a pool are well that this is not believed and all get requests (1).";
+    POOL_DISTRUSTS = Counter "gatewright_pool_distrusts_total" ("pool")
+        "How often that began.";
+    POOL_SHARE = Gauge "gatewright_pool_priority_share" ("pool, priority")
+        "The share of requests that is for each priority of a pool, where it has several.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
         "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
     ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")

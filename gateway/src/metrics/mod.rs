@@ -10,6 +10,7 @@ mod cells;
 mod endpoints;
 mod families;
 mod plugins;
+mod pools;
 mod render;
 mod searches;
 
@@ -26,6 +27,7 @@ use cells::{Counter, Histogram, Labelled, Table};
 pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
+pub use pools::PoolRow;
 pub use render::CONTENT_TYPE;
 pub use searches::SearchRow;
 

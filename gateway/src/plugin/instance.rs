@@ -20,7 +20,7 @@ use super::imports::slice;
 use super::request::{Edits, Head};
 use super::services::Services;
 use super::table::{Plan, Table};
-use crate::balance::Candidate;
+use crate::balance::{Candidate, Turn};
 
 /// Times and sizes of one plugin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -167,6 +167,14 @@ impl Instance {
     /// Whether it must not be called again.
     pub fn is_faulted(&self) -> bool {
         self.core.faulted
+    }
+
+    /// Whose turn it is at the next picks.
+    #[inline]
+    pub fn set_turn(&mut self, turn: Turn) {
+        if let Some(table) = &mut self.table {
+            table.set_turn(turn);
+        }
     }
 
     /// Picks endpoints for a request. `tried`: those that it was sent to before.

@@ -19,7 +19,7 @@ use super::instance::Mould;
 use super::request::{Edit, Edits, Head, Side, What};
 use super::services::{Series, Services};
 use super::upkeep::{self, Upkeep};
-use crate::balance::Candidate;
+use crate::balance::{Candidate, Turn};
 
 /// One instance.
 pub struct Native {
@@ -44,6 +44,7 @@ struct Desk<'a> {
     services: &'a Arc<Services>,
     state: &'a RefCell<State>,
     head: Option<&'a dyn Head>,
+    turn: Turn,
     endpoints: &'a [Candidate],
 }
 
@@ -56,7 +57,8 @@ impl Native {
         }
         let random = fastrand::Rng::with_seed(mould.seed);
         let state = RefCell::new(State { tried: SmallVec::new(), edits: Edits::default(), series: Vec::new(), random });
-        let desk = Desk { services: mould.services, state: &state, head: None, endpoints: mould.endpoints };
+        let (endpoints, turn) = (mould.endpoints, Turn::default());
+        let desk = Desk { services: mould.services, state: &state, head: None, turn, endpoints };
         let configured = catch_unwind(AssertUnwindSafe(|| plugin.configure(mould.kinds, mould.config, &desk, &table)));
         let instance = match configured {
             Ok(Ok(instance)) => instance,
@@ -77,6 +79,12 @@ impl Native {
         &mut self.state.get_mut().edits
     }
 
+    /// Whose turn it is at the next picks.
+    #[inline]
+    pub fn set_turn(&mut self, turn: Turn) {
+        self.upkeep.turn = turn;
+    }
+
     /// Picks endpoints for a request.
     #[inline]
     pub fn pick(
@@ -92,12 +100,12 @@ impl Native {
         self.upkeep.refresh(endpoints, columns(&self.table));
         if !tried.is_empty() {
             self.state.get_mut().tried.extend_from_slice(tried);
-            upkeep::show_tried(self.table.words(Column::Flags), endpoints, tried, true);
+            upkeep::show_tried(self.table.words(Column::Flags), self.upkeep.turn, endpoints, tried, true);
         }
         let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt));
         if !tried.is_empty() {
             self.state.get_mut().tried.clear();
-            upkeep::show_tried(self.table.words(Column::Flags), endpoints, tried, false);
+            upkeep::show_tried(self.table.words(Column::Flags), self.upkeep.turn, endpoints, tried, false);
         }
         let pick = pick?;
         let index = |number: u32| Some(number as usize).filter(|index| *index < endpoints.len()).ok_or(Fault::Index);
@@ -113,7 +121,7 @@ impl Native {
     /// Other endpoints than before. Whether it wants to know.
     pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<bool, Fault> {
         fill(&mut self.table, endpoints);
-        self.upkeep = Upkeep::of(endpoints);
+        self.upkeep = self.upkeep.anew(endpoints);
         self.call(None, endpoints, |instance, desk, table| instance.endpoints_changed(desk, table)).map(|()| true)
     }
 
@@ -177,7 +185,7 @@ impl Native {
             return Err(Fault::Absent);
         }
         self.state.get_mut().edits.clear();
-        let desk = Desk { services: &self.services, state: &self.state, head, endpoints };
+        let desk = Desk { services: &self.services, state: &self.state, head, turn: self.upkeep.turn, endpoints };
         let (instance, table) = (&mut *self.instance, &self.table);
         // After a panic the instance is not called again, so nobody sees it half-changed.
         catch_unwind(AssertUnwindSafe(|| call(instance, &desk, table))).map_err(|_| {
@@ -201,7 +209,7 @@ fn fill(table: &mut Table, endpoints: &[Candidate]) {
     {
         table.words(column).iter().zip(endpoints).for_each(|(cell, one)| cell.set(word(one)));
     }
-    columns(table).for_each(|(column, cells)| upkeep::write(column, cells, endpoints));
+    columns(table).for_each(|(column, cells)| upkeep::write(column, Turn::default(), cells, endpoints));
 }
 
 /// The live columns that the plugin reads.
@@ -276,10 +284,10 @@ fn side(number: u32) -> Option<Side> {
 
 impl Host for Desk<'_> {
     fn column(&self, table: &Table, column: Column) {
-        upkeep::write(column, table.words(column), self.endpoints);
+        upkeep::write(column, self.turn, table.words(column), self.endpoints);
         if column == Column::Flags {
             // They are read for the first time, in the middle of a pick.
-            upkeep::show_tried(table.words(column), self.endpoints, &self.state.borrow().tried, true);
+            upkeep::show_tried(table.words(column), self.turn, self.endpoints, &self.state.borrow().tried, true);
         }
     }
 

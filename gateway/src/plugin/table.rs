@@ -12,7 +12,7 @@ use gatewright_abi::{COLUMNS, Column, Element, Header};
 use super::check::size_of;
 use super::fault::Fault;
 use super::upkeep::{self, Upkeep};
-use crate::balance::Candidate;
+use crate::balance::{Candidate, Turn};
 
 /// Where the columns are.
 pub(super) struct Table {
@@ -127,8 +127,14 @@ impl Table {
         self.live = live.map(|(column, offset)| (*column, words(*offset))).collect();
         let size = self.live.iter().map(|(_, words)| words.end * 4).max().unwrap_or(0);
         self.room = at as usize + begin..at as usize + begin + size;
-        self.upkeep = Upkeep::of(endpoints);
+        self.upkeep = self.upkeep.anew(endpoints);
         Ok(header.columns)
+    }
+
+    /// Whose turn it is at the next refresh.
+    #[inline]
+    pub(super) fn set_turn(&mut self, turn: Turn) {
+        self.upkeep.turn = turn;
     }
 
     /// Writes what has changed to the live columns.
@@ -151,7 +157,8 @@ impl Table {
     ) -> Result<(), Fault> {
         let cells = self.cells(memory)?;
         if let Some((_, range)) = self.live.iter().find(|(column, _)| *column == Column::Flags) {
-            upkeep::show_tried(cells.get(range.clone()).unwrap_or_default(), endpoints, tried, shown);
+            let flags = cells.get(range.clone()).unwrap_or_default();
+            upkeep::show_tried(flags, self.upkeep.turn, endpoints, tried, shown);
         }
         Ok(())
     }
@@ -169,7 +176,7 @@ fn number(column: Column, candidate: &Candidate) -> u64 {
         Column::Weight => candidate.weight.into(),
         Column::Priority => candidate.priority.into(),
         Column::Id => candidate.endpoint.id,
-        live => upkeep::word(live, candidate).into(),
+        live => upkeep::word(live, Turn::default(), candidate).into(),
     }
 }
 

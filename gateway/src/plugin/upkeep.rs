@@ -7,14 +7,16 @@ use std::cell::Cell;
 
 use gatewright_abi::{Column, flag};
 
-use crate::balance::{Candidate, Follower, flag_changes};
+use crate::balance::{Candidate, Follower, Turn, flag_changes};
 
 /// What was written when.
 #[derive(Default)]
 pub(super) struct Upkeep {
     follower: Option<Follower>,
-    /// What [`flag_changes`] said when flags were last written whole.
-    flags_of: Cell<Option<u64>>,
+    /// Whose turn it is.
+    pub(super) turn: Turn,
+    /// What [`flag_changes`] said when flags were last written whole, and for whose turn.
+    flags_of: Cell<Option<(u64, Turn)>>,
 }
 
 /// A place for a word.
@@ -40,7 +42,12 @@ impl Place for Cell<[u8; 4]> {
 impl Upkeep {
     /// For columns of these endpoints that hold nothing yet.
     pub(super) fn of(endpoints: &[Candidate]) -> Upkeep {
-        Upkeep { follower: Follower::of(endpoints), flags_of: Cell::new(None) }
+        Upkeep { follower: Follower::of(endpoints), ..Upkeep::default() }
+    }
+
+    /// The same for other endpoints.
+    pub(super) fn anew(&self, endpoints: &[Candidate]) -> Upkeep {
+        Upkeep { turn: self.turn, ..Upkeep::of(endpoints) }
     }
 
     /// Writes what has changed to the columns, each with a cell for each endpoint.
@@ -54,14 +61,21 @@ impl Upkeep {
             let Some(endpoint) = endpoints.get(index) else { return };
             for (column, cells) in columns.clone() {
                 if let Some(cell) = cells.get(index) {
-                    cell.put(word(column, endpoint));
+                    cell.put(word(column, self.turn, endpoint));
                 }
             }
         };
         match &self.follower {
-            Some(follower) if follower.each(one) => {}
+            // For another turn than the last one's all flags may be others.
+            Some(follower) if self.is_same_turn() && follower.each(one) => {}
             _ => self.whole(endpoints, columns),
         }
+    }
+
+    /// Whether flags stand there as they are for this turn.
+    #[inline]
+    fn is_same_turn(&self) -> bool {
+        self.flags_of.get().is_some_and(|(_, turn)| turn == self.turn)
     }
 
     #[inline]
@@ -69,35 +83,35 @@ impl Upkeep {
         for (column, cells) in columns {
             if column == Column::Flags {
                 // They change seldom.
-                let changes = Some(flag_changes());
+                let changes = Some((flag_changes(), self.turn));
                 if self.flags_of.replace(changes) == changes && self.follower.is_none() {
                     continue;
                 }
             }
-            write(column, cells, endpoints);
+            write(column, self.turn, cells, endpoints);
         }
     }
 }
 
 /// Shows in the flags which endpoints a request was sent to before; or, when it has been decided about, no longer.
-pub(super) fn show_tried<P: Place>(flags: &[P], endpoints: &[Candidate], tried: &[usize], shown: bool) {
+pub(super) fn show_tried<P: Place>(flags: &[P], turn: Turn, endpoints: &[Candidate], tried: &[usize], shown: bool) {
     let bit = if shown { flag::TRIED } else { 0 };
     for index in tried {
         if let (Some(cell), Some(endpoint)) = (flags.get(*index), endpoints.get(*index)) {
-            cell.put(word(Column::Flags, endpoint) | bit);
+            cell.put(word(Column::Flags, turn, endpoint) | bit);
         }
     }
 }
 
 /// Writes a live column.
 #[inline]
-pub(super) fn write<P: Place>(column: Column, cells: &[P], endpoints: &[Candidate]) {
+pub(super) fn write<P: Place>(column: Column, turn: Turn, cells: &[P], endpoints: &[Candidate]) {
     // One loop for each column, so that each is a tight one.
     macro_rules! each {
         ($($name:ident)*) => {
             match column {
                 $(Column::$name => {
-                    cells.iter().zip(endpoints).for_each(|(cell, one)| cell.put(word(Column::$name, one)))
+                    cells.iter().zip(endpoints).for_each(|(cell, one)| cell.put(word(Column::$name, turn, one)))
                 })*
                 // The others change with the endpoints.
                 _ => {}
@@ -109,10 +123,10 @@ pub(super) fn write<P: Place>(column: Column, cells: &[P], endpoints: &[Candidat
 
 /// What a live column says of an endpoint.
 #[inline(always)]
-pub(super) fn word(column: Column, candidate: &Candidate) -> u32 {
+pub(super) fn word(column: Column, turn: Turn, candidate: &Candidate) -> u32 {
     let stats = &candidate.endpoint.stats;
     match column {
-        Column::Flags => stats.flags(),
+        Column::Flags => turn.flags(candidate),
         Column::Active => stats.active(),
         Column::Latency => stats.latency(),
         Column::PeakLatency => stats.peak(),
@@ -153,7 +167,7 @@ mod tests {
         let endpoint = |index: usize| {
             let model = model::Endpoint { address: format!("10.0.0.1:{index}"), weight: 1 };
             let endpoint = Arc::new(Endpoint::followed(&model, None, &changes));
-            Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
+            Candidate { priority: (index % 2) as u32, ..Candidate::of(endpoint) }
         };
         (0..count).map(endpoint).collect()
     }
@@ -177,7 +191,8 @@ mod tests {
         }
 
         fn holds(&self) -> bool {
-            let of = |column: Column| self.endpoints.iter().map(move |one| word(column, one));
+            let turn = self.upkeep.turn;
+            let of = |column: Column| self.endpoints.iter().map(move |one| word(column, turn, one));
             self.columns.iter().all(|(column, cells)| cells.iter().map(Cell::get).eq(of(*column)))
         }
     }
@@ -191,6 +206,8 @@ mod tests {
         Pretend(usize, usize, u32),
         Tried(Vec<usize>),
         Refresh(usize),
+        /// The next picks of this copy are for this priority, or for all; and health is believed, or not.
+        Turn(usize, Option<u8>, bool),
         /// So many at once.
         Flood(usize),
     }
@@ -204,12 +221,13 @@ mod tests {
             3 => (0..count, 0..LIVE.len(), 0..flag::TRIED).prop_map(|(of, column, to)| Event::Pretend(of, column, to)),
             3 => prop::collection::vec(0..count + 2, 0..4).prop_map(Event::Tried),
             8 => (0..2usize).prop_map(Event::Refresh),
+            2 => (0..2usize, prop::option::of(0..2u8), any::<bool>()).prop_map(|(copy, of, not)| Event::Turn(copy, of, not)),
             1 => (0..2 * count).prop_map(Event::Flood),
         ]
     }
 
     fn run(endpoints: &[Candidate], events: Vec<Event>) -> Result<(), TestCaseError> {
-        let copies = [Copied::of(endpoints), Copied::of(endpoints)];
+        let mut copies = [Copied::of(endpoints), Copied::of(endpoints)];
         let mut active: Vec<Active> = Vec::new();
         for (now, event) in events.into_iter().enumerate() {
             match event {
@@ -222,21 +240,23 @@ mod tests {
                 Event::Flags(of, set, clear) => endpoints[of].endpoint.stats.change_flags(set, clear),
                 Event::Pretend(of, column, to) => endpoints[of].endpoint.stats.pretend(LIVE[column], to),
                 Event::Tried(tried) => {
+                    let turn = copies[0].upkeep.turn;
                     copies[0].refresh();
                     let flags = &copies[0].columns[&Column::Flags];
-                    show_tried(flags, endpoints, &tried, true);
+                    show_tried(flags, turn, endpoints, &tried, true);
                     let is_tried = |(index, cell): (usize, &Cell<u32>)| {
-                        (cell.get() ^ word(Column::Flags, &endpoints[index]))
+                        (cell.get() ^ word(Column::Flags, turn, &endpoints[index]))
                             == if tried.contains(&index) { flag::TRIED } else { 0 }
                     };
                     prop_assert!(flags.iter().enumerate().all(is_tried));
-                    show_tried(flags, endpoints, &tried, false);
+                    show_tried(flags, turn, endpoints, &tried, false);
                     prop_assert!(copies[0].holds());
                 }
                 Event::Refresh(copy) => {
                     copies[copy].refresh();
                     prop_assert!(copies[copy].holds());
                 }
+                Event::Turn(copy, priority, distrusts) => copies[copy].upkeep.turn = Turn { priority, distrusts },
                 Event::Flood(count) => {
                     (0..count).for_each(|_| drop(endpoints[count % endpoints.len()].endpoint.begin()));
                 }

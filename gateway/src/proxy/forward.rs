@@ -14,7 +14,7 @@ use crate::error::{Error, Kind};
 use crate::http::{Body, Scheme, upgrade};
 use crate::metrics::{self, Connection, PoolId};
 use crate::snapshot::CompiledRoute;
-use crate::upstream::{ClientEnds, Picked};
+use crate::upstream::{self, ClientEnds, Picked};
 use crate::worker::View;
 
 /// Has the request answered by an endpoint of the pool.
@@ -159,7 +159,8 @@ impl Drop for Open {
 }
 
 fn respond(x: &mut Exchange<'_>, to: &Destination<'_>, answer: Answer, stay: Option<Stay>) -> Response {
-    let Answer { aim, reply, active, latency } = answer;
+    let Answer { aim, mut reply, active, latency } = answer;
+    upstream::take_report(&to.pool.state, &aim.site.endpoint, &mut reply.head);
     let first_byte = x.facts.began.elapsed();
     x.facts.latency = latency;
     x.facts.first_byte = Some(first_byte);

@@ -162,6 +162,7 @@ fn candidate(plan: &Plan, place: &super::plan::Place) -> Candidate {
         endpoint: Arc::new(Endpoint::new(&endpoint, None)),
         weight,
         priority: group.map_or(0, |group| group.priority),
+        drain: false,
         zone: group.map(|group| group.zone.clone()).unwrap_or_default(),
         metadata: group.map(|group| group.metadata.clone().into_iter().collect()).unwrap_or_default(),
     }

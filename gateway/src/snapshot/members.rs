@@ -71,6 +71,7 @@ mod tests {
         let member = |port| Member {
             endpoint: Endpoint { address: address(port), weight: 1 },
             priority: 0,
+            drain: false,
             zone: String::new(),
             metadata: Vec::new(),
         };

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::access_log::Sink;
 use crate::config::Problem;
-use crate::config::model::{Action, CheckTls, Config, Place, Pool, Route};
+use crate::config::model::{Action, CheckTls, Config, Place, Pool, Route, UpstreamProtocol};
 use crate::files::Folder;
 use crate::http::FieldName;
 use crate::limits::Limits;
@@ -170,8 +170,14 @@ fn compile_pool(
     };
     let tls = tls.map_err(|wrong| problem("tls", wrong))?;
     let check_tls = load_check_tls(pool).map_err(|wrong| problem("health.tls", wrong))?;
+    // Who is asked for its load is asked over HTTP/1.1.
+    let asks = pool.selection.load.as_ref().is_some_and(|load| load.path.is_some());
+    let load_tls =
+        pool.tls.as_ref().filter(|_| asks).map(|tls| UpstreamTls::load(tls, UpstreamProtocol::H1)).transpose();
+    let load_tls = load_tls.map_err(|wrong| problem("tls", wrong))?;
     let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
     state.check_tls = check_tls;
+    state.load_tls = load_tls;
     let before = same.map(|old| &*old.state);
     (state.crew, state.trying) = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })

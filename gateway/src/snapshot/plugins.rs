@@ -221,7 +221,7 @@ pub(super) fn balancer(
 fn some_endpoint() -> Candidate {
     let model = model::Endpoint { address: "192.0.2.1:80".to_owned(), weight: 1 };
     let endpoint = Arc::new(Endpoint::new(&model, None));
-    Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
+    Candidate::of(endpoint)
 }
 
 /// The kinds that a plugin is used as.

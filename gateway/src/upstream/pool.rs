@@ -15,7 +15,7 @@ use gatewright_abi::{flag, kind};
 use super::Tried;
 use super::hedging::Hedging;
 use super::site::Site;
-use crate::balance::{Candidate, Changes, Endpoint, Room};
+use crate::balance::{Candidate, Changes, Drain, Endpoint, Plan, Room, Turn, Watch, is_usable};
 use crate::clock;
 use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
@@ -33,6 +33,8 @@ pub struct PoolState {
     pub found: Option<Arc<[model::Member]>>,
     /// Its members: those of the configuration, in its order, then those that were found.
     pub candidates: Arc<[Candidate]>,
+    /// What is found out about all of them together.
+    pub watch: Arc<Watch>,
     /// What changes of them, over all configurations.
     changes: Arc<Changes>,
     /// The plugin that picks one of them.
@@ -49,6 +51,8 @@ pub struct PoolState {
     pub room: Arc<Room>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
+    /// How it is spoken to those who are asked for their load.
+    pub load_tls: Option<UpstreamTls>,
     /// How it is spoken to them in checks of their health.
     pub check_tls: Option<UpstreamTls>,
     /// Told when an endpoint has failed so often that it is to be judged.
@@ -81,6 +85,8 @@ pub struct Pool {
     own_tick: Cell<Option<Instant>>,
     /// Whether it made the last pick.
     own_picked: Cell<bool>,
+    /// Which of them requests are for.
+    plan: RefCell<Plan>,
     sites: Rc<[Rc<Site>]>,
     /// For the task that gives idle connections up: the pool as it is now.
     current: Rc<RefCell<Weak<Pool>>>,
@@ -111,10 +117,12 @@ impl PoolState {
         before: Option<&PoolState>,
     ) -> PoolState {
         let found = before.filter(|_| model.discover.is_some()).and_then(|before| before.found.clone());
+        let watch = Watch::new(&model.name, &model.selection, before.map(|before| &*before.watch));
         let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
         let manner = Manner { limits: limits.clone(), max_waiting: model.max_waiting, wanted: Notify::new() };
         PoolState {
             services: Arc::new(Services::new(&model.name)),
+            watch: Arc::new(watch),
             candidates: candidates(&model, found.as_deref(), before, &changes),
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
             tries_again: Arc::default(),
@@ -125,6 +133,7 @@ impl PoolState {
             crew: None,
             trying: None,
             tls,
+            load_tls: None,
             limits,
             check_tls: None,
             // Requests under way may still hold the state before.
@@ -144,6 +153,34 @@ impl PoolState {
         PoolState { candidates, found: Some(found), crew: None, trying: None, ..self.clone() }
     }
 
+    /// How it stands, for those who count.
+    pub fn row(&self) -> metrics::PoolRow {
+        let outlook = self.watch.outlook(&self.candidates);
+        let mut endpoints =
+            ["available", "warming", "draining", "unavailable", "reporting", "overloaded"].map(|state| (state, 0));
+        let [available, warming, draining, unavailable, reporting, overloaded] = &mut endpoints;
+        for candidate in self.candidates.iter() {
+            let flags = candidate.endpoint.stats.flags();
+            let (_, count) = match flags {
+                _ if flags & flag::DRAINING != 0 => &mut *draining,
+                _ if !is_usable(flags) => &mut *unavailable,
+                _ => &mut *available,
+            };
+            *count += 1;
+            warming.1 += u64::from(is_usable(flags) && flags & flag::WARMING != 0);
+            reporting.1 += u64::from(!candidate.endpoint.stats.load().is_nan());
+            overloaded.1 += u64::from(flags & flag::DEGRADED != 0);
+        }
+        metrics::PoolRow {
+            name: self.model.name.clone(),
+            endpoints,
+            reports: self.watch.reports.counts(),
+            distrusts: outlook.distrusts,
+            distrusted: outlook.distrusted,
+            shares: outlook.shares,
+        }
+    }
+
     /// Whether connections of the other are what this one would make.
     fn connects_like(&self, other: &PoolState) -> bool {
         let (ours, theirs) = (&self.model, &other.model);
@@ -158,11 +195,16 @@ impl Pool {
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let seat = RefCell::new(seat);
         let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
+        for candidate in state.candidates.iter() {
+            // Here, since what is only prepared takes nothing out of use.
+            candidate.endpoint.drain(Drain::File, candidate.drain);
+        }
+        let plan = RefCell::default();
         // Whoever still sends by the pool of before shares its connections with us.
         let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
         if let Some(same) = same.filter(|same| Arc::ptr_eq(&same.state.candidates, &state.candidates)) {
             let (own, sites, current) = (same.own.clone(), same.sites.clone(), same.current.clone());
-            return Pool { state, seat, own, own_tick, own_picked, sites, current }.in_place();
+            return Pool { state, seat, own, own_tick, own_picked, plan, sites, current }.in_place();
         }
         let before = before.filter(|before| state.connects_like(&before.state));
         let known = before.into_iter().flat_map(|before| before.sites.iter());
@@ -180,7 +222,7 @@ impl Pool {
         let sites = state.candidates.iter().map(site).collect();
         let own = Rc::new(RefCell::new(own_balancer(&state)));
         let current = same.map(|same| same.current.clone()).unwrap_or_default();
-        let pool = Pool { state, seat, own, own_tick, own_picked, sites, current }.in_place();
+        let pool = Pool { state, seat, own, own_tick, own_picked, plan, sites, current }.in_place();
         if pool.state.model.max_connections.is_some() && same.is_none() {
             tokio::task::spawn_local(trim_when_wanted(pool.current.clone(), pool.state.manner.clone()));
         }
@@ -198,9 +240,11 @@ impl Pool {
     /// request need not be sent there again.
     pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
         self.own_picked.set(false);
-        let fallback = || self.pick_own(head, tried, attempt);
+        let turn = self.turn(tried);
+        let fallback = || self.pick_own(head, tried, attempt, turn);
         let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
         let Some(seat) = seat.as_mut() else { return fallback() };
+        seat.set_turn(turn);
         match seat.pick(head, &self.state.candidates, tried.all(), attempt) {
             Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
@@ -211,14 +255,28 @@ impl Pool {
         }
     }
 
-    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
-    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
+    /// Which endpoints the request is for.
+    #[inline]
+    fn turn(&self, tried: &Tried) -> Turn {
         let candidates = &self.state.candidates;
-        if let [_] = &candidates[..] {
-            return if tried.spent().is_empty() { Picked::Endpoint(0) } else { Picked::Nowhere };
+        let mut plan = self.plan.borrow_mut();
+        if plan.is_old() {
+            *plan = self.state.watch.plan(candidates, clock::coarse_uptime());
+        }
+        let turn = plan.draw(fastrand::f64);
+        if tried.all().is_empty() { turn } else { plan.again(turn, candidates, tried.all()) }
+    }
+
+    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
+    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32, turn: Turn) -> Picked {
+        let candidates = &self.state.candidates;
+        if let [only] = &candidates[..] {
+            let fits = tried.spent().is_empty() && turn.offers(only);
+            return if fits { Picked::Endpoint(0) } else { Picked::Nowhere };
         }
         let mut own = self.own.borrow_mut();
         let Some(own) = own.as_mut() else { return Picked::Nowhere };
+        own.set_turn(turn);
         self.own_picked.set(true);
         for passed in [tried.all(), tried.spent()] {
             if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
@@ -285,8 +343,13 @@ impl Pool {
         }
     }
 
-    /// Lets time pass for the plugin.
+    /// Lets time pass for the plan and the plugin.
     pub fn tick(&self, now: Instant) {
+        let mut plan = self.plan.borrow_mut();
+        if plan.is_due(&self.state.watch) {
+            *plan = self.state.watch.plan(&self.state.candidates, clock::coarse_uptime());
+        }
+        drop(plan);
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.tick(now);
         }
@@ -344,12 +407,17 @@ fn candidates(
     let found = found.unwrap_or_default();
     let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
     let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
+    // What is found first was there when the gateway, or the pool, was made.
+    let first_found = before.is_some_and(|before| before.found.is_none()) && !found.is_empty();
     let made = |member: &model::Member| Endpoint::followed(&member.endpoint, model.max_connections, changes);
     let endpoint = |member: &model::Member| match known.get(&*member.endpoint.address) {
         Some(old) if is_alike => Arc::clone(old),
         Some(old) => Arc::new(made(member).after(old)),
         None => {
             let new = made(member);
+            if before.is_some() && !first_found {
+                new.is_new();
+            }
             if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
                 new.stats.change_flags(0, flag::HEALTHY);
             }
@@ -360,6 +428,7 @@ fn candidates(
         endpoint: endpoint(member),
         weight: member.endpoint.weight,
         priority: member.priority,
+        drain: member.drain,
         zone: member.zone.clone(),
         metadata: member.metadata.clone(),
     };

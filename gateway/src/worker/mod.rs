@@ -151,9 +151,10 @@ impl Shared {
             pool: pool.state.model.name.clone(),
             endpoints: pool.state.candidates.iter().map(each).collect(),
         };
-        let pools: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
+        let endpoints: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
         let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();
-        self.metrics.render(&plugins, &pools, &self.discovery.rows())
+        let pools: Vec<_> = snapshot.pools.iter().map(|pool| pool.state.row()).collect();
+        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows())
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.

@@ -145,7 +145,7 @@ columns! {
 
 /// Bits of [`Column::Flags`].
 pub mod flag {
-    /// Its checks pass, or it has none.
+    /// Its checks pass, or it has none; and the request is not for others, see [`STANDBY`].
     pub const HEALTHY: u32 = 1;
     /// It says itself that it does less well.
     pub const DEGRADED: u32 = 2;
@@ -157,6 +157,8 @@ pub mod flag {
     pub const WARMING: u32 = 16;
     /// This request was sent to it before.
     pub const TRIED: u32 = 32;
+    /// In place of [`HEALTHY`]: it is well, but the request is for others, such as those of another priority.
+    pub const STANDBY: u32 = 64;
 }
 
 /// The head of the endpoint table in the plugin's memory: so many endpoints, a number that changes with them, and the address

@@ -8,7 +8,7 @@ use gatewright_sdk::prelude::*;
 /// One worker's turn.
 pub struct RoundRobin {
     credits: Vec<f64>,
-    /// The next, when all weights are equal.
+    /// The next, when all weights are equal and requests are for all endpoints alike.
     next: Option<usize>,
 }
 
@@ -41,6 +41,11 @@ impl Balancer for RoundRobin {
         let count = endpoints.len();
         for step in 0..count {
             let Some(endpoint) = endpoints.get((next + step) % count) else { break };
+            if endpoint.is_standby() {
+                // Whoever comes first behind those of another priority would have the turns of all of them.
+                self.next = None;
+                break;
+            }
             if endpoint.is_available() && (!endpoint.is_warming() || self.has_warmed(endpoint)) {
                 self.next = Some((endpoint.index() + 1) % count);
                 return endpoint.into();
@@ -111,6 +116,21 @@ mod tests {
     fn equal_weights_take_turns() {
         let picks = picks(&[2, 2, 2], &[], 4);
         assert_eq!(picks[1..], [1, 2, 3].map(|step| (picks[0] + step) % 3));
+    }
+
+    #[test]
+    fn each_has_its_share_of_the_requests_that_are_for_it() {
+        let mut gateway = Mock::balancer::<RoundRobin>("{}", (0..4).map(|n| endpoint(&format!("a:{n}")))).unwrap();
+        let mut counts = [0; 4];
+        for round in 0..40 {
+            // Three of four are for the first two, the others for those behind them.
+            let second = round % 4 == 3;
+            for index in 0..4 {
+                gateway.endpoint(index).standby((index > 1) != second);
+            }
+            counts[gateway.pick(&get("http://a/")).first().unwrap()] += 1;
+        }
+        assert_eq!(counts, [15, 15, 5, 5]);
     }
 
     #[test]

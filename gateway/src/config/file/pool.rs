@@ -4,6 +4,7 @@ mod discover;
 mod health;
 mod hedge;
 mod retry;
+mod selection;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use super::*;
 use crate::config::model::{ProxyVersion, UpstreamProtocol};
 pub use hedge::*;
 pub use retry::*;
+pub use selection::{Load, SlowStart};
 
 pub use discover::Discover;
 pub use health::{Eject, Health};
@@ -70,6 +72,19 @@ pub struct Pool {
     /// Leaves endpoints out for a while that do badly: true, or a table.
     #[schemars(extend("default" = false))]
     pub eject: Option<At<Either<bool, Eject>>>,
+    /// When less than this share of the endpoints is well, what is known of them is not believed and all get requests; "0%"
+    /// switches that off.
+    #[schemars(extend("default" = "50%", "examples" = ["0%", "30%"]))]
+    pub distrust_below: Option<At<String>>,
+    /// How much more than their share the endpoints of a priority can take before requests spill over to the next.
+    #[schemars(range(min = 1, max = 100), extend("default" = 1.4))]
+    pub spill_factor: Option<At<f64>>,
+    /// Gives an endpoint that is new or well again its share step by step over this time; or a table. When not given, at
+    /// once.
+    #[schemars(extend("examples" = ["30s"]))]
+    pub slow_start: Option<At<Either<Time, SlowStart>>>,
+    /// What endpoints say of their load. When not given, nothing is asked or read.
+    pub load: Option<At<Load>>,
 }
 
 /// The name of a balancer that is built in.
@@ -101,9 +116,12 @@ pub struct Endpoint {
     /// Its share beside the others'.
     #[schemars(range(min = 1, max = 65535), extend("default" = 1))]
     pub weight: Option<At<u16>>,
-    /// For plugins: 0 goes before 1, and so on.
+    /// 0 goes before 1, and so on: the next gets what those before it cannot take.
     #[schemars(range(min = 0, max = 100), extend("default" = 0))]
     pub priority: Option<At<u32>>,
+    /// Takes it out of use: it gets no new requests and finishes those that it has.
+    #[schemars(extend("default" = false))]
+    pub drain: Option<bool>,
     /// For plugins: where it stands. When not given, "".
     pub zone: Option<String>,
     /// For plugins: whatever else is to be said of it.

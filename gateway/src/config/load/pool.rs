@@ -4,6 +4,7 @@ mod discover;
 mod health;
 mod hedge;
 mod retry;
+mod selection;
 
 use std::collections::HashMap;
 
@@ -45,6 +46,7 @@ impl Reader<'_, '_> {
         };
         let health = pool.health.as_ref().and_then(|health| self.health(name, health));
         let eject = pool.eject.as_ref().and_then(|eject| self.eject(eject));
+        let selection = self.selection(pool);
         Some(Pool {
             name: read_name?,
             endpoints,
@@ -64,6 +66,7 @@ impl Reader<'_, '_> {
             timeouts,
             health,
             eject,
+            selection,
         })
     }
 
@@ -122,6 +125,7 @@ impl Reader<'_, '_> {
                 endpoint: Endpoint { address, weight },
                 priority: table.and_then(|table| table.priority.as_ref()).map_or(0, |priority| priority.value),
                 zone: table.and_then(|table| table.zone.clone()).unwrap_or_default(),
+                drain: table.and_then(|table| table.drain).unwrap_or(false),
                 metadata: metadata.map(|(key, text)| (key.clone(), text.value.clone())).collect(),
             });
         }

@@ -483,6 +483,27 @@ fn those_who_name_plugins_are_checked() {
         says(&format!("[pool.a]\nendpoints = [{{ address = \"a:80\", {keys} }}]"), expected);
     };
     endpoint("priority = 101", "pool.a.endpoints[0].priority: takes a whole number from 0 to 100");
+    let selection = |keys: &str, expected: &str| says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n{keys}"), expected);
+    selection("distrust_below = 50", "pool.a.distrust_below: takes a string such as \"0%\"");
+    selection("distrust_below = \"half\"", "takes a share from \"0%\" to \"100%\", not \"half\"");
+    for factor in ["0.9", "101", "nan", "inf", "-1", "0"] {
+        selection(&format!("spill_factor = {factor}"), "pool.a.spill_factor: takes a number from 1 to 100");
+    }
+    selection("spill_factor = \"2\"", "pool.a.spill_factor: takes a number");
+    selection("slow_start = \"30\"", "pool.a.slow_start: takes a time such as");
+    selection("slow_start = \"0s\"", "pool.a.slow_start: takes a time above 0");
+    selection("slow_start = true", "pool.a.slow_start: takes");
+    selection("slow_start = { curve = 1 }", "pool.a.slow_start.time: is missing");
+    selection("slow_start = { time = \"1s\", curve = 11 }", "pool.a.slow_start.curve: takes a number from 0.1 to 10");
+    selection("slow_start = { time = \"1s\", least = \"0%\" }", "pool.a.slow_start.least: takes a share from");
+    selection("load = {}", "pool.a.load: needs \"path\" or \"headers = true\"");
+    selection("load = { path = \"load\" }", "pool.a.load.path: takes a path");
+    selection("load = { path = \"/a b\" }", "pool.a.load.path: takes a path");
+    selection("load = { path = \"/l\", interval = \"10ms\" }", "pool.a.load.interval: takes at least \"100ms\"");
+    selection("load = { headers = true, age = \"0s\" }", "pool.a.load.age: takes a time above 0");
+    selection("load = { headers = true, metric = \"a=b\" }", "pool.a.load.metric: takes the name of a metric");
+    selection("proxy_protocol = \"v2\"\nload = { path = \"/l\" }", "pool.a.load.path: cannot be asked for");
+    endpoint("drain = 1", "pool.a.endpoints[0].drain: takes true or false");
     endpoint("zone = 5", "pool.a.endpoints[0].zone: takes a string");
     endpoint("metadata = { rack = 7 }", "pool.a.endpoints[0].metadata.rack: takes a string, not a whole number");
     endpoint("metadata = \"x\"", "pool.a.endpoints[0].metadata: takes a table");

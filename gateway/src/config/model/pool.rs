@@ -4,6 +4,7 @@ mod discover;
 mod health;
 mod hedge;
 mod retry;
+mod selection;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use super::*;
 pub use hedge::*;
 pub use retry::*;
+pub use selection::*;
 
 pub use discover::*;
 pub use health::{Check, CheckKind, CheckTls, Eject, Health, HttpCheck, StartAs};
@@ -57,6 +59,8 @@ pub struct Pool {
     pub health: Option<Health>,
     /// `eject = true | { … }`
     pub eject: Option<Eject>,
+    /// `distrust_below`, `spill_factor`, …
+    pub selection: Selection,
 }
 
 /// A member of a pool: an endpoint, and what plugins are told of it.
@@ -68,6 +72,8 @@ pub struct Member {
     pub priority: u32,
     /// `zone`, default empty.
     pub zone: String,
+    /// `drain`: it gets no new requests. Default false.
+    pub drain: bool,
     /// `metadata = { rack = "7" }`, by key.
     pub metadata: Vec<(String, String)>,
 }

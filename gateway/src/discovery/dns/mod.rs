@@ -119,6 +119,7 @@ fn member(address: SocketAddr, weight: u16, priority: u16) -> Member {
         priority: u32::from(priority).min(100),
         zone: String::new(),
         metadata: Vec::new(),
+        drain: false,
     }
 }
 

@@ -56,6 +56,7 @@ fn endpoints(weights: &[u16]) -> Vec<Candidate> {
             endpoint: Arc::new(Endpoint::new(&model, None)),
             weight: *weight,
             priority: 0,
+            drain: false,
             zone: format!("zone-{index}"),
             metadata: vec![("rack".into(), index.to_string())],
         }
