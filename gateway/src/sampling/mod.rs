@@ -40,7 +40,7 @@ pub async fn run(shared: Arc<Shared>) {
         for pool in snapshot.pools.iter().map(|compiled| &compiled.state) {
             let Some(load) = pool.model.selection.load.as_ref() else { continue };
             let Some(path) = &load.path else { continue };
-            for candidate in &pool.candidates {
+            for candidate in pool.candidates.iter() {
                 if !is_due(&due, &candidate.endpoint, load) {
                     continue;
                 }

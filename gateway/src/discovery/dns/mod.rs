@@ -117,6 +117,7 @@ fn member(address: SocketAddr, weight: u16, priority: u16) -> Member {
     Member {
         endpoint: Endpoint { address: address.to_string(), weight },
         priority: u32::from(priority).min(100),
+        drain: false,
         zone: String::new(),
         metadata: Vec::new(),
     }
