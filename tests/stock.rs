@@ -81,7 +81,7 @@ fn endpoints() -> Vec<Candidate> {
         ] {
             endpoint.stats.pretend(column, word);
         }
-        Candidate { endpoint, weight, priority: of % 2, zone: String::new(), metadata: Vec::new(), drain: false }
+        Candidate { weight, priority: of % 2, ..Candidate::of(endpoint) }
     };
     (0..12).map(candidate).collect()
 }
