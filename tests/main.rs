@@ -21,6 +21,7 @@ mod forwarding;
 mod framing_h1;
 mod framing_h2;
 mod framing_upstream;
+mod hedging;
 mod ipv6;
 mod languages;
 mod limits;

@@ -1,37 +1,7 @@
 //! Plugins on the path of requests: they decide, they fail, they are swapped, and no client notices what it should not.
 
+use crate::harness::modules::{fails, picks, plugin};
 use crate::harness::{Gateway, Origin, RawOrigin, Wire, eventually};
-
-/// A plugin in the text format: what it needs, and what it exports beside that.
-pub(crate) fn plugin(imports: &str, body: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-        {imports}
-        (memory (export "memory") 2)
-        (global $next (mut i32) (i32.const 4096))
-        (func (export "gw_abi_1"))
-        (func (export "gw_alloc") (param $size i32) (result i32)
-            (local $at i32)
-            (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-            (global.set $next (i32.add (local.get $at) (local.get $size)))
-            (local.get $at))
-        (func (export "gw_free") (param i32 i32))
-        (func (export "gw_table") (result i32) (i32.const 64))
-        (func (export "gw_configure") (param i32 i32 i32) (result i64) (i64.const 0))
-        {body})"#
-    );
-    wat::parse_str(text).expect("a module in the text format")
-}
-
-/// A balancer that always picks this endpoint.
-pub(crate) fn picks(index: u32) -> Vec<u8> {
-    plugin("", &format!(r#"(func (export "gw_pick") (param i32) (result i64) (i64.const {index}))"#))
-}
-
-/// A balancer that fails at each pick.
-pub(crate) fn fails() -> Vec<u8> {
-    plugin("", r#"(func (export "gw_pick") (param i32) (result i64) unreachable)"#)
-}
 
 pub(crate) const ADMIN: &str = "[admin]\naddress = '127.0.0.1:0'\n[access_log]\noutput = 'access.log'";
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::guests;
+use crate::harness::modules::plugin;
 
 /// Runs it to its end: whether it went well, standard output, standard error.
 fn sim(folder: &TempDir, arguments: &[&str]) -> (bool, String, String) {
@@ -35,25 +36,14 @@ fn results(folder: &TempDir, arguments: &[&str]) -> Vec<Value> {
 /// A plugin in the text format that traps at this call.
 fn traps(folder: &TempDir, name: &str, call: &str) -> PathBuf {
     let does = |this: &str, otherwise: &str| if this == call { "unreachable".to_owned() } else { otherwise.to_owned() };
-    let text = format!(
-        r#"(module
-        (memory (export "memory") 2)
-        (global $next (mut i32) (i32.const 4096))
-        (func (export "gw_abi_1"))
-        (func (export "gw_alloc") (param $size i32) (result i32)
-            (local $at i32)
-            (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-            (global.set $next (i32.add (local.get $at) (local.get $size)))
-            (local.get $at))
-        (func (export "gw_free") (param i32 i32))
-        (func (export "gw_table") (result i32) (i32.const 64))
-        (func (export "gw_configure") (param i32 i32 i32) (result i64) {})
-        (func (export "gw_pick") (param i32) (result i64) {}))"#,
+    let body = format!(
+        r#"(func (export "gw_configure") (param i32 i32 i32) (result i64) {})
+        (func (export "gw_pick") (param i32) (result i64) {})"#,
         does("configure", "(i64.const 0)"),
         does("pick", "(i64.const 0)")
     );
     let file = folder.path().join(format!("{name}.wasm"));
-    std::fs::write(&file, wat::parse_str(text).expect("a module")).expect("a file");
+    std::fs::write(&file, plugin("", &body)).expect("a file");
     file
 }
 

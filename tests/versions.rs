@@ -5,8 +5,9 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::harness::modules::{fails, picks, plugin};
 use crate::harness::{Client, Gateway, Origin, Wire, eventually, full, within};
-use crate::plugins::{ADMIN, balanced, fails, picks, plugin, swap};
+use crate::plugins::{ADMIN, balanced, swap};
 
 const PUSH: &str = "/plugins/push?plugin=mine";
 
@@ -131,7 +132,12 @@ async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
         ("/plugins/push?plugin=mine&canary=200%25", &picks(0), 400, "canary takes a share"),
         ("/plugins/push?plugin=mine&for=soon", &picks(0), 400, "for takes a time"),
         ("/plugins/push?plugin=mine&shadow=1", &picks(0), 400, "shadow takes a time"),
-        ("/plugins/rollback?plugin=mine&to=0123", &[], 422, "had no version \"0123\" in force"),
+        (
+            "/plugins/rollback?plugin=mine&to=0123",
+            &[],
+            422,
+            "version \"0123\": no such version was in force; there were",
+        ),
         ("/plugins/promote?plugin=mine", &[], 422, "has no version on trial"),
     ] {
         let (found, answer) = gateway.order(path, module).await;
@@ -306,6 +312,118 @@ async fn routers_and_filters_are_tried_like_balancers() {
     })
     .await;
     assert_eq!(mine(&gateway).await["ended"]["result"], "rolled-back");
+}
+
+/// A balancer that picks the second endpoint when it has a configuration.
+fn configured() -> Vec<u8> {
+    let body = r#"(global $size (mut i32) (i32.const 0))
+        (func (export "gw_configure") (param i32 i32 i32) (result i64) (global.set $size (local.get 2)) (i64.const 0))
+        (func (export "gw_pick") (param i32) (result i64)
+            (i64.extend_i32_u (i32.gt_u (global.get $size) (i32.const 2))))"#;
+    plugin("", body)
+}
+
+#[tokio::test]
+async fn configurations_of_one_module_are_versions_with_names_of_their_own_and_bounds_are_none() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let text = |more: &str| {
+        format!(
+            "[plugin.mine]\nsource = 'mine.wasm'\n{more}\n[pool.a]\nendpoints = ['<one>', '<two>']\nbalance = 'mine'\n\
+             [[route]]\npool = 'a'\n[admin]\naddress = '127.0.0.1:0'\n"
+        )
+    };
+    let gateway = Gateway::of(&text("")).with("one", &one).with("two", &two).file("mine.wasm", configured());
+    let gateway = gateway.start_file().await;
+    let mut client = gateway.client(Wire::H1).await;
+    only(&mut client, "one").await;
+    let first = mine(&gateway).await["version"].as_str().unwrap().to_owned();
+    let (module, _) = first.split_once('.').expect("a name of two parts");
+    // Of one that there is once, the module says enough.
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={module}"), b"").await;
+    assert_eq!((status, &answer["version"]), (200, &Value::from(&*first)), "{answer}");
+
+    gateway.apply(&text("config = { a = 1 }")).await.expect("another configuration");
+    only(&mut client, "two").await;
+    let now = mine(&gateway).await;
+    let second = now["version"].as_str().unwrap().to_owned();
+    assert!(second != first && second.starts_with(&format!("{module}.")), "{first} {second}");
+    assert_eq!(now["source_gives"], now["version"]);
+    let info = format!("gatewright_plugin_info{{plugin=\"mine\",version=\"{second}\"}}");
+    assert_eq!(gateway.metric(&info).await, 1.0);
+
+    // Other bounds are no other version, neither for the one in force nor for the one before.
+    let swaps = "gatewright_plugin_swaps_total{plugin=\"mine\",result=\"done\"}";
+    let done = gateway.metric(swaps).await;
+    for bounds in ["deadline = '11ms'", "deadline = '12ms'\nmemory_size = '8MiB'", "configure_time = '900ms'"] {
+        gateway.apply(&text(&format!("config = {{ a = 1 }}\n{bounds}"))).await.expect(bounds);
+        only(&mut client, "two").await;
+        let found = mine(&gateway).await;
+        assert_eq!((&found["version"], &found["history"]), (&now["version"], &now["history"]), "{bounds}");
+    }
+    assert_eq!(gateway.metric(swaps).await, done);
+
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={module}"), b"").await;
+    let problem = answer["problem"].as_str().unwrap();
+    assert!(status == 422 && problem.contains(&format!("{first}, {second}; give one of these")), "{answer}");
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={first}"), b"").await;
+    assert_eq!((status, &answer["version"]), (200, &Value::from(&*first)), "{answer}");
+    only(&mut client, "one").await;
+    let back = mine(&gateway).await;
+    assert_eq!(back["history"].as_array().map(Vec::len), Some(2), "{back}");
+    assert_eq!((&back["history"][0]["in_force"], &back["source_gives"]), (&Value::from(true), &Value::from(&*second)));
+}
+
+/// A balancer that takes no configuration but an empty one.
+fn picky() -> Vec<u8> {
+    let body = r#"(data (i32.const 1024) "no thanks")
+        (func (export "gw_configure") (param i32 i32 i32) (result i64)
+            (if (result i64) (i32.eq (local.get 2) (i32.const 2))
+                (then (i64.const 0))
+                (else (i64.const 0x40000000009))))
+        (func (export "gw_pick") (param i32) (result i64) (i64.const 0))"#;
+    plugin("", body)
+}
+
+#[tokio::test]
+async fn a_plugin_that_nothing_uses_is_configured_all_the_same_and_never_on_trial() {
+    let text = |more: &str| {
+        format!(
+            "[plugin.mine]\nsource = 'mine.wasm'\n{more}\n[pool.a]\nendpoints = ['<one>']\n[[route]]\npool = 'a'\n\
+             [admin]\naddress = '127.0.0.1:0'\n"
+        )
+    };
+    let one = Origin::says("one").await;
+    let gateway = Gateway::of(&text("canary = { share = '10%', for = '1h' }")).with("one", &one);
+    let gateway = gateway.file("mine.wasm", picky()).start_file().await;
+    let before = mine(&gateway).await;
+    assert_eq!(before["used"], false);
+    let problems = gateway.apply(&text("config = { a = 1 }")).await.expect_err("a configuration that it refuses");
+    assert!(problems.contains("plugin.mine.config: config: no thanks"), "{problems}");
+
+    for trial in ["canary=10%25", "shadow=1m"] {
+        let (status, answer) = gateway.order(&format!("{PUSH}&{trial}"), &picks(0)).await;
+        let problem = answer["problem"].as_str().unwrap();
+        assert!(status == 422 && problem.contains("no pool and no route uses plugin \"mine\""), "{answer}");
+    }
+    assert_eq!(mine(&gateway).await["version"], before["version"]);
+    let trap = plugin(
+        "",
+        r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0)) (start $s) (func $s unreachable)"#,
+    );
+    let (status, answer) = gateway.order(PUSH, &trap).await;
+    assert!(status == 422 && answer["problem"].as_str().unwrap().contains("start: it trapped"), "{answer}");
+    // What the configuration says of trials is for when it is used.
+    let (status, answer) = gateway.order(PUSH, &picks(0)).await;
+    assert_eq!((status, &answer["state"]), (200, &"in-force".into()), "{answer}");
+    swap(&gateway, &picks(1));
+    eventually("the source", async || mine(&gateway).await["reason"] == "source").await;
+
+    // A trial of one that is not used any more is over.
+    let used = text("").replace("['<one>']", "['<one>']\nbalance = 'mine'");
+    gateway.apply(&used).await.expect("a pool that uses it");
+    assert_eq!(gateway.order(&format!("{PUSH}&canary=10%25&for=1h"), &picks(0)).await.1["state"], "canary");
+    gateway.apply(&text("")).await.expect("no pool that uses it");
+    assert!(mine(&gateway).await["trial"].is_null());
 }
 
 #[tokio::test]

@@ -215,6 +215,7 @@ pub mod random;
 mod request;
 mod response;
 mod runtime;
+mod search;
 pub mod shared;
 mod sys;
 
@@ -229,6 +230,7 @@ pub use outcome::Outcome;
 pub use pick::{List, Pick};
 pub use request::{Request, RequestMut};
 pub use response::Response;
+pub use search::Filtered;
 
 /// All that a plugin usually needs: `use gatewright_sdk::prelude::*;`
 pub mod prelude {

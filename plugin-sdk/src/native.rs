@@ -264,7 +264,7 @@ impl Table {
 
     /// The live columns that the plugin reads, to be written before each pick.
     #[inline]
-    pub fn wanted(&self) -> impl Iterator<Item = Column> {
+    pub fn wanted(&self) -> impl Iterator<Item = Column> + Clone {
         let wanted = self.wanted.get();
         Column::ALL.iter().copied().filter(move |column| wanted & (1 << column.number()) != 0)
     }

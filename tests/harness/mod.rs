@@ -10,6 +10,7 @@ mod frames;
 mod gateway;
 pub(crate) mod guests;
 pub(crate) mod log;
+pub(crate) mod modules;
 mod origin;
 mod raw;
 pub(crate) mod shelf;

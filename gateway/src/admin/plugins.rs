@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{Answer, Desk};
 use crate::clock::{Deadline, Watchdog};
+use crate::config::model::Config;
 use crate::config::value;
 use crate::error::{Phase, Side};
 use crate::http::head::query_values;
@@ -37,19 +38,21 @@ impl Desk {
         let work = self.board.work().map(
             |work| json!({ "plugin": work.plugin, "what": work.what, "seconds": work.since.elapsed().as_secs_f64() }),
         );
-        let plugins: Vec<Value> = snapshot.plugins.iter().map(|deployed| self.plugin(deployed)).collect();
+        let plugins: Vec<Value> =
+            snapshot.plugins.iter().map(|deployed| self.plugin(deployed, &snapshot.config)).collect();
         Answer::json(StatusCode::OK, &json!({ "work": work, "plugins": plugins }))
     }
 
-    fn plugin(&self, deployed: &Deployed) -> Value {
+    fn plugin(&self, deployed: &Deployed, config: &Config) -> Value {
         let version = &deployed.version;
+        let config = config.plugins.iter().find(|model| model.name == version.plugin.name());
         let ended = self.board.ended(version.plugin.name());
         let entry = |entry: &Entry| {
             json!({
                 "version": entry.version.name(),
                 "entered": seconds(entry.entered),
                 "reason": entry.reason.text(),
-                "in_force": entry.version.number == version.number,
+                "in_force": entry.version.is(version),
                 "quarantined": entry.version.is_quarantined(),
             })
         };
@@ -58,7 +61,8 @@ impl Desk {
             "version": version.name(),
             "reason": deployed.reason.text(),
             "quarantined": version.is_quarantined(),
-            "source_gives": deployed.given.name(),
+            "used": deployed.used,
+            "source_gives": config.map(|model| deployed.given.with(&model.config)),
             "faults": version.plugin.faults().filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>(),
             "trial": deployed.trial.as_deref().map(trial),
             "ended": ended.map(|ended| {
@@ -220,7 +224,7 @@ fn trial(trial: &Trial) -> Value {
         "stage": trial.stage.text(),
         "share_percent": share,
         "then": trial.then.map(Stage::text),
-        "seconds": Instant::now().duration_since(trial.began).as_secs_f64(),
+        "seconds": trial.lasted(Instant::now()).as_secs_f64(),
         "of_seconds": trial.stage.time().as_secs_f64(),
         "decisions_needed": LEAST_DECISIONS,
         "same_decisions": same,

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use tokio::sync::Semaphore;
 
-use super::Stats;
+use super::{Changes, Stats};
 use crate::config::model;
 
 /// A member of a pool; lives on over reloads while its address does.
@@ -43,6 +43,11 @@ impl Endpoint {
         }
     }
 
+    /// The same, for a pool where others follow what changes.
+    pub fn followed(endpoint: &model::Endpoint, max_connections: Option<u32>, changes: &Arc<Changes>) -> Endpoint {
+        Endpoint { stats: Stats::followed(changes), ..Endpoint::new(endpoint, max_connections) }
+    }
+
     /// The host of the address, without brackets.
     pub fn host(&self) -> &str {
         crate::http::head::host_of(&self.address).trim_start_matches('[').trim_end_matches(']')
@@ -56,7 +61,7 @@ impl Endpoint {
 
     /// Counts a request until the guard is dropped.
     pub fn begin(self: &Arc<Endpoint>) -> Active {
-        self.stats.active.fetch_add(1, Ordering::Relaxed);
+        self.stats.begin();
         Active(self.clone())
     }
 }
@@ -70,6 +75,6 @@ impl Active {
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.stats.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.end();
     }
 }

@@ -1,10 +1,12 @@
 //! Endpoints: where they are, how busy, and what is known of them. Which of them takes a request is for [`crate::plugin`].
 
+mod changes;
 mod endpoint;
 mod stats;
 
 use std::sync::Arc;
 
+pub use changes::{Changes, FEW, Follower, Mark};
 pub use endpoint::{Active, Endpoint};
 pub use stats::{Stats, flag_changes};
 

@@ -201,7 +201,15 @@ impl Changes {
                 shared.house.version(&push.plugin, code, &model.config, budget)
             }
         };
-        let stages = push.rollout.unwrap_or(configured).stages().filter(|_| !same);
+        let asked = push.rollout.and_then(Rollout::stages);
+        if let (Some((stage, _)), false, false) = (asked, deployed.used, same) {
+            let (name, stage) = (&push.plugin, stage.text());
+            let unseen = format!(
+                "no pool and no route uses plugin {name:?}, so that a {stage} would never see a request; push it at once"
+            );
+            return Err(self.refused(plugin, unseen));
+        }
+        let stages = push.rollout.unwrap_or(configured).stages().filter(|_| deployed.used && !same);
         let step = match stages {
             Some((stage, then)) => Step::Try(Arc::new(Trial::new(&version, stage, then, Reason::Pushed))),
             None => Step::Take(version, if same { deployed.reason } else { Reason::Pushed }),
@@ -227,15 +235,20 @@ impl Changes {
                 (before.ok_or_else(|| nothing("no earlier version".to_owned()))?, Reason::RolledBack)
             }
             (Some(to), _) => {
-                let history = live.plugin.history();
-                let found = history.iter().rev().find(|old| old.version.name() == to);
-                let found = found.map(|old| &old.version);
-                let found = found.ok_or_else(|| nothing(format!("had no version {to:?} in force; see its history")))?;
+                let unclear = |error| ReloadError::Plugin(format!("plugin {plugin:?}, version {to:?}: {error}"));
+                let found = live.plugin.named(to).map_err(unclear)?;
                 // Whoever names one that failed wants to see it once more.
                 let again = || Arc::new(found.anew(found.budget));
-                (if found.is_quarantined() { again() } else { found.clone() }, Reason::RolledBack)
+                match found.is_quarantined() {
+                    true => (again(), Reason::RolledBack),
+                    false if found.is(live) => (found, deployed.reason),
+                    false => (found, Reason::RolledBack),
+                }
             }
         };
+        if trial.is_none() && version.is(live) {
+            return Ok(Pushed { version: version.name(), state: "in-force" });
+        }
         let why = Some("an operator went back".to_owned());
         self.turn(plugin, Turn { step: Step::Take(version, reason), swap: Some(Swap::RolledBack), why }).await
     }
@@ -356,7 +369,7 @@ impl Changes {
             let plugin = deployed.version.plugin.name();
             let Some(old) = before.plugin(plugin) else { continue };
             let (version, live) = (deployed.version.name(), old.version.name());
-            if !Arc::ptr_eq(&old.version, &deployed.version) {
+            if !old.version.is(&deployed.version) {
                 tracing::info!(plugin, version, before = live, "a version is in force");
                 self.end(&deployed.version.plugin, version.clone(), Swap::Done, None);
             }

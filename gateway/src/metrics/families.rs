@@ -78,6 +78,8 @@ families! {
         "Attempts that failed at an upstream, by kind.";
     RETRIES = Counter "gatewright_upstream_retries_total" ("pool")
         "Requests that were sent to an upstream once more.";
+    HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
+        "Requests that a second endpoint got beside the first: sent to it, won by it.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
     PLUGIN_INFO = Gauge "gatewright_plugin_info" ("plugin, version")

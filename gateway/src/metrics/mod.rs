@@ -102,6 +102,15 @@ pub enum Connection {
     Closed,
 }
 
+/// What became of a request that two endpoints may get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hedge {
+    /// The second got it too.
+    Sent,
+    /// The second answered it.
+    Won,
+}
+
 /// The counts of one worker. The alignment keeps two workers off one cache line.
 #[repr(align(128))]
 struct Shard {
@@ -141,6 +150,7 @@ struct PoolCells {
     retries: Counter,
     first_byte: Histogram,
     errors: Labelled<48>,
+    hedges: Labelled<4>,
 }
 
 #[derive(Default)]
@@ -344,6 +354,15 @@ impl Worker {
     /// A request is sent once more.
     pub fn upstream_retry(&self, pool: PoolId) {
         self.shard.pools.cell(pool.0).retries.add(1);
+    }
+
+    /// A second endpoint got a request, or answered it.
+    pub fn upstream_hedge(&self, pool: PoolId, what: Hedge) {
+        let event = match what {
+            Hedge::Sent => "sent",
+            Hedge::Won => "won",
+        };
+        self.shard.pools.cell(pool.0).hedges.add(event);
     }
 
     /// A bound was met; the name is that of the bound in [`crate::limits`].

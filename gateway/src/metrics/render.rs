@@ -172,6 +172,12 @@ impl Metrics {
         for (pool, cells) in &rows {
             text.line(family::RETRIES.name, &[("pool", pool)], sum(cells, |cell| cell.retries.value()));
         }
+        text.family(&family::HEDGES);
+        for (pool, cells) in &rows {
+            for (event, count) in merge(cells.iter().map(|cell| cell.hedges.iter())) {
+                text.line(family::HEDGES.name, &[("pool", pool), ("event", event)], count);
+            }
+        }
     }
 
     fn process(&self, text: &mut Text) {

@@ -107,6 +107,12 @@ impl House {
         Crew::assemble(version.clone(), kinds, endpoints.to_vec(), self.workers, engine, &self.requests, seed)
     }
 
+    /// Makes one instance of a version that nothing uses, and forgets it: whether it could be used, with such endpoints.
+    pub fn rehearse(&self, version: &Arc<Version>, endpoints: &[Candidate]) -> Result<(), LoadError> {
+        let (kinds, engine) = (version.code.kinds(), self.engine()?);
+        Crew::assemble(version.clone(), kinds, endpoints.to_vec(), 1, engine, &self.requests, 0).map(drop)
+    }
+
     fn engine(&self) -> Result<&Arc<Engine>, LoadError> {
         if self.engine.get().is_none() {
             let _ = self.engine.set(Arc::new(Engine::new()?));

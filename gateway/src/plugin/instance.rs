@@ -183,8 +183,15 @@ impl Instance {
             return Err(Fault::Absent);
         }
         let core = &mut self.core;
-        table.refresh(core.memory.data_mut(&mut core.store), endpoints, tried)?;
-        let packed = core.decide(head, |store| call.call(store, attempt))?;
+        table.refresh(core.memory.data_mut(&mut core.store), endpoints)?;
+        if !tried.is_empty() {
+            table.show_tried(core.memory.data_mut(&mut core.store), endpoints, tried, true)?;
+        }
+        let packed = core.decide(head, |store| call.call(store, attempt));
+        if !tried.is_empty() {
+            table.show_tried(core.memory.data_mut(&mut core.store), endpoints, tried, false)?;
+        }
+        let packed = packed?;
         // The usual answer, for which its memory is not looked at.
         if let Some(index) = decision::endpoint(packed, endpoints.len()) {
             return Ok(Decision::Endpoint(index));
@@ -293,7 +300,7 @@ impl Instance {
         let (at, size) = self.lend(&vec![0; size])?;
         let bytes = plan.fill(at, endpoints).to_vec();
         self.core.write(at, &bytes)?;
-        let columns = table.place(&plan, at, self.core.memory.data_mut(&mut self.core.store));
+        let columns = table.place(&plan, at, endpoints, self.core.memory.data_mut(&mut self.core.store));
         self.core.store.data_mut().columns = columns.map_err(|fault| self.core.failed(fault))?;
         let before = table.owned.replace((at, size));
         self.table = Some(table);

@@ -5,7 +5,7 @@
 //! before it was looked at. It knows nothing of HTTP: requests are shown to it as [`request::Head`].
 //!
 //! From source to decision: `compile` (and `check`), `instance`, `decision`; `trial` has two versions decide; beside them `engine` (what runs it, and the clock
-//! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory), `services` (what it shares with
+//! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory; `upkeep` keeps them up), `services` (what it shares with
 //! the other workers), `fault`.
 
 mod body;
@@ -28,6 +28,7 @@ mod table;
 mod tests;
 mod time;
 mod trial;
+mod upkeep;
 mod version;
 
 pub use check::Interface;
@@ -43,4 +44,4 @@ pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
 pub use time::Time;
 pub use trial::{LEAST_DECISIONS, Part, Rollout, Stage, Standing, Trial, Verdict};
-pub use version::{Code, Entry, Plugin, Reason, Swap, Version};
+pub use version::{Code, Entry, Plugin, Reason, Swap, Unclear, Version};

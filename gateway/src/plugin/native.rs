@@ -2,12 +2,12 @@
 //!
 //! It is trusted with time and memory, since it is part of the gateway; a panic of it is a fault like a trap.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatewright_abi::{Column, answer, bound, edit, flag, hash, kind, text};
+use gatewright_abi::{Column, answer, bound, edit, hash, kind, text};
 use gatewright_sdk::native::{self, Host, Table};
 use gatewright_sdk::{Pick, Route, Verdict};
 
@@ -17,13 +17,14 @@ use super::fault::{Fault, LoadError};
 use super::instance::Mould;
 use super::request::{Edit, Edits, Head, Side, What};
 use super::services::{Series, Services};
-use super::table::each_live;
+use super::upkeep::{self, Upkeep};
 use crate::balance::Candidate;
 
 /// One instance.
 pub struct Native {
     instance: Box<dyn native::Instance>,
     table: Table,
+    upkeep: Upkeep,
     state: RefCell<State>,
     services: Arc<Services>,
     faulted: bool,
@@ -59,7 +60,8 @@ impl Native {
             Ok(Err(error)) => return Err(LoadError::Config(error.to_string())),
             Err(_) => return Err(LoadError::Fault { stage: "configure", fault: Fault::Trap }),
         };
-        Ok(Native { instance, table, state, services: mould.services.clone(), faulted: false })
+        let upkeep = Upkeep::of(mould.endpoints);
+        Ok(Native { instance, table, upkeep, state, services: mould.services.clone(), faulted: false })
     }
 
     /// Whether it must not be called again.
@@ -84,8 +86,15 @@ impl Native {
         if endpoints.len() != self.table.count() as usize {
             return Err(Fault::Absent);
         }
-        refresh(&self.table, endpoints, tried);
-        let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt))?;
+        self.upkeep.refresh(endpoints, columns(&self.table));
+        if !tried.is_empty() {
+            upkeep::show_tried(self.table.words(Column::Flags), endpoints, tried, true);
+        }
+        let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt));
+        if !tried.is_empty() {
+            upkeep::show_tried(self.table.words(Column::Flags), endpoints, tried, false);
+        }
+        let pick = pick?;
         let index = |number: u32| Some(number as usize).filter(|index| *index < endpoints.len()).ok_or(Fault::Index);
         Ok(match pick {
             Pick::Endpoint(number) => Decision::Endpoint(index(number)?),
@@ -99,6 +108,7 @@ impl Native {
     /// Other endpoints than before. Whether it wants to know.
     pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<bool, Fault> {
         fill(&mut self.table, endpoints);
+        self.upkeep = Upkeep::of(endpoints);
         self.call(None, endpoints, |instance, desk, table| instance.endpoints_changed(desk, table)).map(|()| true)
     }
 
@@ -186,26 +196,13 @@ fn fill(table: &mut Table, endpoints: &[Candidate]) {
     {
         table.words(column).iter().zip(endpoints).for_each(|(cell, one)| cell.set(word(one)));
     }
-    refresh(table, endpoints, &[]);
+    columns(table).for_each(|(column, cells)| upkeep::write(column, cells, endpoints));
 }
 
-/// Writes the live columns that the plugin reads.
+/// The live columns that the plugin reads.
 #[inline]
-fn refresh(table: &Table, endpoints: &[Candidate], tried: &[usize]) {
-    for column in table.wanted() {
-        write(table, column, endpoints);
-        if column == Column::Flags {
-            for cell in tried.iter().filter_map(|index| table.words(column).get(*index)) {
-                cell.set(cell.get() | flag::TRIED);
-            }
-        }
-    }
-}
-
-#[inline]
-fn write(table: &Table, column: Column, endpoints: &[Candidate]) {
-    let cells = table.words(column);
-    each_live(column, endpoints, cells.iter(), |cell, word| cell.set(word));
+fn columns(table: &Table) -> impl Iterator<Item = (Column, &[Cell<u32>])> + Clone {
+    table.wanted().map(|column| (column, table.words(column)))
 }
 
 fn verdict(verdict: Verdict) -> Result<Decision, Fault> {
@@ -274,7 +271,7 @@ fn side(number: u32) -> Option<Side> {
 
 impl Host for Desk<'_> {
     fn column(&self, table: &Table, column: Column) {
-        write(table, column, self.endpoints);
+        upkeep::write(column, table.words(column), self.endpoints);
     }
 
     fn request_text(&self, what: u32, read: &mut dyn FnMut(&[u8])) -> bool {

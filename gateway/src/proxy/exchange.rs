@@ -97,6 +97,8 @@ pub struct Facts {
     pub first_byte: Option<Duration>,
     /// How often it was sent again.
     pub retries: u32,
+    /// What became of a second endpoint that got it beside the first.
+    pub hedge: Option<Hedged>,
     /// How long its body may be.
     pub body_limit: u64,
     /// What the client was told, once the head of its response is on its way.
@@ -113,6 +115,15 @@ pub struct Facts {
     pub error: Option<Error>,
     /// Whether all this has been told.
     pub told: bool,
+}
+
+/// What became of a request that a second endpoint got beside the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hedged {
+    /// The second answered.
+    Won,
+    /// It did not.
+    Lost,
 }
 
 /// A response, not sent yet.
@@ -148,6 +159,7 @@ impl Facts {
             latency: Duration::ZERO,
             first_byte: None,
             retries: 0,
+            hedge: None,
             body_limit: u64::MAX,
             status: None,
             bytes_out: Cell::new(0),
@@ -183,6 +195,16 @@ impl Drop for Exchange<'_> {
         if !self.facts.told {
             self.worker.cut_one();
             respond::cut(self);
+        }
+    }
+}
+
+impl Hedged {
+    /// The word for it in the log.
+    pub fn text(self) -> &'static str {
+        match self {
+            Hedged::Won => "won",
+            Hedged::Lost => "lost",
         }
     }
 }

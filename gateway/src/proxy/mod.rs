@@ -4,6 +4,7 @@
 //! whole path; what it calls are the stages, each in the module of its name.
 
 mod admit;
+mod attempts;
 mod exchange;
 mod forward;
 pub mod forwarded;

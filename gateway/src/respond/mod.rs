@@ -143,6 +143,7 @@ fn tell(x: &mut Exchange<'_>) {
         upstream: x.facts.endpoint.as_ref().map(|endpoint| endpoint.address.as_str()),
         upstream_first_byte: x.facts.first_byte,
         retries: x.facts.retries,
+        hedge: x.facts.hedge.map(|hedge| hedge.text()),
         route: route.map(|route| route.model.name.as_str()),
         pool: pool.map(|pool| pool.state.model.name.as_str()),
         request_id: x.facts.request_id.text(),

@@ -5,10 +5,12 @@
 //! own.) What the source gives is in force, unless something else was ordered since it began to give that.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gatewright_abi::kind;
 
 use super::{Snapshot, problem_with};
+use crate::balance::{Candidate, Endpoint};
 use crate::config::Problem;
 use crate::config::model::{self, Config, PluginSource};
 use crate::fetch::Fetched;
@@ -25,6 +27,8 @@ pub struct Deployed {
     pub reason: Reason,
     /// The code that the source gives.
     pub given: Code,
+    /// Whether a pool or a route names it.
+    pub used: bool,
     /// Its instances for routes, when routes name it.
     pub crew: Option<Arc<Crew>>,
     /// What is on trial beside it.
@@ -59,12 +63,13 @@ struct Standing {
 }
 
 impl Deployed {
-    /// Notes that its version is in force.
+    /// Notes that its version is in force, and what is on trial in place.
     pub fn enters(&self, before: Option<&Snapshot>) {
         let plugin = &self.version.plugin;
         let old = before.and_then(|before| before.plugin(plugin.name()));
-        if !old.is_some_and(|old| Arc::ptr_eq(&old.version, &self.version)) {
-            plugin.enters(&self.version, self.reason);
+        plugin.enters(&self.version, self.reason, old.map(|old| &*old.version));
+        if let Some(trial) = &self.trial {
+            trial.begins(Instant::now());
         }
     }
 }
@@ -84,6 +89,7 @@ pub(super) fn deploy(
         _ => None,
     };
     let wrong = |what: &str, error: &dyn std::fmt::Display| {
+        let path = path.filter(|_| what == "source");
         vec![problem_with(config, path, &format!("{key}.{what}"), error.to_string())]
     };
     let same = before.and_then(|before| before.plugin(&plugin.name));
@@ -105,8 +111,9 @@ pub(super) fn deploy(
         (_, None, None) => return Err(wrong("source", &"it was not fetched")),
     };
     let course = course.filter(|course| course.plugin == plugin.name).map(|course| &course.step);
-    let standing = stand(plugin, &given, same.zip(before_config), course, house);
     let kinds = wanted(index, config);
+    let used = kinds != 0;
+    let standing = stand((plugin, used), &given, same.zip(before_config), course, house);
     for version in
         [Some(&standing.version), standing.trial.as_ref().map(|trial| &trial.candidate)].into_iter().flatten()
     {
@@ -132,12 +139,16 @@ pub(super) fn deploy(
             trying = Some(Trying { trial: trial.clone(), crew: crew(&trial.candidate, tried)? });
         }
     }
-    Ok(Deployed { version, reason, given, crew: own, trial, trying })
+    // What nobody asks is looked at all the same, and not only on the day when somebody does.
+    if !used && !same.is_some_and(|old| Arc::ptr_eq(&old.version, &version)) {
+        house.rehearse(&version, &[some_endpoint()]).map_err(|error| wrong(of(&error), &error))?;
+    }
+    Ok(Deployed { version, reason, given, used, crew: own, trial, trying })
 }
 
-/// Which version is in force, and which on trial.
+/// Which version is in force, and which on trial. There is no trial of what nobody asks: it would never end.
 fn stand(
-    plugin: &model::Plugin,
+    (plugin, used): (&model::Plugin, bool),
     given: &Code,
     before: Option<(&Deployed, &model::Plugin)>,
     step: Option<&Step>,
@@ -150,21 +161,25 @@ fn stand(
     };
     let within_budget = |version: &Arc<Version>| match version.budget == budget {
         true => version.clone(),
-        false => Arc::new(version.anew(budget)),
+        false => Arc::new(version.within(budget)),
     };
     match step {
         Some(Step::Take(version, reason)) => {
-            return Standing { version: version.clone(), reason: *reason, trial: None };
+            return Standing { version: within_budget(version), reason: *reason, trial: None };
         }
         Some(Step::Try(trial)) => {
-            return Standing { version: old.version.clone(), reason: old.reason, trial: Some(trial.clone()) };
+            return Standing {
+                version: old.version.clone(),
+                reason: old.reason,
+                trial: Some(trial.clone()).filter(|_| used),
+            };
         }
         None => {}
     }
     let gives_the_same = old.given.is(given) && config.config == plugin.config;
     // One that failed gets another chance when there is none in its place.
     if gives_the_same && !old.version.is_quarantined() {
-        let trial = old.trial.clone().filter(|trial| trial.candidate.budget == budget);
+        let trial = old.trial.clone().filter(|trial| used && trial.candidate.budget == budget);
         return Standing { version: within_budget(&old.version), reason: old.reason, trial };
     }
     if old.version.is_like(given, &plugin.config) && !old.version.is_quarantined() {
@@ -172,7 +187,7 @@ fn stand(
     }
     let version = of_source();
     let rollout = Rollout { shadow: plugin.shadow, canary: plugin.canary.map(|canary| (canary.share, canary.time)) };
-    match rollout.stages().filter(|_| !old.version.is_quarantined()) {
+    match rollout.stages().filter(|_| used && !old.version.is_quarantined()) {
         Some((stage, then)) => {
             let trial = Trial::new(&version, stage, then, Reason::Source);
             Standing { version: within_budget(&old.version), reason: old.reason, trial: Some(Arc::new(trial)) }
@@ -186,7 +201,7 @@ pub(super) fn balancer(
     pool: &model::Pool,
     config: &Config,
     plugins: &[Option<Deployed>],
-    candidates: &[crate::balance::Candidate],
+    candidates: &[Candidate],
     before: Option<&crate::upstream::PoolState>,
     house: &House,
 ) -> Result<(Option<Arc<Crew>>, Option<Trying>), Problem> {
@@ -211,6 +226,13 @@ pub(super) fn balancer(
         None => None,
     };
     Ok((Some(crew(&deployed.version)?), trying))
+}
+
+/// What a balancer without a pool is configured with: a pool has one endpoint at least.
+fn some_endpoint() -> Candidate {
+    let model = model::Endpoint { address: "192.0.2.1:80".to_owned(), weight: 1 };
+    let endpoint = Arc::new(Endpoint::new(&model, None));
+    Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
 }
 
 /// Which key an error is about.
@@ -242,6 +264,9 @@ fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
 /// The kinds that a plugin is used as.
 fn wanted(index: usize, config: &Config) -> u32 {
     let mut kinds = 0;
+    for pool in &config.pools {
+        kinds |= if pool.balancer == Some(index) { kind::BALANCER } else { 0 };
+    }
     for route in &config.routes {
         kinds |= if route.router == Some(index) { kind::ROUTER } else { 0 };
         kinds |= if route.filters.contains(&index) { kind::FILTER } else { 0 };

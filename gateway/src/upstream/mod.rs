@@ -10,10 +10,13 @@ mod pool;
 mod site;
 mod times;
 mod tried;
+mod waiter;
 
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
 pub use failure::tell;
 pub use pool::{Picked, Pool, PoolState};
+pub use site::Site;
 pub use times::Times;
 pub use tried::Tried;
+pub use waiter::Waiter;

@@ -1,6 +1,7 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use gatewright_abi::kind;
 
 use super::Tried;
 use super::site::Site;
-use crate::balance::{Candidate, Endpoint};
+use crate::balance::{Candidate, Changes, Endpoint};
 use crate::clock;
 use crate::config::model;
 use crate::limits::Limits;
@@ -27,6 +28,8 @@ pub struct PoolState {
     pub model: model::Pool,
     /// Its members, in the order of the configuration.
     pub candidates: Vec<Candidate>,
+    /// What changes of them, over all configurations.
+    changes: Arc<Changes>,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
     /// The one that is on trial beside it.
@@ -59,6 +62,8 @@ pub enum Picked {
     Endpoint(usize),
     /// To these, one after the other.
     List(SmallVec<[usize; 4]>),
+    /// To the first; and to the second too when there is no answer after this time.
+    Hedge(usize, usize, Duration),
     /// Nowhere: the plugin refuses it with this status.
     Refused(u16),
     /// There is no endpoint.
@@ -73,15 +78,17 @@ impl PoolState {
         limits: Arc<Limits>,
         before: Option<&PoolState>,
     ) -> PoolState {
-        let known = |address: &str| {
-            let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
-            before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
-        };
+        let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
+        let alike = before.filter(|before| before.model.max_connections == model.max_connections);
+        let known: HashMap<&str, &Arc<Endpoint>> = alike
+            .iter()
+            .flat_map(|before| &before.candidates)
+            .map(|candidate| (&*candidate.endpoint.address, &candidate.endpoint))
+            .collect();
+        let made =
+            |member: &model::Member| Arc::new(Endpoint::followed(&member.endpoint, model.max_connections, &changes));
         let candidate = |member: &model::Member| Candidate {
-            endpoint: known(&member.endpoint.address).map_or_else(
-                || Arc::new(Endpoint::new(&member.endpoint, model.max_connections)),
-                |candidate| candidate.endpoint.clone(),
-            ),
+            endpoint: known.get(&*member.endpoint.address).map_or_else(|| made(member), |known| Arc::clone(known)),
             weight: member.endpoint.weight,
             priority: member.priority,
             zone: member.zone.clone(),
@@ -92,6 +99,7 @@ impl PoolState {
             services: Arc::new(Services::new(&model.name)),
             model,
             candidates,
+            changes,
             crew: None,
             trying: None,
             tls,
@@ -114,10 +122,11 @@ impl Pool {
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let before = before.filter(|before| state.connects_like(&before.state));
+        let known: HashMap<*const Endpoint, &Rc<Site>> =
+            before.iter().flat_map(|b| &b.sites).map(|old| (Arc::as_ptr(&old.endpoint), old)).collect();
         let site = |candidate: &Candidate| {
             let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
-            let old = before.and_then(|b| b.sites.iter().find(|old| Arc::ptr_eq(&old.endpoint, &candidate.endpoint)));
-            if let Some(old) = old {
+            if let Some(old) = known.get(&Arc::as_ptr(&candidate.endpoint)) {
                 site.take_over(old);
             }
             Rc::new(site)
@@ -140,7 +149,7 @@ impl Pool {
             Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
             Ok(Decision::List(list)) => Picked::List(list),
-            Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
+            Ok(Decision::Hedge(first, second, after)) => Picked::Hedge(first, second, after),
             Ok(Decision::Refuse(status)) => Picked::Refused(status),
             Ok(_) | Err(_) => fallback(),
         }
@@ -192,6 +201,20 @@ impl Pool {
             && let Some(seat) = seat.as_mut()
         {
             seat.outcome(outcome, parts);
+        }
+    }
+
+    /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
+    pub fn cancelled(&self, endpoint: usize, attempt: u32, waited: Duration, parts: &[Part]) {
+        if let Some(candidate) = self.state.candidates.get(endpoint) {
+            candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+        }
+        if let Ok(mut seat) = self.seat.try_borrow_mut()
+            && let Some(seat) = seat.as_mut()
+        {
+            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+            let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
+            seat.outcome(&outcome, parts);
         }
     }
 

@@ -57,6 +57,9 @@ pub mod export {
     pub const RESTORE: &str = "gw_restore";
 }
 
+/// Stands for the status in an outcome when the attempt was given up, since another endpoint had answered.
+pub const CANCELLED: u16 = 1;
+
 /// A type of a column's elements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Element {
