@@ -143,7 +143,7 @@ class Balanced(Before, Gatewright):
 
 
 # What a pool says against backends that fail.
-CAREFUL: list[str] = []
+CAREFUL = ['eject = true', 'retry = { status = [500] }']
 
 
 def edit(file: Path, *changes: tuple[str, str]) -> None:
