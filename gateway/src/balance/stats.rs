@@ -43,7 +43,7 @@ const MEMORY: f32 = 10.0;
 /// How often flags of any endpoint have changed.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
-/// A number that is another one after the flags of any endpoint have changed.
+/// A number that is another one after the flags of any endpoint, or its warmth, have changed.
 #[inline]
 pub fn flag_changes() -> u64 {
     CHANGES.load(Ordering::Acquire)
@@ -192,7 +192,7 @@ impl Stats {
         };
         place.store(word, Ordering::Relaxed);
         self.changed();
-        if column == Column::Flags {
+        if matches!(column, Column::Flags | Column::Warmth) {
             tell_flags();
         }
     }

@@ -15,8 +15,8 @@ pub(super) struct Upkeep {
     follower: Option<Follower>,
     /// Whose turn it is.
     pub(super) turn: Turn,
-    /// What [`flag_changes`] said when flags were last written whole, and for whose turn.
-    flags_of: Cell<Option<(u64, Turn)>>,
+    /// What [`flag_changes`] said when what changes seldom was last looked at, and for whose turn flags were last written.
+    seldom: Cell<Option<(u64, Turn)>>,
 }
 
 /// A place for a word.
@@ -65,32 +65,29 @@ impl Upkeep {
                 }
             }
         };
-        match &self.follower {
-            // For another turn than the last one's all flags may be others.
-            Some(follower) if self.is_same_turn() && follower.each(one) => {}
-            _ => self.whole(endpoints, columns),
-        }
-    }
-
-    /// Whether flags stand there as they are for this turn.
-    #[inline]
-    fn is_same_turn(&self) -> bool {
-        self.flags_of.get().is_some_and(|(_, turn)| turn == self.turn)
-    }
-
-    #[inline]
-    fn whole<'a, P: Place + 'a>(&self, endpoints: &[Candidate], columns: impl Iterator<Item = (Column, &'a [P])>) {
-        for (column, cells) in columns {
-            if column == Column::Flags {
-                // They change seldom.
-                let changes = Some((flag_changes(), self.turn));
-                if self.flags_of.replace(changes) == changes && self.follower.is_none() {
-                    continue;
-                }
-            }
+        // Looked at first: what changes while columns are written is written again.
+        let seldom = (flag_changes(), self.turn);
+        let before = self.seldom.replace(Some(seldom));
+        let whole = match &self.follower {
+            Some(follower) if follower.each(one) => match before {
+                Some((_, turn)) if turn == self.turn => return,
+                // For another turn all flags may be others.
+                _ => bit(Column::Flags),
+            },
+            None if before == Some(seldom) => !SELDOM,
+            _ => u32::MAX,
+        };
+        for (column, cells) in columns.filter(|(column, _)| whole & bit(*column) != 0) {
             write(column, self.turn, cells, endpoints);
         }
     }
+}
+
+/// Columns that change seldom, and never without [`flag_changes`].
+const SELDOM: u32 = bit(Column::Flags) | bit(Column::Warmth);
+
+const fn bit(column: Column) -> u32 {
+    1 << column.number()
 }
 
 /// Shows in the flags which endpoints a request was sent to before; or, when it has been decided about, no longer.
