@@ -33,6 +33,9 @@ use crate::worker::{Command, Shared};
 
 use changes::Changes;
 
+/// How long workers may take beyond the time that they have for their requests.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The control thread.
 pub struct Control {
     /// What is in force.
@@ -108,19 +111,20 @@ async fn drain(
     leave: impl Fn(),
 ) {
     // Workers keep the time themselves; one that hangs is not waited for.
-    let mut left = pin!(tokio::time::timeout(time + Duration::from_secs(1), left));
-    loop {
+    let mut left = pin!(tokio::time::timeout(time + PATIENCE, left));
+    let all_left = loop {
         tokio::select! {
-            _ = &mut left => break,
+            done = &mut left => break done.is_ok(),
             Some(order) = orders.recv() => {
                 if matches!(order, Order::Leave) {
                     leave();
                 }
             }
         }
-    }
+    };
     match shared.requests_cut() {
-        0 => tracing::info!("stopped; all requests were finished"),
+        0 if all_left => tracing::info!("stopped; all requests were finished"),
+        0 => tracing::warn!("stopped; a worker did not answer, and what it worked on was cut"),
         cut => tracing::warn!(requests = cut, "stopped; requests that took too long were cut"),
     }
     if let Some(log) = &shared.snapshot().access_log {
