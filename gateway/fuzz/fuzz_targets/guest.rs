@@ -29,7 +29,7 @@ const BUDGET: Budget =
 /// The host and its one module.
 struct Bench {
     compiler: Compiler,
-    compiled: Compiled,
+    compiled: Arc<Compiled>,
     endpoints: Vec<Candidate>,
 }
 

@@ -44,7 +44,7 @@ pub struct Settings {
     pub drain_time: Duration,
     /// How long it may take to stop.
     pub stop_time: Duration,
-    /// Restarts within [`RESTARTS_IN`].
+    /// Restarts within `RESTARTS_IN`.
     pub restarts: usize,
     /// What is too much, and for how long.
     pub bounds: Bounds,

@@ -3,7 +3,7 @@
 //! In: the pools of a configuration that say where to look. Out: for each the members that were found last, and a word to the
 //! control path when they are others. Everything runs on one thread of its own, which begins with the first search.
 //! Invariant: what was found stays until something else was found; a source that fails, or says what nobody can read, changes
-//! nothing. Limits: `discovered_endpoints` for each pool; the control path hears of changes once in [`BATCH`].
+//! nothing. Limits: `discovered_endpoints` for each pool; the control path hears of changes once in `BATCH`.
 
 mod backoff;
 mod dns;

@@ -1,7 +1,7 @@
 //! Asks endpoints for their load.
 //!
 //! In: the snapshot in force. Out: what they report, in their statistics. It runs on the control thread, so that no worker waits.
-//! Invariant: an endpoint is asked once at a time. Limits: [`AT_ONCE`] questions at a time; each has a time and a size.
+//! Invariant: an endpoint is asked once at a time. Limits: `AT_ONCE` questions at a time; each has a time and a size.
 
 mod ask;
 
