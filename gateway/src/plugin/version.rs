@@ -223,9 +223,11 @@ impl Plugin {
             None => history.insert(at, entry),
         }
         while history.len() > REMEMBERED {
-            // Never the one that is in force.
-            let oldest = if at == 0 { 1 } else { 0 };
-            history.remove(oldest);
+            // Never the one that is in force; and first those that failed, so that there is one to go back to.
+            let may_go = |old: &Entry| !old.version.is(version);
+            let failed = history.iter().position(|old| may_go(old) && old.version.is_quarantined());
+            let Some(place) = failed.or_else(|| history.iter().position(may_go)) else { break };
+            history.remove(place);
         }
     }
 
@@ -405,6 +407,32 @@ mod tests {
             assert_eq!(found.last(), Some(&too_many), "{what}");
             assert!(!found.iter().rev().skip(1).any(|found| *found), "{what}");
         }
+    }
+
+    #[test]
+    fn however_many_fail_there_is_one_to_go_back_to() {
+        let plugin = Arc::new(Plugin::new("mine"));
+        let budget = Budget { decision: WINDOW, configure: WINDOW, memory: 0 };
+        let version = |code: &str, config: &str| {
+            let code = crate::plugin::built_in(code).expect("a built-in");
+            Arc::new(Version::new(plugin.clone(), code, config.to_owned(), budget))
+        };
+        let good = version("p2c", "{}");
+        plugin.enters(&good, Reason::Source, None);
+        for _ in 0..3 * REMEMBERED {
+            let bad = version("round-robin", "{}");
+            plugin.enters(&bad, Reason::Pushed, Some(&good));
+            let now = Instant::now();
+            assert!((0..=TOLERATED).any(|_| bad.note(Fault::Trap, now)));
+            assert!(plugin.last_good(&bad).is_some_and(|found| found.is(&good)));
+            plugin.enters(&good, Reason::Recovered, Some(&bad));
+        }
+        assert_eq!(plugin.history().len(), REMEMBERED);
+        // Where none has failed the oldest goes.
+        for number in 0..2 * REMEMBERED {
+            plugin.enters(&version("p2c", &number.to_string()), Reason::Pushed, None);
+        }
+        assert!(!plugin.history().iter().any(|entry| entry.version.is(&good)));
     }
 
     proptest! {
