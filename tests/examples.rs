@@ -106,6 +106,68 @@ fn canary_by_header_is_for_those_who_ask_for_it() {
     }
 }
 
+/// Three backends of a scenario.
+fn three(scenario: &str) -> Vec<Running> {
+    ["one", "two", "three"].iter().map(|name| serve(&folder(scenario).join(name))).collect()
+}
+
+fn places(backends: &[Running]) -> Vec<(u16, SocketAddr)> {
+    (9001..).zip(backends).map(|(port, backend)| (port, backend.addresses()[0])).collect()
+}
+
+/// The last line of an answer: which backend it came from.
+fn backend(answer: &str) -> String {
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer.lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn sticky_sessions_keep_their_backend_until_it_is_gone() {
+    let mut backends = three("sticky-sessions");
+    let gateway = run("sticky-sessions", &places(&backends));
+    let ask = |fields: &str| ask(connect(gateway.addresses()[0]), "/", fields);
+    let cookie = |answer: &str| {
+        let line = answer.lines().find_map(|line| line.strip_prefix("set-cookie: "))?;
+        assert!(line.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{line}");
+        line.split(';').next().map(str::to_owned)
+    };
+    let first = ask("");
+    let (home, given) = (backend(&first), cookie(&first).expect("a cookie"));
+    assert!(given.starts_with("gatewright-app="), "{given}");
+    for _ in 0..20 {
+        let answer = ask(&format!("cookie: {given}\r\n"));
+        assert_eq!((backend(&answer), cookie(&answer)), (home.clone(), None));
+    }
+    let gone = ["one", "two", "three"].iter().position(|name| *name == home).unwrap();
+    drop(backends.remove(gone));
+    let moved = ask(&format!("cookie: {given}\r\n"));
+    let (other, taken) = (backend(&moved), cookie(&moved).expect("another cookie"));
+    assert_ne!(other, home);
+    let answer = ask(&format!("cookie: {taken}\r\n"));
+    assert_eq!((backend(&answer), cookie(&answer)), (other, None));
+}
+
+#[test]
+fn consistent_hashing_sends_each_user_to_one_backend() {
+    let mut backends = three("consistent-hashing");
+    let gateway = run("consistent-hashing", &places(&backends));
+    // Another gateway, which knows nothing of the first, agrees with it.
+    let other = run("consistent-hashing", &places(&backends));
+    let home =
+        |of: &Running, user: usize| backend(&ask(connect(of.addresses()[0]), "/", &format!("x-user: user-{user}\r\n")));
+    let homes: Vec<String> = (0..30).map(|user| home(&gateway, user)).collect();
+    assert!(["one", "two", "three"].iter().all(|name| homes.iter().any(|home| home == name)), "{homes:?}");
+    for (user, at) in homes.iter().enumerate() {
+        assert_eq!((&home(&gateway, user), &home(&other, user)), (at, at));
+        assert_eq!(backend(&ask(connect(gateway.addresses()[0]), &format!("/?user=user-{user}"), "")), *at);
+    }
+    drop(backends.remove(0));
+    for (user, at) in homes.iter().enumerate().filter(|(_, home)| *home != "one") {
+        assert_eq!(home(&gateway, user), *at);
+    }
+    assert!(homes.iter().enumerate().filter(|(_, home)| *home == "one").all(|(user, _)| home(&gateway, user) != "one"));
+}
+
 #[test]
 fn fastest_is_a_balancer_of_ones_own() {
     std::fs::copy(guests::wasm("fastest"), folder("fastest/fastest.wasm")).unwrap();

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::guests;
+use crate::harness::modules::plugin;
 
 /// Runs it to its end: whether it went well, standard output, standard error.
 fn sim(folder: &TempDir, arguments: &[&str]) -> (bool, String, String) {
@@ -35,25 +36,14 @@ fn results(folder: &TempDir, arguments: &[&str]) -> Vec<Value> {
 /// A plugin in the text format that traps at this call.
 fn traps(folder: &TempDir, name: &str, call: &str) -> PathBuf {
     let does = |this: &str, otherwise: &str| if this == call { "unreachable".to_owned() } else { otherwise.to_owned() };
-    let text = format!(
-        r#"(module
-        (memory (export "memory") 2)
-        (global $next (mut i32) (i32.const 4096))
-        (func (export "gw_abi_1"))
-        (func (export "gw_alloc") (param $size i32) (result i32)
-            (local $at i32)
-            (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-            (global.set $next (i32.add (local.get $at) (local.get $size)))
-            (local.get $at))
-        (func (export "gw_free") (param i32 i32))
-        (func (export "gw_table") (result i32) (i32.const 64))
-        (func (export "gw_configure") (param i32 i32 i32) (result i64) {})
-        (func (export "gw_pick") (param i32) (result i64) {}))"#,
+    let body = format!(
+        r#"(func (export "gw_configure") (param i32 i32 i32) (result i64) {})
+        (func (export "gw_pick") (param i32) (result i64) {})"#,
         does("configure", "(i64.const 0)"),
         does("pick", "(i64.const 0)")
     );
     let file = folder.path().join(format!("{name}.wasm"));
-    std::fs::write(&file, wat::parse_str(text).expect("a module")).expect("a file");
+    std::fs::write(&file, plugin("", &body)).expect("a file");
     file
 }
 
@@ -79,7 +69,10 @@ fn the_same_seed_gives_the_same_report_to_the_byte() {
         out
     };
     assert_eq!(told("7", &["--json"]), told("7", &["--json"]));
-    assert_ne!(told("7", &["--json"]), told("8", &["--json"]));
+    // The report names the seed; what it tells of is another run, too.
+    let results =
+        |seed: &str| serde_json::from_str::<Value>(&told(seed, &["--json"])).expect("JSON")["scenarios"].clone();
+    assert_ne!(results("7"), results("8"));
     let page = |name: &str| {
         let text = told("7", &["--report", name]);
         (text, std::fs::read_to_string(folder.path().join(name)).expect("a page"))
@@ -90,20 +83,40 @@ fn the_same_seed_gives_the_same_report_to_the_byte() {
 #[test]
 fn a_module_decides_as_the_same_source_does_that_is_linked_in() {
     let folder = folder();
-    for (package, name) in [("gatewright-plugin-p2c", "p2c"), ("gatewright-plugin-round-robin", "round-robin")] {
-        let module = guests::wasm(package);
-        let told = |source: &str| {
-            let scenarios = ["sizes", "flapping", "gateways"];
-            scenarios.map(|scenario| {
-                let arguments = [source, "--scenario", scenario, "--seed", "11", "-n", "3000"];
-                let mut result = results(&folder, &arguments).remove(0);
-                result["plugin"] = Value::Null;
-                result
-            })
-        };
-        let (wasm, linked) = (told(module.to_str().expect("a path")), told(&format!("builtin:{name}")));
-        assert!(wasm[1]["retries"].as_u64() > Some(0), "retries are shown to it too");
-        assert_eq!(wasm, linked, "{name}");
+    let balancers = guests::stock();
+    let balancers = balancers.iter().filter(|(name, _)| gatewright::stock::balancer(name).is_some());
+    let pairs: Vec<[String; 2]> =
+        balancers.map(|(name, module)| [module.display().to_string(), format!("builtin:{name}")]).collect();
+    let contenders = pairs.as_flattened().iter().map(String::as_str);
+    let scenarios = ["--scenario", "sizes", "--scenario", "flapping", "--scenario", "gateways"];
+    let arguments: Vec<&str> = contenders.chain(scenarios).chain(["--json", "--seed", "11", "-n", "600"]).collect();
+    let (done, out, errors) = sim(&folder, &arguments);
+    assert!(done, "{errors}");
+    let told: Value = serde_json::from_str(&out).expect("JSON");
+    for scenario in told["scenarios"].as_array().expect("scenarios") {
+        let mut results = scenario["results"].as_array().expect("results").clone();
+        results.iter_mut().for_each(|result| result["plugin"] = Value::Null);
+        for (pair, results) in pairs.iter().zip(results.chunks_exact(2)) {
+            assert_eq!(results[0], results[1], "{}: {}", pair[1], scenario["name"]);
+            assert!(results[0]["faults"].as_object().is_none_or(|faults| faults.is_empty()), "{}", results[0]);
+        }
+    }
+    let retries = &told["scenarios"][1]["results"][0]["retries"];
+    assert!(retries.as_u64() > Some(0), "retries are shown to it too");
+}
+
+#[test]
+fn who_looks_at_latency_serves_the_slowest_hundredth_twice_as_fast_when_one_backend_is_slow() {
+    let names = ["peak-ewma", "prequal", "fastest", "least-requests", "round-robin"];
+    let names = names.map(|name| format!("builtin:{name}"));
+    let arguments: Vec<&str> = names.iter().map(String::as_str).chain(["--scenario", "slow", "-n", "10000"]).collect();
+    let results = results(&folder(), &arguments);
+    let p99 = |place: usize| results[place]["p99"].as_u64().expect("a time");
+    let (least, turns) = (p99(3), p99(4));
+    for place in 0..3 {
+        let found = p99(place);
+        assert!(found * 2 <= turns && found < least, "{}: {found}, {least}, {turns}", names[place]);
+        assert_eq!(results[place]["error_rate"], 0.0);
     }
 }
 
@@ -186,18 +199,19 @@ fn all_scenarios_run_when_none_is_named_and_a_table_compares() {
 
 #[test]
 fn endpoints_and_gateways_can_be_others() {
-    let results = results(
-        &folder(),
-        &["builtin:p2c", "--scenario", "slow", "--endpoints", "1000", "--gateways", "3", "-n", "2000"],
-    );
+    let folder = folder();
+    traps(&folder, "bad", "pick");
+    let results =
+        results(&folder, &["bad.wasm", "--scenario", "slow", "--endpoints", "1000", "--gateways", "3", "-n", "20000"]);
     assert_eq!(results[0]["endpoints"].as_array().map(Vec::len), Some(1000));
+    assert_eq!(results[0]["quarantined_gateways"], 3);
 }
 
 #[test]
 fn the_scenario_of_the_example_runs() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/simulation/checkout.toml");
     let results = results(&folder(), &["--scenario", file.to_str().expect("a path"), "-n", "5000"]);
-    assert_eq!(results.len(), 2);
+    assert_eq!(results.len(), gatewright::stock::BALANCERS.len());
     assert!(results[0]["retries"].as_u64() > Some(0), "one of its backends restarts");
 }
 

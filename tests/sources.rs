@@ -244,7 +244,7 @@ async fn what_is_no_plugin_or_not_what_its_digest_says_is_refused() {
 #[tokio::test]
 async fn a_tag_is_asked_for_again_and_means_what_it_did_when_nobody_answers() {
     let (site, shelf) = (Site::new(), Shelf::over(Wire::H1).await);
-    shelf.image("live", b"one", WASM);
+    let first = shelf.image("live", b"one", WASM);
     let keys = oci(&shelf, ":live");
     assert_eq!(site.fetch(&keys).await.as_deref(), Ok(&b"one"[..]));
     shelf.image("live", b"two", WASM);
@@ -265,7 +265,7 @@ async fn a_tag_is_asked_for_again_and_means_what_it_did_when_nobody_answers() {
     assert!(std::fs::read_dir(site.kept()).expect("a folder").count() >= 4);
     for note in std::fs::read_dir(site.kept()).expect("a folder").flatten() {
         if Path::new(&note.file_name()).extension().is_some_and(|ending| ending == "tag") {
-            std::fs::write(note.path(), "sha256:00 oci://elsewhere\n").expect("a file");
+            std::fs::write(note.path(), format!("sha256:{first} oci://elsewhere\n")).expect("a file");
         }
     }
     says(site.fetch(&keys).await, &["cannot connect"]);
@@ -330,6 +330,19 @@ async fn registries_may_ask_for_a_name_and_a_password() {
     shelf.guard("Basic other", "Bearer realm=\"http://192.0.2.1/token\"");
     let keys = oci(&shelf, ":1") + "\ncredentials = 'login'";
     says(site.fetch(&keys).await, &["\"http://192.0.2.1/token\", which is no https:// address"]);
+    // Whoever a registry sends us to may not say where our password is to go.
+    let (shelf, other) = (Shelf::over(Wire::H1).await, Shelf::over(Wire::H1).await);
+    let (to, realm) = (format!("http://{}/x", other.origin()), format!("http://{}/token", other.origin()));
+    shelf.at("/v2/a/b/manifests/1", move |_| redirect(&to));
+    other.at("/x", move |_| {
+        let mut answer = status(401);
+        let challenge = format!("Bearer realm=\"{realm}\"").parse().expect("a value");
+        answer.headers_mut().insert("www-authenticate", challenge);
+        answer
+    });
+    let keys = oci(&shelf, ":1") + "\ncredentials = 'login'";
+    says(site.fetch(&keys).await, &["answered 401: not allowed; tried nothing"]);
+    assert_eq!(other.origin().requests(), 1);
 }
 
 mod gateways;

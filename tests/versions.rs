@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use serde_json::Value;
+use tokio::io::AsyncBufReadExt;
 
-use crate::harness::{Client, Gateway, Origin, Wire, eventually, full, within};
-use crate::plugins::{ADMIN, balanced, fails, picks, plugin, swap};
+use crate::harness::modules::{fails, picks, plugin};
+use crate::harness::{Client, Gateway, Origin, RawOrigin, Wire, eventually, full, within};
+use crate::plugins::{ADMIN, balanced, swap};
 
 const PUSH: &str = "/plugins/push?plugin=mine";
 
-async fn mine(gateway: &Gateway) -> Value {
+pub(crate) async fn mine(gateway: &Gateway) -> Value {
     let (status, text) = gateway.admin("GET", "/plugins").await;
     assert_eq!(status, 200, "{text}");
     serde_json::from_str::<Value>(&text).expect("JSON")["plugins"][0].clone()
@@ -27,7 +29,7 @@ async fn answers(client: &mut Client, count: usize) -> BTreeMap<String, usize> {
     seen
 }
 
-async fn only(client: &mut Client, who: &str) {
+pub(crate) async fn only(client: &mut Client, who: &str) {
     assert_eq!(answers(client, 10).await.into_keys().collect::<Vec<_>>(), [who]);
 }
 
@@ -119,7 +121,7 @@ async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
         (PUSH, &b"hello"[..], 422, "not a valid WebAssembly module"),
         (PUSH, &b""[..], 422, "not a valid WebAssembly module"),
         (PUSH, &refuses, 422, "it is of no kind"),
-        (PUSH, &trap, 422, "start: it trapped"),
+        (PUSH, &trap, 422, "for pool \"a\": start: it trapped"),
         (PUSH, &large, 413, "a module has at most"),
         (
             "/plugins/push?plugin=other",
@@ -131,12 +133,18 @@ async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
         ("/plugins/push?plugin=mine&canary=200%25", &picks(0), 400, "canary takes a share"),
         ("/plugins/push?plugin=mine&for=soon", &picks(0), 400, "for takes a time"),
         ("/plugins/push?plugin=mine&shadow=1", &picks(0), 400, "shadow takes a time"),
-        ("/plugins/rollback?plugin=mine&to=0123", &[], 422, "had no version \"0123\" in force"),
+        (
+            "/plugins/rollback?plugin=mine&to=0123",
+            &[],
+            422,
+            "version \"0123\": no such version was in force; there were",
+        ),
         ("/plugins/promote?plugin=mine", &[], 422, "has no version on trial"),
     ] {
         let (found, answer) = gateway.order(path, module).await;
         assert_eq!(found, status, "{path}: {answer}");
-        assert!(answer["problem"].as_str().unwrap().contains(words), "{path}: {answer}");
+        let problem = answer["problem"].as_str().unwrap();
+        assert!(problem.contains(words) && !problem.contains("gateway.toml"), "{path}: {answer}");
         only(&mut client, "two").await;
     }
     let now = mine(&gateway).await;
@@ -183,7 +191,8 @@ async fn a_canary_that_fails_goes_back_and_no_client_notices() {
     })
     .await;
     let now = mine(&gateway).await;
-    assert_eq!((&now["version"], &now["reason"]), (&before["version"], &"rolled-back".into()), "{now}");
+    assert_eq!((&now["version"], &now["reason"]), (&before["version"], &"source".into()), "{now}");
+    assert_eq!(now["history"], before["history"]);
     let ended = &now["ended"];
     assert_eq!((&ended["version"], &ended["result"]), (&answer["version"], &"rolled-back".into()));
     assert!(ended["why"].as_str().unwrap().starts_with("it failed"), "{ended}");
@@ -308,6 +317,128 @@ async fn routers_and_filters_are_tried_like_balancers() {
     assert_eq!(mine(&gateway).await["ended"]["result"], "rolled-back");
 }
 
+/// A balancer that picks the second endpoint when it has a configuration.
+fn configured() -> Vec<u8> {
+    let body = r#"(global $size (mut i32) (i32.const 0))
+        (func (export "gw_configure") (param i32 i32 i32) (result i64) (global.set $size (local.get 2)) (i64.const 0))
+        (func (export "gw_pick") (param i32) (result i64)
+            (i64.extend_i32_u (i32.gt_u (global.get $size) (i32.const 2))))"#;
+    plugin("", body)
+}
+
+#[tokio::test]
+async fn configurations_of_one_module_are_versions_with_names_of_their_own_and_bounds_are_none() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let text = |more: &str| {
+        format!(
+            "[plugin.mine]\nsource = 'mine.wasm'\n{more}\n[pool.a]\nendpoints = ['<one>', '<two>']\nbalance = 'mine'\n\
+             [[route]]\npool = 'a'\n[admin]\naddress = '127.0.0.1:0'\n"
+        )
+    };
+    let gateway = Gateway::of(&text("")).with("one", &one).with("two", &two).file("mine.wasm", configured());
+    let gateway = gateway.start_file().await;
+    let mut client = gateway.client(Wire::H1).await;
+    only(&mut client, "one").await;
+    let first = mine(&gateway).await["version"].as_str().unwrap().to_owned();
+    let (module, _) = first.split_once('.').expect("a name of two parts");
+    // Of one that there is once, the module says enough.
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={module}"), b"").await;
+    assert_eq!((status, &answer["version"]), (200, &Value::from(&*first)), "{answer}");
+
+    gateway.apply(&text("config = { a = 1 }")).await.expect("another configuration");
+    only(&mut client, "two").await;
+    let now = mine(&gateway).await;
+    let second = now["version"].as_str().unwrap().to_owned();
+    assert!(second != first && second.starts_with(&format!("{module}.")), "{first} {second}");
+    assert_eq!(now["source_gives"], now["version"]);
+    let info = format!("gatewright_plugin_info{{plugin=\"mine\",version=\"{second}\"}}");
+    assert_eq!(gateway.metric(&info).await, 1.0);
+
+    // Other bounds are no other version, neither for the one in force nor for the one before.
+    let swaps = "gatewright_plugin_swaps_total{plugin=\"mine\",result=\"done\"}";
+    let done = gateway.metric(swaps).await;
+    for bounds in ["deadline = '11ms'", "deadline = '12ms'\nmemory_size = '8MiB'", "configure_time = '900ms'"] {
+        gateway.apply(&text(&format!("config = {{ a = 1 }}\n{bounds}"))).await.expect(bounds);
+        only(&mut client, "two").await;
+        let found = mine(&gateway).await;
+        assert_eq!((&found["version"], &found["history"]), (&now["version"], &now["history"]), "{bounds}");
+    }
+    let file = gateway.folder().join("gateway.toml");
+    let more = "source = 'mine.wasm'\nconfig = { a = 1 }\ndeadline = '13ms'";
+    let changed = std::fs::read_to_string(&file).expect("a file").replace("source = 'mine.wasm'", more);
+    std::fs::write(gateway.folder().join("draft"), changed).expect("to write");
+    std::fs::rename(gateway.folder().join("draft"), file).expect("to put in place");
+    assert_eq!(gateway.admin("POST", "/reload").await.0, 200);
+    assert_eq!(mine(&gateway).await["history"], now["history"]);
+    assert_eq!(gateway.metric(swaps).await, done);
+
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={module}"), b"").await;
+    let problem = answer["problem"].as_str().unwrap();
+    assert!(status == 422 && problem.contains(&format!("{first}, {second}; give one of these")), "{answer}");
+    let (status, answer) = gateway.order(&format!("/plugins/rollback?plugin=mine&to={first}"), b"").await;
+    assert_eq!((status, &answer["version"]), (200, &Value::from(&*first)), "{answer}");
+    only(&mut client, "one").await;
+    let back = mine(&gateway).await;
+    assert_eq!(back["history"].as_array().map(Vec::len), Some(2), "{back}");
+    assert_eq!((&back["history"][0]["in_force"], &back["source_gives"]), (&Value::from(true), &Value::from(&*second)));
+}
+
+/// A balancer that takes no configuration but an empty one.
+fn picky() -> Vec<u8> {
+    let body = r#"(data (i32.const 1024) "no thanks")
+        (func (export "gw_configure") (param i32 i32 i32) (result i64)
+            (if (result i64) (i32.eq (local.get 2) (i32.const 2))
+                (then (i64.const 0))
+                (else (i64.const 0x40000000009))))
+        (func (export "gw_pick") (param i32) (result i64) (i64.const 0))"#;
+    plugin("", body)
+}
+
+#[tokio::test]
+async fn a_plugin_that_nothing_uses_is_configured_all_the_same_and_never_on_trial() {
+    let text = |more: &str| {
+        format!(
+            "[plugin.mine]\nsource = 'mine.wasm'\n{more}\n[pool.a]\nendpoints = ['<one>']\n[[route]]\npool = 'a'\n\
+             [admin]\naddress = '127.0.0.1:0'\n"
+        )
+    };
+    let one = Origin::says("one").await;
+    let gateway = Gateway::of(&text("canary = { share = '10%', for = '1h' }")).with("one", &one);
+    let gateway = gateway.file("mine.wasm", picky()).start_file().await;
+    let before = mine(&gateway).await;
+    assert_eq!(before["used"], false);
+    let problems = gateway.apply(&text("config = { a = 1 }")).await.expect_err("a configuration that it refuses");
+    assert!(problems.contains("plugin.mine.config: no thanks"), "{problems}");
+
+    for trial in ["canary=10%25", "shadow=1m"] {
+        let (status, answer) = gateway.order(&format!("{PUSH}&{trial}"), &picks(0)).await;
+        let problem = answer["problem"].as_str().unwrap();
+        assert!(status == 422 && problem.contains("no pool and no route uses plugin \"mine\""), "{answer}");
+    }
+    assert_eq!(mine(&gateway).await["version"], before["version"]);
+    let trap = plugin(
+        "",
+        r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0)) (start $s) (func $s unreachable)"#,
+    );
+    let (status, answer) = gateway.order(PUSH, &trap).await;
+    assert!(status == 422 && answer["problem"].as_str().unwrap().contains("start: it trapped"), "{answer}");
+    // What the configuration says of trials is for when it is used.
+    let (status, answer) = gateway.order(PUSH, &picks(0)).await;
+    assert_eq!((status, &answer["state"]), (200, &"in-force".into()), "{answer}");
+    swap(&gateway, &picks(1));
+    eventually("the source", async || mine(&gateway).await["reason"] == "source").await;
+
+    // A trial of one that is not used any more is over.
+    let used = text("").replace("['<one>']", "['<one>']\nbalance = 'mine'");
+    gateway.apply(&used).await.expect("a pool that uses it");
+    assert_eq!(gateway.order(&format!("{PUSH}&canary=10%25&for=1h"), &picks(0)).await.1["state"], "canary");
+    gateway.apply(&text("")).await.expect("no pool that uses it");
+    assert!(mine(&gateway).await["trial"].is_null());
+    let board: Value = serde_json::from_str(&gateway.admin("GET", "/plugins").await.1).expect("JSON");
+    let ended = board["ended"].as_array().and_then(|all| all.last()).expect("an end");
+    assert_eq!((&ended["result"], &ended["why"]), (&"superseded".into(), &"nothing uses the plugin any more".into()));
+}
+
 #[tokio::test]
 async fn instances_are_told_of_other_endpoints_or_begin_anew() {
     let text = |more: &str| {
@@ -373,13 +504,69 @@ async fn what_has_become_of_other_files_holds_up_no_plugin() {
 }
 
 /// Runs the command against this gateway: exit code, standard output, standard error.
-async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) async fn command(gateway: &Gateway, arguments: &[&str]) -> (i32, String, String) {
+    let done = within("the command", begin(gateway, arguments).wait_with_output()).await.expect("to run");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (done.status.code().expect("a code"), text(done.stdout), text(done.stderr))
+}
+
+/// The command at work.
+fn begin(gateway: &Gateway, arguments: &[&str]) -> tokio::process::Child {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatewright"));
     command.arg("plugin").args(arguments).arg("--admin").arg(gateway.admin_address().to_string());
     command.current_dir(gateway.folder()).stdin(Stdio::null()).kill_on_drop(true);
-    let done = within("the command", command.output()).await.expect("to run");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (done.status.code().expect("a code"), text(done.stdout), text(done.stderr))
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("to run")
+}
+
+/// A gateway with a push that waits for the end of a trial.
+async fn on_trial(one: &Origin, two: &Origin) -> (Gateway, tokio::process::Child) {
+    let gateway = balanced(one, two, &picks(1)).await;
+    std::fs::write(gateway.folder().join("new.wasm"), picks(0)).expect("to write");
+    let mut push = begin(&gateway, &["push", "mine", "new.wasm", "--canary", "50%", "--for", "1h"]);
+    let mut lines = tokio::io::BufReader::new(push.stdout.take().expect("its output")).lines();
+    within("the trial", async {
+        // From then on it follows the trial.
+        while let Some(line) = lines.next_line().await.expect("text") {
+            if line.starts_with("canary of 50%, 0 of 3600 s | on trial: ") {
+                return;
+            }
+        }
+        panic!("it ended");
+    })
+    .await;
+    (gateway, push)
+}
+
+#[tokio::test]
+async fn who_interrupts_a_push_is_told_that_the_trial_goes_on_and_how_it_is_ended() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let (gateway, push) = on_trial(&one, &two).await;
+    let id = push.id().expect("a process").to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
+    let done = within("its end", push.wait_with_output()).await.expect("to end");
+    let told = String::from_utf8(done.stderr).expect("text");
+    assert_eq!(done.status.code(), Some(130), "{told}");
+    assert!(told.contains("The trial goes on without this command"), "{told}");
+    assert!(!mine(&gateway).await["trial"].is_null());
+    let order = told.lines().find_map(|line| line.strip_prefix("To end it now:")).expect(&told);
+    let words: Vec<&str> = order.split_whitespace().collect();
+    assert_eq!(words[..4], ["gatewright", "plugin", "rollback", "mine"], "{told}");
+    assert_eq!(words[4..], ["--admin", &gateway.admin_address().to_string()]);
+    let (code, out, error) = command(&gateway, &["rollback", "mine"]).await;
+    assert!(code == 0 && out.contains(" is no longer on trial\n"), "{out}{error}");
+    assert!(mine(&gateway).await["trial"].is_null());
+}
+
+#[tokio::test]
+async fn who_follows_a_trial_is_told_when_its_gateway_ends() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let (mut gateway, push) = on_trial(&one, &two).await;
+    gateway.stop().await;
+    let done = within("its end", push.wait_with_output()).await.expect("to end");
+    let told = String::from_utf8(done.stderr).expect("text");
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("does not answer any more") && told.contains("a trial has ended with it"), "{told}");
+    assert!(!told.contains("admin address was changed"), "{told}");
 }
 
 #[tokio::test]
@@ -422,11 +609,44 @@ async fn the_command_pushes_tells_how_it_goes_and_goes_back() {
     assert_eq!((code, lines.len()), (0, 3), "{out}");
     assert!(lines[1].starts_with(&new) && lines[1].ends_with("in force") && lines[2].starts_with(&first), "{out}");
     let (code, out, _) = command(&gateway, &["rollback", "mine"]).await;
-    assert_eq!((code, out.trim()), (0, &*format!("{first} is in force")));
+    assert_eq!((code, out.trim()), (0, &*format!("{first} is in force; before it {new} was")));
+    let (code, out, _) = command(&gateway, &["rollback", "mine", "--to", &first]).await;
+    assert_eq!((code, out.trim()), (0, &*format!("{first} was in force already")));
     only(&mut client, "two").await;
     let (code, _, error) = command(&gateway, &["push", "mien", "new.wasm"]).await;
     assert!(code == 1 && error.contains("the gateway has no plugin \"mien\"; there are mine"), "{error}");
     let (code, _, error) = command(&gateway, &["push", "mine", "none.wasm"]).await;
     assert!(code == 1 && error.contains("none.wasm"), "{error}");
     assert_eq!(command(&gateway, &["push", "mine", "new.wasm", "--canary", "ten"]).await.0, 2);
+}
+
+/// What was under way when another version came gives its connection back to those who come after it.
+#[tokio::test]
+async fn a_connection_that_is_used_while_versions_change_is_used_again() {
+    let origin = RawOrigin::start().await;
+    let text = "
+        [plugin.mine]
+        source = 'mine.wasm'
+        [pool.a]
+        endpoints = ['<origin>']
+        balance = 'mine'
+        [[route]]
+        pool = 'a'";
+    let gateway = Gateway::of(text).with("origin", &origin).file("mine.wasm", picks(0)).and(ADMIN).start_file().await;
+    let (get, ok) = ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let mut client = gateway.raw().await;
+    client.send(get).await;
+    let mut upstream = origin.accept().await;
+    for module in [
+        plugin("", r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0) (drop (i32.const 7)))"#),
+        picks(0),
+    ] {
+        upstream.request().await;
+        let (status, answer) = gateway.order(PUSH, &module).await;
+        assert_eq!((status, &answer["state"]), (200, &"in-force".into()), "{answer}");
+        upstream.send(ok).await;
+        assert_eq!(client.response().await.text(), "ok");
+        client.send(get).await;
+    }
+    upstream.request().await;
 }

@@ -15,7 +15,7 @@ use gatewright::balance::{Candidate, Endpoint};
 use gatewright::config::model;
 use gatewright::http::Fields;
 use gatewright::plugin::request::{Edit, Head, Side, What};
-use gatewright::plugin::{Budget, Compiler, Engine, Instance, Mould, Native, Outcome, Runner, Services};
+use gatewright::plugin::{Budget, Compiler, Decision, Engine, Instance, Mould, Native, Outcome, Runner, Services};
 use gatewright_sdk::native::Plugin;
 
 // Tests need more of it.
@@ -40,6 +40,8 @@ struct Case {
 #[derive(Clone, Copy)]
 enum Call {
     Pick,
+    /// A pick, and what a request changes in the statistics: one more under way, an outcome, one less.
+    Served,
     Outcome,
     Filter,
 }
@@ -58,6 +60,8 @@ const P2C: Case = Case {
 };
 const BY_USER: Case = Case { package: Some("bench-guest"), native: Some(bench_guest::plugin), ..P2C };
 
+const SERVED: Case = Case { call: Call::Served, ..P2C };
+
 const CASES: &[Case] = &[
     Case { name: "nothing", package: None, native: None, ..P2C },
     Case { name: "p2c-10", goal: Some(30.0), ..P2C },
@@ -72,6 +76,12 @@ const CASES: &[Case] = &[
         ..P2C
     },
     Case { name: "hash-header", goal: Some(150.0), ..BY_USER },
+    Case { name: "served-3", endpoints: 3, ..SERVED },
+    Case { name: "served-10", endpoints: 10, ..SERVED },
+    Case { name: "served-30", endpoints: 30, ..SERVED },
+    Case { name: "served-100", endpoints: 100, ..SERVED },
+    Case { name: "served-1000", endpoints: 1000, ..SERVED },
+    Case { name: "served-10000", endpoints: 10_000, ..SERVED },
     Case { name: "outcome", call: Call::Outcome, goal: Some(40.0), ..BY_USER },
     Case { name: "outcome-empty", call: Call::Outcome, ..P2C },
     Case { name: "filter", call: Call::Filter, kinds: FILTER, ..BY_USER },
@@ -169,6 +179,13 @@ impl Bench {
         for _ in 0..calls {
             match case.call {
                 Call::Pick => drop(black_box(runner.pick(&self.request, endpoints, &[], 0).unwrap())),
+                Call::Served => {
+                    let picked = black_box(runner.pick(&self.request, endpoints, &[], 0).unwrap());
+                    let Decision::Endpoint(index) = picked else { continue };
+                    let active = endpoints[index].endpoint.begin();
+                    endpoints[index].endpoint.stats.record(Some(latency), false, Duration::ZERO);
+                    drop(active);
+                }
                 Call::Outcome => runner.outcome(black_box(&outcome), endpoints).unwrap(),
                 Call::Filter => drop(black_box(runner.on_request(&self.request).unwrap())),
             }
@@ -208,13 +225,14 @@ fn module(case: &Case) -> PathBuf {
 
 /// As busy as they are in a gateway: none like the next.
 fn endpoints(count: usize) -> Vec<Candidate> {
+    let changes = Arc::default();
     let endpoint = |index: usize| {
         let model = model::Endpoint { address: format!("127.0.0.1:{}", 1000 + index), weight: 1 };
-        let endpoint = Arc::new(Endpoint::new(&model, None));
+        let endpoint = Arc::new(Endpoint::followed(&model, None, &changes));
         endpoint.stats.record(Some(Duration::from_micros(500 + 37 * (index as u64 * 7 % 11))), false, Duration::ZERO);
         // What is under way stays so.
         (0..index % 4).for_each(|_| std::mem::forget(endpoint.begin()));
-        Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
+        Candidate::of(endpoint)
     };
     (0..count).map(endpoint).collect()
 }

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::metrics;
 
 /// Files with configurations in them.
-const FILES: &[&str] = &["README.md", "config/README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"];
+const FILES: &[&str] = &["README.md", "config/README.md", "plugins/README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

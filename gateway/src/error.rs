@@ -114,6 +114,8 @@ pub enum Phase {
     Queue,
     /// Until the first byte of the upstream's response.
     FirstByte,
+    /// Until the first byte of the response, of one try among several.
+    Try,
     /// Until the whole exchange is over.
     Request,
     /// Until more of a response goes to a client that will send no more.
@@ -206,6 +208,7 @@ impl Error {
             Kind::Timeout(Phase::Connect) => answer(StatusCode::GATEWAY_TIMEOUT, true, "connect-timeout"),
             Kind::Timeout(Phase::Queue) => answer(StatusCode::SERVICE_UNAVAILABLE, true, "queue-timeout"),
             Kind::Timeout(Phase::FirstByte) => answer(StatusCode::GATEWAY_TIMEOUT, true, "first-byte-timeout"),
+            Kind::Timeout(Phase::Try) => answer(StatusCode::GATEWAY_TIMEOUT, true, "try-timeout"),
             Kind::Timeout(Phase::Request) => answer(StatusCode::GATEWAY_TIMEOUT, true, "request-timeout"),
             Kind::Timeout(Phase::HalfClosed) => nobody("client-closed"),
             Kind::Truncated if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-truncated"),
@@ -302,7 +305,8 @@ pub(crate) mod tests {
             Kind::Timeout(Phase::TunnelIdle) => Kind::Timeout(Phase::Connect),
             Kind::Timeout(Phase::Connect) => Kind::Timeout(Phase::Queue),
             Kind::Timeout(Phase::Queue) => Kind::Timeout(Phase::FirstByte),
-            Kind::Timeout(Phase::FirstByte) => Kind::Timeout(Phase::Request),
+            Kind::Timeout(Phase::FirstByte) => Kind::Timeout(Phase::Try),
+            Kind::Timeout(Phase::Try) => Kind::Timeout(Phase::Request),
             Kind::Timeout(Phase::Request) => Kind::Truncated,
             Kind::Truncated => Kind::Closed,
             Kind::Closed => Kind::Reset(0),

@@ -17,7 +17,7 @@ use crate::config::{self, Problem, Problems};
 use crate::fetch::Fetched;
 use crate::metrics::Metrics;
 use crate::plugin::House;
-use crate::snapshot::{Snapshot, problem_with, problem_with_folder};
+use crate::snapshot::{Given, Snapshot, problem_with, problem_with_folder};
 use crate::tls::{self, ServerTls};
 
 /// The configuration, or everything that is wrong. What shows only when it is compiled is left to whoever does that next.
@@ -129,7 +129,8 @@ fn problems_of_use(mut config: Config, fetched: &Fetched) -> Vec<Problem> {
             return problems;
         }
     };
-    if let Err(more) = Snapshot::compile(config, (None, None), &Metrics::new(1), &house, fetched) {
+    let given = Given::make(&config, &house, fetched);
+    if let Err(more) = Snapshot::compile(config, None, &Metrics::new(1), &house, &given) {
         problems.extend(more);
     }
     problems

@@ -12,7 +12,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The data path.
     (
         "worker",
-        &["access_log", "files", "http::Control", "limits", "listener", "metrics", "plugin", "snapshot", "upstream"],
+        &[
+            "access_log",
+            "balance",
+            "discovery",
+            "files",
+            "http::Control",
+            "limits",
+            "listener",
+            "metrics",
+            "plugin",
+            "snapshot",
+            "upstream",
+        ],
     ),
     (
         "listener",
@@ -60,7 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("files", &["config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
-    ("plugin", &["balance", "vault"]),
+    ("plugin", &["balance", "stock", "vault"]),
     (
         "upstream",
         &[
@@ -95,17 +107,53 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "vault"]),
+    ("cli", &["agent", "balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "stock", "vault"]),
     (
         "run",
         &[
-            "admin", "config", "control", "examine", "fetch", "listener", "metrics", "plugin", "reload", "snapshot",
-            "tls", "vault", "worker",
+            "admin",
+            "balance",
+            "config",
+            "control",
+            "discovery",
+            "examine",
+            "fetch",
+            "health",
+            "listener",
+            "metrics",
+            "plugin",
+            "reload",
+            "snapshot",
+            "tls",
+            "vault",
+            "worker",
         ],
     ),
-    ("control", &["admin", "config::model", "fetch", "plugin", "reload", "snapshot", "tls", "vault", "worker"]),
+    (
+        "control",
+        &["admin", "config::model", "fetch", "plugin", "reload", "sampling", "snapshot", "tls", "vault", "worker"],
+    ),
+    // Asks endpoints for their load, over the HTTP/1.1 of upstreams.
+    ("sampling", &["balance", "config::model", "error", "http", "notice", "upstream", "worker"]),
+    // Asks endpoints over the HTTP of upstreams, with connections of its own.
+    (
+        "health",
+        &[
+            "balance",
+            "config::model",
+            "error",
+            "http",
+            "metrics::PoolId",
+            "notice",
+            "proxy_protocol",
+            "snapshot",
+            "tls",
+            "upstream",
+            "worker::Shared",
+        ],
+    ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
-    ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits"]),
+    ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits", "stock"]),
     (
         "snapshot",
         &[
@@ -121,12 +169,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "route",
             "tls",
             "upstream",
+            "stock",
         ],
     ),
     // Asks servers over the HTTP/1.1 of upstreams; which plugins run is not its business.
     ("fetch", &["config::model", "error", "http", "limits", "plugin", "tls", "vault"]),
+    // Asks registries over the HTTP/1.1 of upstreams.
+    (
+        "discovery",
+        &["config::model", "config::value", "http", "limits", "metrics::SearchRow", "notice", "snapshot::Found", "tls"],
+    ),
+    ("agent", &["config::model", "discovery"]),
     ("examine", &["config", "fetch", "metrics", "plugin", "snapshot", "tls"]),
-    ("reload", &["config", "examine", "fetch", "limits", "listener", "plugin", "snapshot", "tls", "worker"]),
+    ("reload", &["config", "examine", "listener", "plugin", "snapshot", "tls", "worker"]),
     (
         "admin",
         &[
@@ -145,7 +200,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Plugins as the gateway runs them, before backends that are only thought of.
-    ("sim", &["balance", "config::model", "config::problem", "config::value", "escape", "plugin"]),
+    ("sim", &["balance", "config::model", "config::problem", "config::value", "escape", "plugin", "stock"]),
     // Shared.
     ("access_log", &["config::model", "escape", "http", "limits", "metrics"]),
     ("clock", &["error"]),
@@ -155,6 +210,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metrics", &["http"]),
     ("notice", &[]),
     ("proxy_protocol", &["config::model"]),
+    // Names, and what is linked in under them.
+    ("stock", &[]),
     ("vault", &[]),
 ];
 
@@ -170,6 +227,9 @@ const PURE: &[&str] = &[
     "access_log/format.rs",
     "cache/policy",
     "access_log/stamp.rs",
+    "agent/watchdog.rs",
+    "balance/shares.rs",
+    "balance/turn.rs",
     "config/diff.rs",
     "config/file",
     "config/hint.rs",
@@ -180,6 +240,10 @@ const PURE: &[&str] = &[
     "config/shadow.rs",
     "config/shape.rs",
     "config/value.rs",
+    "control/lanes.rs",
+    "discovery/dns/message.rs",
+    "discovery/etcd/wire.rs",
+    "discovery/members.rs",
     "error.rs",
     "escape.rs",
     "fetch/address.rs",
@@ -189,6 +253,9 @@ const PURE: &[&str] = &[
     "http/ranges.rs",
     "files/resolve.rs",
     "files/types.rs",
+    "health/outlier.rs",
+    "health/term.rs",
+    "health/verdict.rs",
     "http/claims.rs",
     "http/fields.rs",
     "http/h1/decode.rs",

@@ -37,10 +37,16 @@ pub mod snapshot;
 
 pub mod fetch;
 
+pub mod discovery;
+
+pub mod agent;
+
 pub mod examine;
 
 pub mod control;
+pub mod health;
 pub mod reload;
+pub mod sampling;
 
 pub mod admin;
 
@@ -57,6 +63,7 @@ pub mod limits;
 pub mod metrics;
 pub mod notice;
 pub mod proxy_protocol;
+pub mod stock;
 pub mod vault;
 
 pub use run::{Running, StartError, start, start_file};

@@ -208,6 +208,19 @@ pub fn encode(version: ProxyVersion, source: SocketAddr, destination: SocketAddr
     out
 }
 
+/// The header of a connection that speaks for itself (`UNKNOWN`, `LOCAL`): a check of the server's health (section 2).
+pub fn encode_own(version: ProxyVersion) -> Header {
+    let mut out = Header::new();
+    match version {
+        ProxyVersion::V1 => out.extend_from_slice(b"PROXY UNKNOWN\r\n"),
+        ProxyVersion::V2 => {
+            out.extend_from_slice(SIGNATURE);
+            out.extend_from_slice(&[0x20, 0, 0, 0]);
+        }
+    }
+    out
+}
+
 fn wide(address: IpAddr) -> Ipv6Addr {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped(),

@@ -16,11 +16,9 @@ use tokio::sync::oneshot;
 
 use crate::config::{Problem, Problems, diff, model};
 use crate::examine;
-use crate::fetch::{self, Fetched};
-use crate::limits::Limits;
 use crate::listener::{self, Listener, Settings};
-use crate::plugin::{Rollout, Version};
-use crate::snapshot::{self, Course, Snapshot};
+use crate::plugin::{Attempt, Rollout, Version};
+use crate::snapshot::{self, Course, Given, Snapshot};
 use crate::tls::{self, ServerTls};
 use crate::worker::{Command, Shared};
 
@@ -31,10 +29,12 @@ pub struct Force {
     listeners: Vec<Arc<Listener>>,
     /// What stands in the certificate files that are in use.
     contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
+    /// Snapshots that requests may still hold.
+    retired: Vec<Arc<Snapshot>>,
 }
 
 /// Why a configuration did not come into force.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ReloadError {
     /// The file.
     #[error("{0}")]
@@ -51,9 +51,24 @@ pub enum ReloadError {
     /// What was asked for about a plugin cannot be done.
     #[error("{0}")]
     Plugin(String),
+    /// What whoever asked has seen is no longer so.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 impl ReloadError {
+    /// The same about what an operator ordered for a plugin, which does not stand in the file.
+    pub fn without_file(self) -> ReloadError {
+        let ReloadError::Config(problems) = self else { return self };
+        let line =
+            |problem: &Problem| match problem.key.strip_prefix("plugin.").and_then(|key| key.strip_suffix(".source")) {
+                // The module that was handed over, and not the source.
+                Some(_) => problem.message.clone(),
+                None => format!("{}: {}", problem.key, problem.message),
+            };
+        ReloadError::Plugin(problems.problems.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+
     /// Says in the log that something failed, and why: a line for each problem.
     pub fn log(&self, what: &str) {
         tracing::error!("{what}");
@@ -75,7 +90,7 @@ pub enum Order {
     Leave,
 }
 
-/// What may be changed. One change follows the other.
+/// What may be changed. One change follows the other; reloads and pushes only when they are prepared.
 pub enum Change {
     /// Read the file again.
     Reload(Reply<String>),
@@ -83,10 +98,12 @@ pub enum Change {
     Apply(Box<model::Config>, Reply<String>),
     /// Bring another version of a plugin into force.
     Push(Push, Reply<Pushed>),
-    /// Go back to a version of a plugin that was in force before: this one, or the one before.
-    RollBack(String, Option<String>, Reply<Pushed>),
+    /// Go back to a version of a plugin that was in force before: this one, or the one before; or end its trial.
+    RollBack(About, Option<String>, Reply<Pushed>),
     /// End a plugin's trial: it went well.
-    Promote(String, Reply<Pushed>),
+    Promote(About, Reply<Pushed>),
+    /// There are other members of pools.
+    Members,
     /// A version of a plugin was found unfit.
     Unfit(Arc<Version>),
 }
@@ -104,31 +121,38 @@ pub struct Push {
     pub rollout: Option<Rollout>,
 }
 
+/// The plugin that an order is about, and what whoever gives it has seen of it: it is not obeyed when that is no longer so.
+pub struct About {
+    /// The plugin's name.
+    pub plugin: String,
+    /// The attempt whose trial runs, or [`About::NONE`].
+    pub trial: Option<String>,
+    /// The name of the version in force.
+    pub version: Option<String>,
+}
+
+impl About {
+    /// Instead of an attempt: no trial runs.
+    pub const NONE: &str = "none";
+}
+
 /// What became of an order about a plugin.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pushed {
+    /// By which it is asked for later.
+    pub attempt: Attempt,
     /// The version that it was about.
     pub version: String,
     /// `in-force`, or how it is tried.
     pub state: &'static str,
 }
 
-/// A change on its way, for a thread that may take its time.
+/// The last step of a change, for a thread that may take its time.
 pub struct Job {
     shared: Arc<Shared>,
     contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
     file: Option<PathBuf>,
-    source: Source,
-}
-
-/// A change of which everything is known.
-pub struct Loaded {
-    shared: Arc<Shared>,
-    contents: BTreeMap<PathBuf, Option<Vec<u8>>>,
-    file: Option<PathBuf>,
-    before: Arc<Snapshot>,
-    config: model::Config,
-    course: Option<Course>,
+    next: Next,
 }
 
 /// Where a configuration comes from.
@@ -137,8 +161,24 @@ pub enum Source {
     File,
     /// From here.
     Given(Box<model::Config>),
-    /// It is the one in force, with another course for one plugin.
+    /// It is the one in force, with files that have changed.
+    InForce,
+}
+
+/// What is to come into force.
+pub enum Next {
+    /// A configuration.
+    Draft(Box<Draft>),
+    /// Another course for one plugin.
     Course(Course),
+}
+
+/// A configuration with everything that takes long to come by.
+pub struct Draft {
+    /// The configuration.
+    pub config: model::Config,
+    /// What the sources of its plugins give.
+    pub given: Given,
 }
 
 /// A change that only has to be put in place.
@@ -160,7 +200,7 @@ struct Prepared {
 impl Force {
     /// With no listeners yet.
     pub fn new(shared: Arc<Shared>, workers: Vec<UnboundedSender<Command>>) -> Force {
-        Force { shared, workers, listeners: Vec::new(), contents: BTreeMap::new() }
+        Force { shared, workers, listeners: Vec::new(), contents: BTreeMap::new(), retired: Vec::new() }
     }
 
     /// What the threads share.
@@ -191,10 +231,10 @@ impl Force {
         }
     }
 
-    /// A change that begins here. Its file is named in what is wrong with it.
-    pub fn job(&self, source: Source, file: Option<&Path>) -> Job {
+    /// The last step of a change. Its file is named in what is wrong with it.
+    pub fn job(&self, next: Next, file: Option<&Path>) -> Job {
         let (shared, contents) = (self.shared.clone(), self.contents.clone());
-        Job { shared, contents, file: file.map(Path::to_owned), source }
+        Job { shared, contents, file: file.map(Path::to_owned), next }
     }
 
     /// Puts a change in place. What changed, in words.
@@ -203,19 +243,33 @@ impl Force {
         let file = file.as_deref();
         let prepared = contents.is_some().then(|| self.prepare(&snapshot.config)).transpose();
         let prepared = prepared.map_err(|problems| in_file(file, problems))?;
-        let hash = hash(&snapshot.config);
         let before = self.shared.snapshot();
         snapshot.plugins.iter().for_each(|plugin| plugin.enters(Some(&before)));
         self.shared.replace(snapshot);
         self.tell(|| Command::Refresh);
+        self.let_go();
+        self.retired.push(before);
         if let (Some(prepared), Some(contents)) = (prepared, contents) {
             self.contents = contents;
             self.put_in_place(prepared);
             listener::prepare(self.shared.snapshot().limits.connections);
             warn(&self.shared.snapshot().config, file);
+            let hash = hash(&self.shared.snapshot().config);
             self.shared.metrics.reload_succeeded(&hash, SystemTime::now());
         }
         Ok(changes)
+    }
+
+    /// Lets go of snapshots that nobody else holds: here, so that no worker has to take them apart.
+    pub fn let_go(&mut self) {
+        self.retired.retain(|old| Arc::strong_count(old) > 1);
+    }
+
+    /// Puts a snapshot in place that differs from the one in force in members of pools.
+    pub fn put_members(&mut self, snapshot: Snapshot) {
+        self.retired.push(self.shared.snapshot());
+        self.shared.replace(snapshot);
+        self.tell(|| Command::Refresh);
     }
 
     /// Opens the listeners of the first configuration.
@@ -294,33 +348,30 @@ impl Force {
     }
 }
 
-impl Job {
+impl Source {
     /// Reads what is to be read. Not on a thread that others wait for.
-    pub fn load(self) -> Result<Loaded, ReloadError> {
-        let before = self.shared.snapshot();
-        let (config, course) = match self.source {
-            Source::File => (examine::load(self.file.as_deref().ok_or(ReloadError::NoFile)?)?, None),
-            Source::Given(config) => (*config, None),
-            Source::Course(course) => (before.config.clone(), Some(course)),
-        };
-        Ok(Loaded { shared: self.shared, contents: self.contents, file: self.file, before, config, course })
+    pub fn read(self, file: Option<&Path>, before: &Snapshot) -> Result<model::Config, ReloadError> {
+        match self {
+            Source::File => Ok(examine::load(file.ok_or(ReloadError::NoFile)?)?),
+            Source::Given(config) => Ok(*config),
+            Source::InForce => Ok((*before.config).clone()),
+        }
     }
 }
 
-impl Loaded {
-    /// Plugins that have to be fetched for it, within these limits.
-    pub fn wanted(&self) -> (Vec<model::Plugin>, Limits) {
-        let wanted = match self.course {
-            Some(_) => Vec::new(),
-            None => fetch::wanted(&self.config, Some(&self.before.config)),
-        };
-        (wanted, self.config.limits.clone())
-    }
-
-    /// Does everything that can fail or take long. Not on a thread that others wait for.
-    pub fn compile(self, fetched: &Fetched) -> Result<Ready, ReloadError> {
-        let Loaded { before, config, course, .. } = self;
+impl Job {
+    /// Does everything that can fail, beginning from what is in force by now. Not on a thread that others wait for.
+    pub fn make(self) -> Result<Ready, ReloadError> {
+        let before = self.shared.snapshot();
         let file = self.file.as_deref();
+        let (metrics, house) = (&self.shared.metrics, &self.shared.house);
+        let Draft { config, given } = match self.next {
+            Next::Draft(draft) => *draft,
+            Next::Course(course) => {
+                let snapshot = before.with_course(&course, house).map_err(|problems| in_file(file, problems))?;
+                return Ok(Ready { snapshot, changes: String::new(), contents: None, file: self.file });
+            }
+        };
         let fixed = [
             ("workers", config.workers != before.config.workers),
             ("admin.address", config.admin != before.config.admin),
@@ -334,18 +385,21 @@ impl Loaded {
             return Err(in_file(file, fixed).into());
         }
         let mut changes = diff::diff(&before.config, &config);
-        let contents = course.is_none().then(|| tls::contents(&config));
+        let contents = tls::contents(&config);
         let other = |path: &Path| {
-            let (old, new) = (self.contents.get(path), contents.as_ref().and_then(|contents| contents.get(path)));
+            let (old, new) = (self.contents.get(path), contents.get(path));
             old.is_some() && old != new
         };
-        if contents.is_some() {
-            diff::renewed(&mut changes, &config.named, other);
-        }
-        let (metrics, house) = (&self.shared.metrics, &self.shared.house);
-        let compiled = Snapshot::compile(config, (Some(&before), course.as_ref()), metrics, house, fetched);
+        diff::renewed(&mut changes, &config.named, other);
+        let compiled = Snapshot::compile(config, Some(&before), metrics, house, &given);
         let snapshot = compiled.map_err(|problems| in_file(file, problems))?;
-        Ok(Ready { snapshot, changes, contents, file: self.file })
+        let (found, problems) = snapshot.with_found(|pool| self.shared.discovery.found(pool), house);
+        if !problems.is_empty() {
+            let problems = problems.into_iter().map(|(_, problem)| problem).collect();
+            return Err(in_file(file, problems).into());
+        }
+        let snapshot = found.unwrap_or(snapshot);
+        Ok(Ready { snapshot, changes, contents: Some(contents), file: self.file })
     }
 }
 

@@ -11,15 +11,18 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin;
+use crate::balance::Endpoint;
 use crate::config::{Problems, model};
 use crate::control::{self, Control};
+use crate::discovery::Discovery;
 use crate::examine;
 use crate::fetch::{self, Store};
+use crate::health;
 use crate::listener;
 use crate::metrics::Metrics;
 use crate::plugin::House;
 use crate::reload::{Change, Force, Order, ReloadError, cannot_listen, in_file, warn};
-use crate::snapshot::{Snapshot, problem_with};
+use crate::snapshot::{Given, Snapshot, problem_with};
 use crate::tls::Stamps;
 use crate::vault;
 use crate::worker::{self, Command, Shared};
@@ -79,12 +82,25 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
             .upgrade()
             .map(|orders: mpsc::UnboundedSender<Order>| orders.send(Order::Change(Change::Unfit(version))));
     };
+    let weak = orders.downgrade();
+    let discovery = Discovery::new(move || {
+        let _ = weak.upgrade().map(|orders| orders.send(Order::Change(Change::Members)));
+    });
     let house = House::new(workers, vault::place("plugins"), unfit).map_err(StartError::Thread)?;
     let store = Store::at(vault::place(fetch::FOLDER));
     let fetched = fetch::fetch_and_wait(fetch::wanted(&config, None), &config.limits, store, true);
-    let snapshot = Snapshot::compile(config, (None, None), &metrics, &house, &fetched.map_err(StartError::Thread)?);
+    let given = Given::make(&config, &house, &fetched.map_err(StartError::Thread)?);
+    let snapshot = Snapshot::compile(config, None, &metrics, &house, &given);
     let snapshot = snapshot.map_err(|problems| in_file(file.as_deref(), problems))?;
-    let shared = Arc::new(Shared::new(snapshot, metrics, house));
+    discovery.begin(&snapshot.config);
+    discovery.wait(&snapshot.config, snapshot.limits.discovery_time);
+    let (found, problems) = snapshot.with_found(|pool| discovery.found(pool), &house);
+    if !problems.is_empty() {
+        let problems = problems.into_iter().map(|(_, problem)| problem).collect();
+        return Err(in_file(file.as_deref(), problems).into());
+    }
+    let snapshot = found.unwrap_or(snapshot);
+    let shared = Arc::new(Shared::new(snapshot, metrics, house, discovery));
     let mut threads = Vec::new();
     let mut commands = Vec::new();
     for index in 0..workers {
@@ -106,7 +122,15 @@ fn launch(config: model::Config, file: Option<PathBuf>) -> Result<Running, Start
     let addresses = Arc::new(Mutex::new(force.listeners().iter().map(|listener| listener.address).collect()));
     let (known, weak) = (addresses.clone(), orders.downgrade());
     let control = Control { force, file, stamps, addresses: known, orders: weak };
-    threads.push(spawn("control".into(), move || control.run(receiver, admin))?);
+    let (until, over) = oneshot::channel();
+    let watching = shared.clone();
+    threads.push(spawn("health".into(), move || health::run(&watching, over))?);
+    let run = move || {
+        control.run(receiver, admin);
+        // Endpoints are looked after for as long as anything is.
+        drop::<oneshot::Sender<()>>(until);
+    };
+    threads.push(spawn("control".into(), run)?);
     Ok(Running { orders, threads, addresses, admin: admin_address, shared })
 }
 
@@ -128,6 +152,14 @@ impl Running {
     /// Everything that is counted, as Prometheus reads it.
     pub fn metrics(&self) -> String {
         self.shared.metrics_text()
+    }
+
+    /// An endpoint of a pool, with all that is known of it.
+    pub fn endpoint(&self, pool: &str, address: &str) -> Option<Arc<Endpoint>> {
+        let snapshot = self.shared.snapshot();
+        let pool = snapshot.pools.iter().find(|compiled| compiled.state.model.name == pool)?;
+        let mut candidates = pool.state.candidates.iter();
+        candidates.find(|candidate| candidate.endpoint.address == address).map(|candidate| candidate.endpoint.clone())
     }
 
     /// Reads the file again. What changed, in words.

@@ -9,7 +9,9 @@ use std::ops::Range;
 use gatewright_abi::flag;
 
 use crate::encoded::Pairs;
+use crate::hash;
 use crate::micros::Micros;
+use crate::random;
 use crate::sys::{Columns, Slot, column};
 
 /// The endpoints of a pool, in an order that stays the same until [`generation`](Endpoints::generation) changes.
@@ -56,7 +58,8 @@ impl Endpoints {
         All { endpoints: self, indices: 0..self.columns.count() }
     }
 
-    /// Those that a request can be sent to: healthy, not ejected, not draining, not tried for this request before.
+    /// Those that a request can be sent to: healthy, of the priority that it is for, not ejected, not draining, not tried for
+    /// this request before.
     #[inline(always)]
     pub fn available(&self) -> Available<'_> {
         Available { all: self.all() }
@@ -190,7 +193,8 @@ impl<'a> Endpoint<'a> {
         self.slot.word::<column::Flags>()
     }
 
-    /// Whether a request can be sent to it: healthy, not ejected, not draining, not tried for this request before.
+    /// Whether a request can be sent to it: healthy, of the priority that it is for, not ejected, not draining, not tried for
+    /// this request before.
     #[inline(always)]
     pub fn is_available(self) -> bool {
         self.flags() & (flag::HEALTHY | flag::EJECTED | flag::DRAINING | flag::TRIED) == flag::HEALTHY
@@ -199,7 +203,14 @@ impl<'a> Endpoint<'a> {
     /// Whether its checks pass, or it has none.
     #[inline(always)]
     pub fn is_healthy(self) -> bool {
-        self.flags() & flag::HEALTHY != 0
+        self.flags() & (flag::HEALTHY | flag::STANDBY) != 0
+    }
+
+    /// Whether it is well, but this request is for others: of another priority, for instance. A session that is there already
+    /// may stay.
+    #[inline(always)]
+    pub fn is_standby(self) -> bool {
+        self.flags() & flag::STANDBY != 0
     }
 
     /// Whether it says itself that it does less well.
@@ -220,7 +231,7 @@ impl<'a> Endpoint<'a> {
         self.flags() & flag::DRAINING != 0
     }
 
-    /// Whether it has just come.
+    /// Whether it should get less than its share: it has just come, or has too much. See [`warmth`](Endpoint::warmth).
     #[inline(always)]
     pub fn is_warming(self) -> bool {
         self.flags() & flag::WARMING != 0
@@ -269,12 +280,37 @@ impl<'a> Endpoint<'a> {
         (!load.is_nan()).then_some(load)
     }
 
-    /// How much of its share it should get after it has come: from 0 up to 1.
+    /// How much of its share it should get: from 0 up to 1, less after it has come and when it has too much.
     #[inline(always)]
     pub fn warmth(self) -> f32 {
         f32::from_bits(self.slot.word::<column::Warmth>())
     }
+
+    /// Its weight, and less of it as long as it is [warming](Endpoint::is_warming): the share of requests that it should get.
+    #[inline(always)]
+    pub fn effective_weight(self) -> f32 {
+        let weight = self.weight() as f32;
+        // Of what is no number the other counts.
+        if self.is_warming() { weight * self.warmth().max(COLDEST) } else { weight }
+    }
+
+    /// Whether a request that was drawn for it should be sent to it: it [is available](Endpoint::is_available), and as long as it
+    /// is warming, only so many of them are.
+    #[inline(always)]
+    pub fn admits(self) -> bool {
+        self.is_available() && (!self.is_warming() || random::fraction() < f64::from(self.warmth()))
+    }
+
+    /// The same by a key, so that the same keys are sent to it again, and more of them as it warms.
+    #[inline(always)]
+    pub fn admits_key(self, key: u64) -> bool {
+        self.is_available()
+            && (!self.is_warming() || hash::fraction(hash::mix(key, self.id())) < f64::from(self.warmth()))
+    }
 }
+
+/// Nobody is so cold that nothing can be divided by its weight.
+const COLDEST: f32 = 0.001;
 
 /// Shows its place only: showing more would be reading columns.
 impl fmt::Debug for Endpoint<'_> {

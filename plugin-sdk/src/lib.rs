@@ -150,8 +150,15 @@
 //! | [`log`] | `log::warn!("…")` and so on; the gateway limits the rate |
 //! | [`clock`] | [`clock::now`] and [`clock::unix_time`]. `std::time` has no clock here |
 //! | [`random`] | [`random::below`], [`random::two_below`], [`random::fraction`] |
-//! | [`hash`] | hashes that stay the same; of parts of the request, [`Request::hash_cookie`] and its like |
-//! | [`shared`] | numbers and values that all workers share; everything else belongs to one worker |
+//! | [`hash`] | hashes that stay the same; of parts of the request, [`Request::hash_cookie`] and its like; [`hash::rendezvous`] |
+//! | [`Key`] | what a request is known by, as the configuration says: `"cookie:session"` |
+//! | [`Target`] | where a router sends requests, as the configuration says: `"beta"`, `"route:beta"` |
+//! | [`Draw`] | endpoints at random, by weight |
+//! | [`Fading`] | averages that count less the longer nobody has renewed them |
+//! | [`cookie`] | cookies that a plugin makes |
+//! | [`config`] | times in a configuration: `"250ms"` |
+//! | [`shared`] | numbers, values and a secret that all workers share; everything else belongs to one worker |
+//! | [`Request::add_response_header`] | a balancer, router or filter sees no response yet, but may say what is to stand in it |
 //!
 //! # Tests
 //!
@@ -194,13 +201,17 @@
 //! `ABI.md` beside this crate has the boundary for those who write in another language.
 
 pub mod clock;
-mod config;
+pub mod config;
+pub mod cookie;
 mod decide;
+mod draw;
 mod encoded;
 mod endpoints;
 mod error;
 mod export;
+mod fading;
 pub mod hash;
+mod key;
 mod kinds;
 pub mod log;
 pub mod metrics;
@@ -215,20 +226,29 @@ pub mod random;
 mod request;
 mod response;
 mod runtime;
+#[cfg(not(target_arch = "wasm32"))]
+mod search;
 pub mod shared;
 mod sys;
+mod target;
 
 pub use config::NoConfig;
 pub use decide::{Answer, Body, Redirect, Route, Verdict};
+pub use draw::Draw;
 pub use encoded::Pairs;
 pub use endpoints::{All, Available, Endpoint, Endpoints};
 pub use error::{Error, Result};
+pub use fading::Fading;
+pub use key::Key;
 pub use kinds::{Balancer, Configuration, Filter, Router};
 pub use micros::Micros;
 pub use outcome::Outcome;
 pub use pick::{List, Pick};
 pub use request::{Request, RequestMut};
 pub use response::Response;
+#[cfg(not(target_arch = "wasm32"))]
+pub use search::Filtered;
+pub use target::Target;
 
 /// All that a plugin usually needs: `use gatewright_sdk::prelude::*;`
 pub mod prelude {
@@ -239,8 +259,9 @@ pub mod prelude {
     pub use crate::metrics::{Counter, Gauge, Histogram};
     pub use crate::shared::Slot;
     pub use crate::{
-        Answer, Balancer, Endpoint, Endpoints, Error, Filter, Micros, NoConfig, Outcome, Pick, Request, RequestMut,
-        Response, Result, Route, Router, Verdict, clock, export, hash, log, random, shared,
+        Answer, Balancer, Draw, Endpoint, Endpoints, Error, Fading, Filter, Key, Micros, NoConfig, Outcome, Pick,
+        Request, RequestMut, Response, Result, Route, Router, Target, Verdict, clock, export, hash, log, random,
+        shared,
     };
 }
 

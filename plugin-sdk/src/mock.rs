@@ -126,7 +126,9 @@ impl Mock {
             mock.host.show(Some(request), None);
             mock.instance.pick(&mock.host, &mock.table, attempt)
         };
-        self.asked(call, run, record::pick)
+        let picked = self.asked(call, run, record::pick);
+        self.host.do_response_changes();
+        picked
     }
 
     /// Tells the balancer how an attempt ended.

@@ -77,6 +77,8 @@ pub trait Host {
     fn shared_set(&self, key: &[u8], value: &[u8], ms: u64) -> i32;
     /// `shared_remove`.
     fn shared_remove(&self, key: &[u8]) -> i32;
+    /// `secret`.
+    fn secret(&self) -> [u8; 32];
 }
 
 /// A plugin that is linked in: what `plugin()` of its crate returns.
@@ -264,7 +266,7 @@ impl Table {
 
     /// The live columns that the plugin reads, to be written before each pick.
     #[inline]
-    pub fn wanted(&self) -> impl Iterator<Item = Column> {
+    pub fn wanted(&self) -> impl Iterator<Item = Column> + Clone {
         let wanted = self.wanted.get();
         Column::ALL.iter().copied().filter(move |column| wanted & (1 << column.number()) != 0)
     }

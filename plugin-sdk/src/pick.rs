@@ -21,8 +21,7 @@ pub enum Pick {
     Refuse(u16),
     /// These, one after the other, as long as the request may be sent again.
     List(List),
-    /// The first; and the second too, if the first has not answered in time. The gateway takes it as an order of two so far: the
-    /// time is not looked at yet.
+    /// The first; and the second too, if the first has not answered in time. See [`Pick::hedge`].
     Hedge {
         /// Index of the first.
         first: u32,
@@ -54,8 +53,11 @@ impl Pick {
         if list.count == 0 { Pick::Fallback } else { Pick::List(list) }
     }
 
-    /// The first; and the second too, if the first has not answered after this time. The gateway takes it as an order of two so
-    /// far: the time is not looked at yet.
+    /// The first; and the second too, if the first has not answered after this time, or at once if it fails before. Whichever
+    /// answers first is passed on, the other attempt is [cancelled](crate::Outcome::is_cancelled).
+    ///
+    /// That holds where a second send can do no harm: for idempotent methods without a body, and once for each request. For any other request
+    /// it is a [list](Pick::list) of the two.
     pub fn hedge(first: Endpoint<'_>, second: Endpoint<'_>, after: Duration) -> Pick {
         Pick::Hedge { first: first.number(), second: second.number(), after: after.into() }
     }

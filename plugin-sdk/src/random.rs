@@ -1,6 +1,7 @@
 //! Random numbers, made in the plugin by SplitMix64 from a seed that the gateway gives once. Fast and even; no secrets
 //! are made of them.
 
+use crate::endpoints::Endpoint;
 use crate::sys;
 
 /// 64 random bits.
@@ -65,4 +66,27 @@ pub fn two_below(bound: usize) -> Option<(usize, usize)> {
 #[inline]
 pub fn fraction() -> f64 {
     (bits() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The endpoint that costs least; of several that cost as little, any of them.
+#[inline]
+pub fn least<'a>(
+    among: impl Iterator<Item = Endpoint<'a>>,
+    mut cost: impl FnMut(Endpoint<'a>) -> f64,
+) -> Option<Endpoint<'a>> {
+    let mut best: Option<Endpoint<'a>> = None;
+    let (mut least, mut equals) = (f64::INFINITY, 1);
+    among.for_each(|endpoint| {
+        let cost = cost(endpoint);
+        if best.is_none() || cost < least {
+            (best, least, equals) = (Some(endpoint), cost, 1);
+        } else if cost == least {
+            // The second takes its place with one half, the third with a third: so each has the same chance.
+            equals += 1;
+            if below(equals) == 0 {
+                best = Some(endpoint);
+            }
+        }
+    });
+    best
 }

@@ -147,6 +147,17 @@ impl Request {
         taken("tag", name, sys::set_tag(name.as_bytes(), value.as_ref().as_bytes()))
     }
 
+    /// Makes this the only field of its name in the response to this request, when there is one. Of several picks for one
+    /// request those of the last count; a response that the gateway or a plugin makes is left alone.
+    pub fn set_response_header(&self, name: &str, value: impl AsRef<[u8]>) -> bool {
+        edited(edit::SET, side::RESPONSE, name, value.as_ref())
+    }
+
+    /// Adds a field to the response to this request: a cookie, for instance.
+    pub fn add_response_header(&self, name: &str, value: impl AsRef<[u8]>) -> bool {
+        edited(edit::ADD, side::RESPONSE, name, value.as_ref())
+    }
+
     /// A hash of the client's address, computed by the gateway: [`hash::bytes`](crate::hash::bytes) of its text.
     #[inline]
     pub fn hash_client(&self, seed: u64) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! State that all workers share, and that stays when a version follows another: 64 numbers, and values by key. Both belong
+//! State that all workers share, and that stays when a version follows another: 64 numbers, values by key, a secret. They belong
 //! to the plugin, by its name in the configuration; no other plugin sees them.
 
 use std::time::Duration;
@@ -64,4 +64,10 @@ pub fn set(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, life: Option<Duration
 /// Removes a key. Whether it was there.
 pub fn remove(key: impl AsRef<[u8]>) -> bool {
     sys::shared_remove(key.as_ref()) >= 0
+}
+
+/// 32 bytes that nobody else knows, to sign with. They are the same for all workers and versions as long as the gateway runs, and
+/// others when it starts anew; for several gateways take a secret from the configuration.
+pub fn secret() -> [u8; 32] {
+    sys::secret()
 }

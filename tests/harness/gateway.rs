@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use gatewright::Running;
+use gatewright::balance::Endpoint;
 use gatewright::config::model::Config;
 use tempfile::TempDir;
 
@@ -103,6 +105,11 @@ impl Gateway {
     /// A cleartext HTTP/2 connection to the first listener.
     pub(crate) async fn frames(&self) -> Frames {
         Frames::connect(self.raw().await).await
+    }
+
+    /// An endpoint as the gateway knows it.
+    pub(crate) fn endpoint(&self, pool: &str, address: impl Display) -> Arc<Endpoint> {
+        self.running().endpoint(pool, &address.to_string()).expect("an endpoint of the pool")
     }
 
     /// Where operators connect.

@@ -6,10 +6,12 @@
 mod body;
 pub(crate) mod certs;
 mod client;
+pub(crate) mod etcd;
 mod frames;
 mod gateway;
 pub(crate) mod guests;
 pub(crate) mod log;
+pub(crate) mod modules;
 mod origin;
 mod raw;
 pub(crate) mod shelf;

@@ -45,7 +45,25 @@ impl Origin {
     where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Origin::listen("127.0.0.1:0", wire, answer).await
+    }
+
+    /// One that answers at all addresses of this machine.
+    pub(crate) async fn start_everywhere<F>(
+        wire: Wire,
+        answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    ) -> Origin
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        Origin::listen("0.0.0.0:0", wire, answer).await
+    }
+
+    async fn listen<F>(at: &str, wire: Wire, answer: impl Fn(Request<Incoming>) -> F + Clone + Send + 'static) -> Origin
+    where
+        F: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let listener = TcpListener::bind(at).await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let counts = Arc::new(Counts::default());
         let acceptor = wire.is_tls().then(|| TlsAcceptor::from(tls::server(&[wire.alpn()])));

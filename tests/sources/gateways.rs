@@ -7,8 +7,8 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use super::*;
+use crate::harness::modules::picks;
 use crate::harness::{Gateway, Origin};
-use crate::plugins::picks;
 
 /// A module that nobody had before this run, whatever an earlier one has kept.
 fn fresh(index: u32) -> Vec<u8> {

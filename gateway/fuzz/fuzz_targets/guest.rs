@@ -29,7 +29,7 @@ const BUDGET: Budget =
 /// The host and its one module.
 struct Bench {
     compiler: Compiler,
-    compiled: Compiled,
+    compiled: Arc<Compiled>,
     endpoints: Vec<Candidate>,
 }
 
@@ -44,6 +44,7 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
             weight: 1,
             priority: 0,
             zone: "zone".to_owned(),
+            drain: false,
             metadata: vec![("rack".to_owned(), index.to_string())],
         }
     };

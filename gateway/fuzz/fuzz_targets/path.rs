@@ -34,6 +34,7 @@ fn route(host: Option<HostPattern>, path: &str) -> Route {
         request_headers: Default::default(),
         response_headers: Default::default(),
         timeouts: Default::default(),
+        retry: None,
         body_limit: None,
     }
 }

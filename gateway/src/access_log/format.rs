@@ -50,7 +50,8 @@ pub(super) fn json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
             text(out, key, value.as_bytes(), NAME);
         }
     }
-    for (key, value) in [("error", record.error), ("tls", record.tls), ("cache", record.cache)] {
+    let words = [("hedge", record.hedge), ("error", record.error), ("tls", record.tls), ("cache", record.cache)];
+    for (key, value) in words {
         if let Some(value) = value {
             text(out, key, value.as_bytes(), WORD);
         }
@@ -150,6 +151,7 @@ pub(super) mod tests {
             upstream: Some("127.0.0.1:9001"),
             upstream_first_byte: None,
             retries: 1,
+            hedge: None,
             route: Some("shop"),
             pool: Some("api"),
             request_id: "7f",
@@ -205,6 +207,7 @@ pub(super) mod tests {
             route: Some(&name),
             pool: Some(&name),
             request_id: &name,
+            hedge: Some(&name),
             user_agent: Some(&long),
             referer: Some(&long),
             cache: Some(&name),

@@ -53,6 +53,8 @@ pub struct Record<'a> {
     pub upstream_first_byte: Option<Duration>,
     /// How often the request was sent again.
     pub retries: u32,
+    /// What became of a second endpoint that had it beside the first.
+    pub hedge: Option<&'a str>,
     /// The route's name.
     pub route: Option<&'a str>,
     /// The pool's name.

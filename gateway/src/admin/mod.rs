@@ -4,12 +4,15 @@
 //! it answers while workers are busy. Whoever reaches the address may reload and push; it belongs on a loopback or management
 //! address. Requests that a browser sends on behalf of another site are refused, and so are those for a name that this other
 //! site might have pointed at us. Limits: so many connections; whoever comes then takes the place of the one that has kept
-//! us waiting longest.
+//! us waiting longest; and so many orders that wait, which leave places for those who only look.
 
 mod board;
+mod drain;
+mod endpoints;
 mod places;
 mod plugins;
 mod status;
+mod waiting;
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -32,8 +35,9 @@ use crate::http::{Body, Control, Method, RequestHead, ResponseHead, Scheme, Stat
 use crate::limits::Limits;
 use crate::reload::{Change, Order};
 use crate::worker::Shared;
-pub use board::Board;
+pub use board::{Board, Ended};
 use places::{Place, Places};
+use waiting::Orders;
 
 /// To write one answer.
 const WRITE_TIME: Duration = Duration::from_secs(30);
@@ -43,7 +47,8 @@ pub struct Desk {
     shared: Arc<Shared>,
     orders: mpsc::WeakUnboundedSender<Order>,
     board: Rc<Board>,
-    uploads: Cell<usize>,
+    uploads: Rc<Cell<usize>>,
+    waiting: Orders,
     limits: Arc<Limits>,
 }
 
@@ -52,6 +57,8 @@ struct Answer {
     status: StatusCode,
     content_type: &'static str,
     body: String,
+    /// Whether it goes at another time.
+    later: bool,
 }
 
 /// Takes the address.
@@ -67,7 +74,8 @@ impl Desk {
         // Short, since there are few places: whoever connects has something to ask.
         let (idle_time, header_time) = (Duration::from_secs(10), Duration::from_secs(2));
         let limits = Limits { idle_time, header_time, body_size: 0, ..Limits::default() };
-        Desk { shared, orders, board, uploads: Cell::new(0), limits: Arc::new(limits) }
+        let (uploads, waiting) = Default::default();
+        Desk { shared, orders, board, uploads, waiting, limits: Arc::new(limits) }
     }
 
     /// Answers until the thread ends.
@@ -137,6 +145,7 @@ impl Desk {
                 status: StatusCode::OK,
                 content_type: crate::metrics::CONTENT_TYPE,
                 body: self.shared.metrics_text(),
+                later: false,
             },
             "/status" if reading => Answer::json(StatusCode::OK, &status::status(&self.shared)),
             "/healthz" if reading => Answer::text(StatusCode::OK, "ok\n".into()),
@@ -146,13 +155,18 @@ impl Desk {
             "/plugins/push" if ordering => self.push(request, body, watchdog).await,
             "/plugins/rollback" if ordering => self.roll_back(request).await,
             "/plugins/promote" if ordering => self.promote(request).await,
+            "/drain" if ordering => self.drain(request, true),
+            "/undrain" if ordering => self.drain(request, false),
             "/metrics" | "/status" | "/healthz" | "/" | "/reload" | "/plugins" | "/plugins/push"
-            | "/plugins/rollback" | "/plugins/promote" => Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into()),
+            | "/plugins/rollback" | "/plugins/promote" | "/drain" | "/undrain" => {
+                Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into())
+            }
             _ => Answer::text(StatusCode::NOT_FOUND, HELP.into()),
         }
     }
 
     async fn reload(&self) -> Answer {
+        let Some(_waiting) = self.waiting.long() else { return Answer::full() };
         let (reply, answer) = oneshot::channel();
         self.order(Change::Reload(reply));
         match answer.await {
@@ -188,23 +202,32 @@ fn is_ours(request: &RequestHead) -> bool {
 
 const HELP: &str = "\
 GET  /metrics   counters and histograms, for Prometheus
-GET  /status    what is in force: listeners, routes, pools and their endpoints, as JSON
+GET  /status    what is in force: listeners, routes, pools; how each endpoint is, as JSON
 GET  /healthz   200 while the gateway runs
-GET  /plugins   versions of plugins: in force, on trial, and before
+GET  /plugins   versions of plugins: in force, on trial, and before; what is done, and how that ended
 POST /reload    reads the configuration file again; 422 and the problems when it stays as it was
+POST /drain?pool=NAME&address=ADDRESS    takes an endpoint out of use; /undrain puts it back
 POST /plugins/push?plugin=NAME      brings the module that is the body into force; with &shadow=1m,
                                     &canary=10%25&for=30s or &at_once not as the configuration says
 POST /plugins/rollback?plugin=NAME  goes back to the version before, or to=VERSION
 POST /plugins/promote?plugin=NAME   ends a trial: the version is in force
+                                    both: 409 unless trial=ID (or none) runs and version=VERSION is
+                                    in force, where that is said
 ";
 
 impl Answer {
     fn text(status: StatusCode, body: String) -> Answer {
-        Answer { status, content_type: "text/plain; charset=utf-8", body }
+        Answer { status, content_type: "text/plain; charset=utf-8", body, later: false }
     }
 
     fn json(status: StatusCode, value: &serde_json::Value) -> Answer {
-        Answer { status, content_type: "application/json", body: format!("{value:#}\n") }
+        Answer { status, content_type: "application/json", body: format!("{value:#}\n"), later: false }
+    }
+
+    /// Too many wait already.
+    fn full() -> Answer {
+        let problem = "too many orders wait for their turn already; try again when some of them are carried out";
+        Answer { later: true, ..Answer::problem(StatusCode::SERVICE_UNAVAILABLE, problem) }
     }
 }
 
@@ -212,6 +235,9 @@ async fn send(responder: &mut Responder, answer: Answer, head_only: bool) -> Res
     let mut head = ResponseHead::new(answer.status);
     let _ = head.fields.set(name::CONTENT_TYPE, answer.content_type.as_bytes());
     let _ = head.fields.set(name::CACHE_CONTROL, b"no-store");
+    if answer.later {
+        let _ = head.fields.set(name::RETRY_AFTER, b"1");
+    }
     let mut body = Body::full(answer.body);
     let length = body.length();
     if !responder.head(&head, length, true) || head_only {

@@ -2,23 +2,25 @@
 //!
 //! In: `GET /plugins`; `POST /plugins/push` with a module, `/plugins/rollback`, `/plugins/promote`; all parameters in the query.
 //! Out: JSON. An order is answered when it is carried out: a version is in force or on trial, or it is refused and everything is as
-//! it was.
+//! it was. The answer names the attempt, of which `GET /plugins` tells how it ended.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::board::{Ended, Work};
+use super::waiting::Waiting;
 use super::{Answer, Desk};
 use crate::clock::{Deadline, Watchdog};
+use crate::config::model::Config;
 use crate::config::value;
 use crate::error::{Phase, Side};
 use crate::http::head::query_values;
 use crate::http::{Body, Frame, RequestHead, StatusCode};
 use crate::plugin::{Entry, LEAST_DECISIONS, MODULE_SIZE, Rollout, Stage, Standing, Trial};
-use crate::reload::{Change, Push, Pushed, ReloadError, Reply};
+use crate::reload::{About, Change, Push, Pushed, ReloadError, Reply};
 use crate::snapshot::Deployed;
 
 /// Modules that are on their way at a time, from the first byte to the answer.
@@ -34,38 +36,13 @@ impl Desk {
     /// All plugins, what is being done about them, and how that ended the last time.
     pub(super) fn plugins(&self) -> Answer {
         let snapshot = self.shared.snapshot();
-        let work = self.board.work().map(
-            |work| json!({ "plugin": work.plugin, "what": work.what, "seconds": work.since.elapsed().as_secs_f64() }),
-        );
-        let plugins: Vec<Value> = snapshot.plugins.iter().map(|deployed| self.plugin(deployed)).collect();
-        Answer::json(StatusCode::OK, &json!({ "work": work, "plugins": plugins }))
-    }
-
-    fn plugin(&self, deployed: &Deployed) -> Value {
-        let version = &deployed.version;
-        let ended = self.board.ended(version.plugin.name());
-        let entry = |entry: &Entry| {
-            json!({
-                "version": entry.version.name(),
-                "entered": seconds(entry.entered),
-                "reason": entry.reason.text(),
-                "in_force": entry.version.number == version.number,
-                "quarantined": entry.version.is_quarantined(),
-            })
-        };
-        json!({
-            "name": version.plugin.name(),
-            "version": version.name(),
-            "reason": deployed.reason.text(),
-            "quarantined": version.is_quarantined(),
-            "source_gives": deployed.given.name(),
-            "faults": version.plugin.faults().filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>(),
-            "trial": deployed.trial.as_deref().map(trial),
-            "ended": ended.map(|ended| {
-                json!({ "number": ended.number, "version": ended.version, "result": ended.result, "why": ended.why })
-            }),
-            "history": version.plugin.history().iter().map(entry).collect::<Vec<_>>(),
-        })
+        let work = |work: &Work| json!({ "plugin": work.plugin, "what": work.what, "seconds": work.since.elapsed().as_secs_f64() });
+        let works: Vec<Value> = self.board.works().iter().map(work).collect();
+        let ends = self.board.ended();
+        let plugins: Vec<Value> =
+            snapshot.plugins.iter().map(|deployed| plugin(deployed, &snapshot.config, &ends)).collect();
+        let ends: Vec<Value> = ends.iter().map(ended).collect();
+        Answer::json(StatusCode::OK, &json!({ "work": works, "plugins": plugins, "ended": ends }))
     }
 
     /// A module for a plugin.
@@ -74,8 +51,8 @@ impl Desk {
             Ok(wanted) => wanted,
             Err(problem) => return Answer::problem(StatusCode::BAD_REQUEST, &problem),
         };
-        let Some(_upload) = Upload::begin(&self.uploads) else {
-            return Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "others are being pushed; try again");
+        let (Some(_waiting), Some(_upload)) = (self.waiting.long(), Waiting::begin(&self.uploads, UPLOADS)) else {
+            return Answer::full();
         };
         let deadline = Deadline::after(UPLOAD_TIME, Phase::BodyIdle, Side::Client);
         let module = match watchdog.within(deadline, async { Ok(collect(body).await) }).await {
@@ -92,16 +69,24 @@ impl Desk {
 
     /// Back to an earlier version.
     pub(super) async fn roll_back(&self, request: &RequestHead) -> Answer {
-        match Wanted::of(request) {
-            Ok(Wanted { plugin, to, .. }) => self.ordered(|reply| Change::RollBack(plugin, to, reply)).await,
-            Err(problem) => Answer::problem(StatusCode::BAD_REQUEST, &problem),
-        }
+        self.quick(request, |Wanted { plugin, to, trial, version, .. }, reply| {
+            Change::RollBack(About { plugin, trial, version }, to, reply)
+        })
+        .await
     }
 
     /// The end of a trial.
     pub(super) async fn promote(&self, request: &RequestHead) -> Answer {
+        self.quick(request, |Wanted { plugin, trial, version, .. }, reply| {
+            Change::Promote(About { plugin, trial, version }, reply)
+        })
+        .await
+    }
+
+    async fn quick(&self, request: &RequestHead, change: impl FnOnce(Wanted, Reply<Pushed>) -> Change) -> Answer {
+        let Some(_waiting) = self.waiting.quick() else { return Answer::full() };
         match Wanted::of(request) {
-            Ok(Wanted { plugin, .. }) => self.ordered(|reply| Change::Promote(plugin, reply)).await,
+            Ok(wanted) => self.ordered(|reply| change(wanted, reply)).await,
             Err(problem) => Answer::problem(StatusCode::BAD_REQUEST, &problem),
         }
     }
@@ -110,9 +95,10 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         self.order(change(reply));
         match answer.await {
-            Ok(Ok(Pushed { version, state })) => {
-                Answer::json(StatusCode::OK, &json!({ "version": version, "state": state }))
+            Ok(Ok(Pushed { attempt, version, state })) => {
+                Answer::json(StatusCode::OK, &json!({ "id": attempt.name(), "version": version, "state": state }))
             }
+            Ok(Err(ReloadError::Conflict(problem))) => Answer::problem(StatusCode::CONFLICT, &problem),
             Ok(Err(error @ ReloadError::NoPlugin(..))) => Answer::problem(StatusCode::NOT_FOUND, &error.to_string()),
             Ok(Err(error)) => Answer::problem(StatusCode::UNPROCESSABLE_ENTITY, &error.to_string()),
             Err(_) => Answer::problem(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping"),
@@ -120,28 +106,12 @@ impl Desk {
     }
 }
 
-/// One module on its way, until it is dropped.
-struct Upload<'d>(&'d Cell<usize>);
-
-impl Upload<'_> {
-    fn begin(count: &Cell<usize>) -> Option<Upload<'_>> {
-        (count.get() < UPLOADS).then(|| {
-            count.set(count.get() + 1);
-            Upload(count)
-        })
-    }
-}
-
-impl Drop for Upload<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
 /// What a query asks for.
 struct Wanted {
     plugin: String,
     to: Option<String>,
+    trial: Option<String>,
+    version: Option<String>,
     rollout: Option<Rollout>,
 }
 
@@ -172,12 +142,13 @@ impl Wanted {
         let at_once = parameter("at_once").is_some();
         let asked = at_once || shadow.is_some() || canary.is_some();
         let rollout = asked.then_some(if at_once { Rollout::default() } else { Rollout { shadow, canary } });
-        Ok(Wanted { plugin, to: parameter("to"), rollout })
+        let [to, trial, version] = ["to", "trial", "version"].map(parameter);
+        Ok(Wanted { plugin, to, trial, version, rollout })
     }
 }
 
 impl Answer {
-    fn problem(status: StatusCode, problem: &str) -> Answer {
+    pub(super) fn problem(status: StatusCode, problem: &str) -> Answer {
         Answer::json(status, &json!({ "problem": problem }))
     }
 }
@@ -195,6 +166,43 @@ async fn collect(mut body: Body) -> Option<Vec<u8>> {
         }
     }
     Some(all)
+}
+
+fn plugin(deployed: &Deployed, config: &Config, ends: &[Ended]) -> Value {
+    let version = &deployed.version;
+    let config = config.plugins.iter().find(|model| model.name == version.plugin.name());
+    let last = ends.iter().rev().find(|ended| ended.plugin == version.plugin.name());
+    let entry = |entry: &Entry| {
+        json!({
+            "version": entry.version.name(),
+            "entered": seconds(entry.entered),
+            "reason": entry.reason.text(),
+            "in_force": entry.version.is(version),
+            "quarantined": entry.version.is_quarantined(),
+        })
+    };
+    json!({
+        "name": version.plugin.name(),
+        "version": version.name(),
+        "reason": deployed.reason.text(),
+        "quarantined": version.is_quarantined(),
+        "used": deployed.used,
+        "source_gives": config.map(|model| deployed.given.with(&model.config)),
+        "faults": version.plugin.faults().filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>(),
+        "trial": deployed.trial.as_deref().map(trial),
+        "ended": last.map(ended),
+        "history": version.plugin.history().iter().map(entry).collect::<Vec<_>>(),
+    })
+}
+
+fn ended(ended: &Ended) -> Value {
+    json!({
+        "id": ended.attempt.name(),
+        "plugin": ended.plugin,
+        "version": ended.version,
+        "result": ended.result.text(),
+        "why": ended.why,
+    })
 }
 
 fn trial(trial: &Trial) -> Value {
@@ -215,12 +223,13 @@ fn trial(trial: &Trial) -> Value {
     };
     let same = matches!(trial.stage, Stage::Shadow { .. }).then(|| trial.same());
     json!({
+        "id": trial.attempt.name(),
         "version": trial.candidate.name(),
         "reason": trial.reason.text(),
         "stage": trial.stage.text(),
         "share_percent": share,
         "then": trial.then.map(Stage::text),
-        "seconds": Instant::now().duration_since(trial.began).as_secs_f64(),
+        "seconds": trial.lasted(Instant::now()).as_secs_f64(),
         "of_seconds": trial.stage.time().as_secs_f64(),
         "decisions_needed": LEAST_DECISIONS,
         "same_decisions": same,

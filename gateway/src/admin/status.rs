@@ -1,14 +1,20 @@
 //! What is in force, as JSON.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
+use super::endpoints;
+use crate::clock;
 use crate::config::model::Action;
+use crate::metrics::SearchRow;
 use crate::snapshot::{CompiledPool, CompiledRoute};
 use crate::worker::Shared;
 
 /// Listeners, routes, pools and their endpoints.
 pub(super) fn status(shared: &Shared) -> Value {
     let snapshot = shared.snapshot();
+    let now = (Instant::now(), clock::coarse_uptime());
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "configuration": snapshot.number,
@@ -19,7 +25,8 @@ pub(super) fn status(shared: &Shared) -> Value {
             "tls": listener.tls.is_some(),
         })).collect::<Vec<_>>(),
         "routes": snapshot.routes.iter().map(|one| route(one, &snapshot.pools)).collect::<Vec<_>>(),
-        "pools": snapshot.pools.iter().map(pool).collect::<Vec<_>>(),
+        "pools": snapshot.pools.iter().map(|one| endpoints::pool(one, &snapshot, now)).collect::<Vec<_>>(),
+        "discovery": shared.discovery.rows().iter().map(search).collect::<Vec<_>>(),
     })
 }
 
@@ -33,16 +40,13 @@ fn route(route: &CompiledRoute, pools: &[CompiledPool]) -> Value {
     json!({ "name": route.model.name, kind: target })
 }
 
-fn pool(pool: &CompiledPool) -> Value {
-    let endpoint = |candidate: &crate::balance::Candidate| {
-        json!({
-            "address": candidate.endpoint.address,
-            "weight": candidate.weight,
-            "active": candidate.endpoint.active(),
-        })
-    };
+fn search(search: &SearchRow) -> Value {
     json!({
-        "name": pool.state.model.name,
-        "endpoints": pool.state.candidates.iter().map(endpoint).collect::<Vec<_>>(),
+        "pool": search.pool,
+        "source": search.source,
+        "endpoints": search.endpoints,
+        "connected": search.connected,
+        "updates": search.updates,
+        "failures": search.failures,
     })
 }

@@ -1,12 +1,28 @@
 //! Endpoints: where they are, how busy, and what is known of them. Which of them takes a request is for [`crate::plugin`].
 
+mod changes;
 mod endpoint;
+mod outcomes;
+mod plan;
+mod report;
+mod room;
+mod shares;
+mod standing;
+mod start;
 mod stats;
+mod turn;
 
 use std::sync::Arc;
 
-pub use endpoint::{Active, Endpoint};
+pub use changes::{Changes, FEW, Follower, Mark};
+pub use endpoint::{Active, Drain, Endpoint};
+pub use outcomes::{Outcomes, Sample};
+pub use plan::{Outlook, Plan, Reports, Watch};
+pub use report::Report;
+pub use room::{Room, Stay};
+pub use standing::{Checked, Ejected, Standing, Uptime};
 pub use stats::{Stats, flag_changes};
+pub use turn::{Turn, is_usable};
 
 impl PartialEq for Candidate {
     fn eq(&self, other: &Candidate) -> bool {
@@ -27,8 +43,17 @@ pub struct Candidate {
     pub weight: u16,
     /// 0 before 1 before 2.
     pub priority: u32,
+    /// Its configuration takes it out of use.
+    pub drain: bool,
     /// Where it stands.
     pub zone: String,
     /// Whatever else is said of it.
     pub metadata: Vec<(String, String)>,
+}
+
+impl Candidate {
+    /// One of which nothing is said.
+    pub fn of(endpoint: Arc<Endpoint>) -> Candidate {
+        Candidate { endpoint, weight: 1, priority: 0, drain: false, zone: String::new(), metadata: Vec::new() }
+    }
 }

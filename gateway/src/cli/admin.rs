@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -32,6 +33,8 @@ pub(super) struct Where {
 pub(super) struct Gateway {
     pub(super) address: SocketAddr,
     given: bool,
+    /// Whether it has answered before.
+    met: AtomicBool,
 }
 
 /// What it answered.
@@ -46,13 +49,23 @@ impl Where {
         self.admin.is_some()
     }
 
+    /// The same for whoever types it again, after a space.
+    pub(super) fn again(&self) -> String {
+        let default = Path::new("gateway.toml");
+        match self.admin {
+            Some(address) => format!(" --admin {address}"),
+            None if self.config == default => String::new(),
+            None => format!(" --config {}", quoted(&self.config.to_string_lossy())),
+        }
+    }
+
     /// Finds out where it is.
     pub(super) fn gateway(&self) -> Result<Gateway, Failure> {
         if let Some(address) = self.admin {
-            return Ok(Gateway { address, given: true });
+            return Ok(Gateway { address, given: true, met: AtomicBool::new(false) });
         }
         let address = configured(&self.config)?;
-        address.map(|address| Gateway { address, given: false }).ok_or_else(|| {
+        address.map(|address| Gateway { address, given: false, met: AtomicBool::new(false) }).ok_or_else(|| {
             let file = self.config.display();
             Failure(format!("{file}: there is no [admin] address; give that of the running gateway with --admin"))
         })
@@ -66,7 +79,17 @@ fn configured(path: &Path) -> Result<Option<SocketAddr>, Failure> {
 impl Gateway {
     /// Asks for something, or sends it.
     pub(super) fn ask(&self, method: &str, target: &str, body: &[u8]) -> Result<Answered, Failure> {
-        exchange(self.address, method, target, body).map_err(|error| {
+        let answered = exchange(self.address, method, target, body);
+        let met =
+            if answered.is_ok() { self.met.swap(true, Ordering::Relaxed) } else { self.met.load(Ordering::Relaxed) };
+        answered.map_err(|error| {
+            if met {
+                return Failure(format!(
+                    "the gateway at {} does not answer any more: {error}\n\
+                     If it was stopped, a trial has ended with it; when it starts, it begins with what the source gives",
+                    self.address
+                ));
+            }
             let hint = match self.given {
                 true => "",
                 // A gateway that runs keeps the one that it was started with.
@@ -99,6 +122,16 @@ pub(super) fn escaped(text: &str) -> String {
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
+/// A text as a shell takes it for one word.
+pub(super) fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 fn exchange(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> std::io::Result<Answered> {
     let mut tcp = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     tcp.set_read_timeout(Some(TIME))?;
@@ -124,6 +157,13 @@ fn exchange(address: SocketAddr, method: &str, target: &str, body: &[u8]) -> std
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_go_into_commands_whatever_they_are() {
+        assert_eq!(quoted("/etc/gateway-1.toml"), "/etc/gateway-1.toml");
+        assert_eq!(quoted("it's $here"), r"'it'\''s $here'");
+        assert_eq!(quoted(""), "''");
+    }
 
     #[test]
     fn names_go_into_queries_whatever_they_are() {

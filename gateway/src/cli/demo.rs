@@ -60,6 +60,8 @@ tls = "dev"
 [pool.api]
 endpoints = [{endpoints}]
 balance = "p2c"
+health = {{ path = "/", interval = "2s" }}
+eject = true
 
 [[route]]
 match = {{ path = "/api/" }}
@@ -102,6 +104,7 @@ Things to try:
   curl -i http://{http}/hello/world              a redirect
   curl -i http://{http}/missing                  an error page; with -H 'accept: application/json' for programs
   curl -s http://{admin}/metrics | grep requests_total
+  gatewright status --admin {admin} --watch    which backends are used, and how they do
 
 Change {file}
 and save it: the gateway takes it over while requests run. Stop with ctrl-c.

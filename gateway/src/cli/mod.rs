@@ -3,14 +3,17 @@
 //! In: arguments. Out: an exit code: 0 when all is well, 1 when it is not, 2 when the arguments are wrong.
 
 mod admin;
+mod agent;
 mod check;
 mod demo;
+mod drain;
 mod log;
 mod one_line;
 mod plugin;
 mod reload;
 mod run;
 mod sim;
+mod status;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -44,6 +47,10 @@ enum Command {
     Schema,
     /// Have a running gateway read its configuration again
     Reload(admin::Where),
+    /// Take an endpoint out of use in a running gateway: it gets no new requests and finishes those that it has
+    Drain(drain::Arguments),
+    /// Show the pools of a running gateway: which endpoints are well, why not, and how busy they are
+    Status(status::Arguments),
     /// Make, build, test, measure and deploy plugins
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -65,6 +72,8 @@ enum Command {
         #[command(flatten)]
         common: one_line::Common,
     },
+    /// Start a backend, tell a registry of it, watch over it, and take it out before it ends
+    Agent(Box<agent::Arguments>),
     /// Pass all requests on to one backend or several
     Proxy {
         /// A backend: HOST:PORT, or https://HOST[:PORT], which is verified and asked by its own name (Host); may be
@@ -90,10 +99,20 @@ struct ConfigFile {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
+        Command::Agent(arguments) => {
+            let ended = agent::run(*arguments);
+            log::flush();
+            return ended.unwrap_or_else(|Failure(message)| {
+                complain(&message);
+                ExitCode::FAILURE
+            });
+        }
         Command::Run(file) => run::from_file(&file.config),
         Command::Check { config, offline } => check::check(&config.config, offline),
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload(place) => reload::reload(&place),
+        Command::Drain(arguments) => drain::drain(&arguments),
+        Command::Status(arguments) => status::status(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Sim(arguments) => sim::run(&arguments),
         Command::Demo { port } => demo::demo(port),

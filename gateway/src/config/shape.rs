@@ -96,6 +96,10 @@ impl Short for String {
     const FORM: Form = Form::Text;
 }
 
+impl Short for Time {
+    const FORM: Form = Form::Text;
+}
+
 impl Short for Dev {
     const FORM: Form = Form::Text;
 }

@@ -9,6 +9,7 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::hint;
+use super::model::EtcdServer;
 use super::problem::{excerpt, suggestion};
 use crate::http::FieldName;
 use crate::http::fields::is_token;
@@ -81,6 +82,14 @@ pub fn share(text: &str) -> Result<u32, String> {
     Some(whole * 100 + hundredths).filter(|share| (1..=10_000).contains(share)).ok_or_else(wrong)
 }
 
+/// The same, and `0%` for none.
+pub fn share_or_none(text: &str) -> Result<u32, String> {
+    match text.strip_suffix('%').map(str::parse::<f64>) {
+        Some(Ok(0.0)) => Ok(0),
+        _ => share(text).map_err(|error| error.replace("0.01%", "0%")),
+    }
+}
+
 /// `"0.0.0.0:8080"`, `"[::]:8443"`.
 pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -116,6 +125,23 @@ pub fn endpoint(text: &str) -> Result<String, String> {
         Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(text.to_owned()),
         _ => Err(wrong()),
     }
+}
+
+/// `http://HOST:PORT` or `https://HOST:PORT`; without a port it is 2379.
+pub fn etcd_server(text: &str) -> Result<EtcdServer, String> {
+    let wrong = || format!("takes the address of a server, such as \"http://127.0.0.1:2379\", not {:?}", excerpt(text));
+    let (scheme, authority) = text.split_once("://").ok_or_else(wrong)?;
+    let tls = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return Err(wrong()),
+    };
+    let authority = authority.trim_end_matches('/');
+    let address = match host_name(authority) {
+        Ok(()) => format!("{authority}:2379"),
+        Err(_) => endpoint(authority).map_err(|_| wrong())?,
+    };
+    Ok(EtcdServer { tls, address })
 }
 
 /// A Host to send: a name or an address, with or without a port.

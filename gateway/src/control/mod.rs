@@ -2,8 +2,17 @@
 //!
 //! In: orders, from signals, operators and the gateway itself; files that change. Out: changes, one after the other, of which
 //! whatever takes long is done on other threads; so that operators are answered, and the end begins, in the midst of one.
+//!
+//! `changes` takes the orders; `prepare` does what takes long, in `lanes` and at the places of a `workshop`; `steps` takes the
+//! last step for plugins, and `tell` tells of it.
 
 mod changes;
+mod lanes;
+mod members;
+mod prepare;
+mod steps;
+mod tell;
+mod workshop;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -18,10 +27,14 @@ use tokio::sync::mpsc;
 use crate::admin::{self, Board};
 use crate::config::model;
 use crate::reload::{Force, Order};
+use crate::sampling;
 use crate::tls::{self, Stamps};
 use crate::worker::{Command, Shared};
 
 use changes::Changes;
+
+/// How long workers may take beyond the time that they have for their requests.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The control thread.
 pub struct Control {
@@ -56,6 +69,7 @@ impl Control {
             let desk = admin::Desk::new(shared.clone(), self.orders.clone(), board.clone());
             tokio::task::spawn_local(desk.serve(socket));
         }
+        tokio::task::spawn_local(sampling::run(shared.clone()));
         let force = Rc::new(RefCell::new(self.force));
         let (changes, wanted) = mpsc::unbounded_channel();
         let changing = Changes::new(force.clone(), self.file, self.stamps, self.addresses, board);
@@ -97,19 +111,20 @@ async fn drain(
     leave: impl Fn(),
 ) {
     // Workers keep the time themselves; one that hangs is not waited for.
-    let mut left = pin!(tokio::time::timeout(time + Duration::from_secs(1), left));
-    loop {
+    let mut left = pin!(tokio::time::timeout(time + PATIENCE, left));
+    let all_left = loop {
         tokio::select! {
-            _ = &mut left => break,
+            done = &mut left => break done.is_ok(),
             Some(order) = orders.recv() => {
                 if matches!(order, Order::Leave) {
                     leave();
                 }
             }
         }
-    }
+    };
     match shared.requests_cut() {
-        0 => tracing::info!("stopped; all requests were finished"),
+        0 if all_left => tracing::info!("stopped; all requests were finished"),
+        0 => tracing::warn!("stopped; a worker did not answer, and what it worked on was cut"),
         cut => tracing::warn!(requests = cut, "stopped; requests that took too long were cut"),
     }
     if let Some(log) = &shared.snapshot().access_log {

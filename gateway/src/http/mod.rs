@@ -18,6 +18,7 @@ pub mod head;
 pub mod hygiene;
 pub mod pump;
 pub mod ranges;
+pub mod replay;
 pub mod responder;
 pub mod stream;
 mod tcp;

@@ -78,8 +78,42 @@ families! {
         "Attempts that failed at an upstream, by kind.";
     RETRIES = Counter "gatewright_upstream_retries_total" ("pool")
         "Requests that were sent to an upstream once more.";
+    RETRIES_REFUSED = Counter "gatewright_upstream_retries_refused_total" ("pool")
+        "Requests that were not sent once more, or to a second endpoint, since the retry budget was spent.";
+    FULL = Counter "gatewright_upstream_full_total" ("pool, limit")
+        "Requests that found no room at an endpoint (max_requests) or in the pool (max_pool_requests), and waited.";
+    REFUSED = Counter "gatewright_upstream_refused_total" ("pool, limit")
+        "Those of them that were not let wait, or waited in vain.";
+    POOL_ENDPOINTS = Gauge "gatewright_pool_endpoints" ("pool, state")
+        "Endpoints of a pool: available; of those warming, which get less; draining; unavailable. Of all: reporting their load; overloaded.";
+    POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
+        "Reports of load by endpoints: taken, unreadable, or failed when one was asked in vain.";
+    POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")
+        "Whether so few endpoints of a pool are well that this is not believed and all get requests (1).";
+    POOL_DISTRUSTS = Counter "gatewright_pool_distrusts_total" ("pool")
+        "How often that began.";
+    POOL_SHARE = Gauge "gatewright_pool_priority_share" ("pool, priority")
+        "The share of requests that is for each priority of a pool, where it has several.";
+    HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
+        "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
+    ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")
+        "Endpoints of each pool: healthy, unhealthy by their checks, or ejected.";
+    ENDPOINT_UP = Gauge "gatewright_endpoint_up" ("pool, endpoint")
+        "Whether an endpoint is healthy and not ejected (1) or not (0); for pools with at most 100 endpoints.";
+    CHECKS = Counter "gatewright_health_checks_total" ("pool, result")
+        "Checks of endpoints: ok, what was wrong (connect, tls, timeout, status, body, broken), or not-made.";
+    EJECTIONS = Counter "gatewright_ejections_total" ("pool, cause")
+        "Endpoints that were left out for a while, by cause (failures, connects, success, latency).";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
+    FOUND = Gauge "gatewright_discovery_endpoints" ("pool, source")
+        "Endpoints that were found for a pool, besides those of the configuration.";
+    SEARCH_CONNECTED = Gauge "gatewright_discovery_connected" ("pool, source")
+        "Whether the file or registry with a pool's endpoints can be read (1); if not (0), the last ones stay.";
+    SEARCH_UPDATES = Counter "gatewright_discovery_updates_total" ("pool, source")
+        "How often other endpoints were found for a pool.";
+    SEARCH_FAILURES = Counter "gatewright_discovery_failures_total" ("pool, source")
+        "How often a file or registry could not be read, or something in it.";
     PLUGIN_INFO = Gauge "gatewright_plugin_info" ("plugin, version")
         "The version of each plugin that is in force; always 1.";
     PLUGIN_TRIAL = Gauge "gatewright_plugin_trial" ("plugin, version, stage")

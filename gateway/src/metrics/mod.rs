@@ -7,9 +7,12 @@
 //! names are counted together as `other`. Cells take memory when they are first used, not when a name is registered.
 
 mod cells;
+mod endpoints;
 mod families;
 mod plugins;
+mod pools;
 mod render;
+mod searches;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -21,9 +24,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
+pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
+pub use pools::PoolRow;
 pub use render::CONTENT_TYPE;
+pub use searches::SearchRow;
 
 /// How many names of routes, and of pools, have counts of their own.
 pub const NAMES: usize = 20_000;
@@ -36,6 +42,7 @@ pub struct Metrics {
     routes: Mutex<Names<(Box<str>, Box<str>)>>,
     pools: Mutex<Names<Box<str>>>,
     listeners: Mutex<Names<(Box<str>, bool)>>,
+    checked: Mutex<endpoints::Counts>,
     started: SystemTime,
     reloads_ok: Counter,
     reloads_failed: Counter,
@@ -54,7 +61,7 @@ pub struct Worker {
 pub struct RouteId(u32);
 
 /// The number of a pool.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct PoolId(u32);
 
 /// The number of a listener.
@@ -102,6 +109,17 @@ pub enum Connection {
     Closed,
 }
 
+/// What became of a request that two endpoints may get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hedge {
+    /// The second got it too.
+    Sent,
+    /// The second answered it.
+    Won,
+    /// There were too many.
+    Refused,
+}
+
 /// The counts of one worker. The alignment keeps two workers off one cache line.
 #[repr(align(128))]
 struct Shard {
@@ -139,8 +157,12 @@ struct PoolCells {
     failed: Counter,
     closed: Counter,
     retries: Counter,
+    retries_refused: Counter,
     first_byte: Histogram,
     errors: Labelled<48>,
+    hedges: Labelled<4>,
+    full: Labelled<2>,
+    refused: Labelled<2>,
 }
 
 #[derive(Default)]
@@ -178,6 +200,7 @@ impl Metrics {
             routes: Mutex::new(routes),
             pools: Mutex::new(Names::new(NAMES, "other".into())),
             listeners: Mutex::new(Names::new(LISTENERS, ("other".into(), false))),
+            checked: Mutex::default(),
             started: SystemTime::now(),
             reloads_ok: Counter::default(),
             reloads_failed: Counter::default(),
@@ -344,6 +367,31 @@ impl Worker {
     /// A request is sent once more.
     pub fn upstream_retry(&self, pool: PoolId) {
         self.shard.pools.cell(pool.0).retries.add(1);
+    }
+
+    /// A request is not sent once more, since the budget is spent.
+    pub fn upstream_retry_refused(&self, pool: PoolId) {
+        self.shard.pools.cell(pool.0).retries_refused.add(1);
+    }
+
+    /// A request finds no room, by this limit, and waits.
+    pub fn upstream_full(&self, pool: PoolId, limit: &'static str) {
+        self.shard.pools.cell(pool.0).full.add(limit);
+    }
+
+    /// It waits in vain, or not at all.
+    pub fn upstream_refused(&self, pool: PoolId, limit: &'static str) {
+        self.shard.pools.cell(pool.0).refused.add(limit);
+    }
+
+    /// A second endpoint got a request, or answered it.
+    pub fn upstream_hedge(&self, pool: PoolId, what: Hedge) {
+        let event = match what {
+            Hedge::Sent => "sent",
+            Hedge::Won => "won",
+            Hedge::Refused => "refused",
+        };
+        self.shard.pools.cell(pool.0).hedges.add(event);
     }
 
     /// A bound was met; the name is that of the bound in [`crate::limits`].

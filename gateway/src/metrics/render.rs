@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::cells::{BUCKETS, Distribution};
 use super::families::{self as family, Family};
-use super::{ListenerCells, Metrics, PluginRow, PoolCells, RouteCells, Shard, lock};
+use super::{EndpointsRow, ListenerCells, Metrics, PluginRow, PoolCells, PoolRow, RouteCells, SearchRow, Shard, lock};
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -31,15 +31,24 @@ pub(super) struct Text {
 
 impl Metrics {
     /// All counts as text. Reads files of the system: not for a worker's thread.
-    pub fn render(&self, plugins: &[PluginRow]) -> String {
+    pub fn render(
+        &self,
+        plugins: &[PluginRow],
+        endpoints: &[EndpointsRow],
+        pools: &[PoolRow],
+        searches: &[SearchRow],
+    ) -> String {
         let mut text = Text { out: String::with_capacity(16 * 1024) };
         self.routes(&mut text);
         self.clients(&mut text);
         self.upstreams(&mut text);
+        self.endpoints(&mut text, endpoints);
+        super::pools::render(&mut text, pools);
         text.family(&family::LIMITS);
         for (name, count) in self.words(|shard| shard.limits.iter()) {
             text.line(family::LIMITS.name, &[("limit", name)], count);
         }
+        super::searches::render(&mut text, searches);
         super::plugins::render(&mut text, plugins);
         self.process(&mut text);
         text.out
@@ -171,6 +180,28 @@ impl Metrics {
         text.family(&family::RETRIES);
         for (pool, cells) in &rows {
             text.line(family::RETRIES.name, &[("pool", pool)], sum(cells, |cell| cell.retries.value()));
+        }
+        text.family(&family::RETRIES_REFUSED);
+        for (pool, cells) in &rows {
+            text.line(family::RETRIES_REFUSED.name, &[("pool", pool)], sum(cells, |cell| cell.retries_refused.value()));
+        }
+        text.family(&family::FULL);
+        for (pool, cells) in &rows {
+            for (limit, count) in merge(cells.iter().map(|cell| cell.full.iter())) {
+                text.line(family::FULL.name, &[("pool", pool), ("limit", limit)], count);
+            }
+        }
+        text.family(&family::REFUSED);
+        for (pool, cells) in &rows {
+            for (limit, count) in merge(cells.iter().map(|cell| cell.refused.iter())) {
+                text.line(family::REFUSED.name, &[("pool", pool), ("limit", limit)], count);
+            }
+        }
+        text.family(&family::HEDGES);
+        for (pool, cells) in &rows {
+            for (event, count) in merge(cells.iter().map(|cell| cell.hedges.iter())) {
+                text.line(family::HEDGES.name, &[("pool", pool), ("event", event)], count);
+            }
         }
     }
 
@@ -333,7 +364,7 @@ mod tests {
             worker.request_begun();
             worker.request_finished(&finished(route));
         }
-        let text = metrics.render(&[]);
+        let text = metrics.render(&[], &[], &[], &[]);
         let labels = "route=\"shop\",pool=\"api\"";
         assert!(text.contains(&format!("gatewright_requests_total{{{labels},status=\"2xx\",protocol=\"h2\"}} 2\n")));
         assert!(text.contains(&format!("gatewright_request_duration_seconds_bucket{{{labels},le=\"0.0025\"}} 0\n")));
@@ -357,7 +388,11 @@ mod tests {
         assert_eq!(metrics.register_route("a", None), first);
         let worker = metrics.worker(0).unwrap();
         worker.request_finished(&finished(RouteId::default()));
-        assert!(metrics.render(&[]).contains("gatewright_requests_total{route=\"other\",pool=\"\",status=\"2xx\""));
+        assert!(
+            metrics
+                .render(&[], &[], &[], &[])
+                .contains("gatewright_requests_total{route=\"other\",pool=\"\",status=\"2xx\"")
+        );
     }
 
     #[test]
@@ -375,7 +410,7 @@ mod tests {
         let metrics = Metrics::new(1);
         let route = metrics.register_route("a\"} 1\nb\\", None);
         metrics.worker(0).unwrap().request_finished(&finished(route));
-        assert!(metrics.render(&[]).contains("{route=\"a\\\"} 1\\nb\\\\\",pool=\"\",status"));
+        assert!(metrics.render(&[], &[], &[], &[]).contains("{route=\"a\\\"} 1\\nb\\\\\",pool=\"\",status"));
     }
 
     #[test]
@@ -394,7 +429,7 @@ mod tests {
         worker.upstream_connection(pool, Connection::Opened);
         worker.upstream_error(pool, "connect-failed");
         worker.limit_hit("connections");
-        let text = metrics.render(&[]);
+        let text = metrics.render(&[], &[], &[], &[]);
         let helps: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
         assert_eq!(helps.len(), TABLE.len());

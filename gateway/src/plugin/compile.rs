@@ -4,11 +4,12 @@
 //! milliseconds and more, so what came of it is kept on disk for the next start. That file is code that runs in our process: it is
 //! taken only from a folder that nobody else may write to, and only when it is whole; otherwise it is made anew.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use gatewright_abi::export;
@@ -55,6 +56,8 @@ pub struct Compiler {
     engine: Arc<Engine>,
     linker: Linker<Guest>,
     cache: Option<Cache>,
+    /// Those that are in use: a version that comes back runs the code that is there.
+    used: Mutex<HashMap<Digest, Weak<Compiled>>>,
 }
 
 impl Digest {
@@ -101,7 +104,7 @@ impl Compiler {
         let mut hasher = DefaultHasher::new();
         engine.wasm().precompile_compatibility_hash().hash(&mut hasher);
         let cache = cache.map(|folder| Cache { folder: folder.to_owned(), engine: hasher.finish() });
-        Ok(Compiler { engine, linker, cache })
+        Ok(Compiler { engine, linker, cache, used: Mutex::default() })
     }
 
     /// The engine.
@@ -109,8 +112,9 @@ impl Compiler {
         &self.engine
     }
 
-    /// Compiles a module, or takes it from the cache, and looks whether it is a plugin. `memory`: what it may begin with.
-    pub fn compile(&self, bytes: &[u8], memory: u64) -> Result<Compiled, LoadError> {
+    /// Compiles a module, or takes it from where it is used or kept, and looks whether it is a plugin. `memory`: what it may begin
+    /// with.
+    pub fn compile(&self, bytes: &[u8], memory: u64) -> Result<Arc<Compiled>, LoadError> {
         let size = bytes.len() as u64;
         if size > MODULE_SIZE {
             return Err(LoadError::TooLarge { size, most: MODULE_SIZE });
@@ -123,6 +127,10 @@ impl Compiler {
             return Err(LoadError::Invalid("it does not begin like one".to_owned()));
         }
         let digest = Digest::of(bytes);
+        if let Some(used) = self.used().get(&digest).and_then(Weak::upgrade) {
+            check::interface(used.pre.module(), memory)?;
+            return Ok(used);
+        }
         let kept = self.cache.as_ref().and_then(|cache| cache.read(&digest, self.engine.wasm()));
         let cached = kept.is_some();
         let module = match kept {
@@ -133,7 +141,15 @@ impl Compiler {
         let pre = self.linker.instantiate_pre(&module).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         let imported = module.imports().filter(|import| matches!(import.ty(), ExternType::Func(_))).count();
         let listens = !body::is_empty(bytes, export::OUTCOME, imported);
-        Ok(Compiled { digest, size: bytes.len(), interface, cached, listens, pre })
+        let compiled = Arc::new(Compiled { digest, size: bytes.len(), interface, cached, listens, pre });
+        let mut used = self.used();
+        used.retain(|_, used| used.strong_count() > 0);
+        used.insert(digest, Arc::downgrade(&compiled));
+        Ok(compiled)
+    }
+
+    fn used(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Compiled>>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn translate(&self, bytes: &[u8], digest: &Digest) -> Result<Module, LoadError> {

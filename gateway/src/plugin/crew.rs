@@ -21,7 +21,7 @@ use super::request::{Edits, Head};
 use super::runner::Runner;
 use super::trial::{Part, Stage, Trial};
 use super::version::{Code, Version};
-use crate::balance::Candidate;
+use crate::balance::{Candidate, Turn};
 
 /// The instances of one version for one task.
 pub struct Crew {
@@ -46,6 +46,8 @@ pub enum Want {
     Instance(Weak<Crew>),
     /// This version was found unfit.
     Quarantined(Arc<Version>),
+    /// No more of this instance: its memory is given back where nobody waits for that.
+    Nothing(Box<Instance>),
 }
 
 /// One worker's instance of a crew.
@@ -53,6 +55,7 @@ pub struct Seat {
     crew: Arc<Crew>,
     instance: Option<Runner>,
     tick: Option<Instant>,
+    turn: Turn,
     rival: Option<Box<Rival>>,
 }
 
@@ -167,7 +170,7 @@ impl Seat {
     /// A worker's place in a crew.
     pub fn new(crew: Arc<Crew>, now: Instant) -> Seat {
         let instance = crew.take();
-        Seat { crew, instance, tick: now.checked_add(FIRST_TICK), rival: None }
+        Seat { crew, instance, tick: now.checked_add(FIRST_TICK), turn: Turn::default(), rival: None }
     }
 
     /// A worker's places in the crews of a new configuration: those that it had, where the crews are the same; else new ones, to
@@ -238,6 +241,15 @@ impl Seat {
         &self.crew
     }
 
+    /// Whose turn it is at the next picks.
+    #[inline]
+    pub fn set_turn(&mut self, turn: Turn) {
+        self.turn = turn;
+        if let Some(rival) = &mut self.rival {
+            rival.seat.turn = turn;
+        }
+    }
+
     /// Picks endpoints for a request.
     #[inline]
     pub fn pick(
@@ -248,9 +260,24 @@ impl Seat {
         attempt: u32,
     ) -> Result<Decision, Fault> {
         if self.rival.is_some() {
-            return self.compare(head, |seat| seat.call(|instance, _| instance.pick(head, candidates, tried, attempt)));
+            return self.compare(head, |seat| seat.pick_alone(head, candidates, tried, attempt));
         }
-        self.call(|instance, _| instance.pick(head, candidates, tried, attempt))
+        self.pick_alone(head, candidates, tried, attempt)
+    }
+
+    #[inline]
+    fn pick_alone(
+        &mut self,
+        head: &dyn Head,
+        candidates: &[Candidate],
+        tried: &[usize],
+        attempt: u32,
+    ) -> Result<Decision, Fault> {
+        let turn = self.turn;
+        self.call(|instance, _| {
+            instance.set_turn(turn);
+            instance.pick(head, candidates, tried, attempt)
+        })
     }
 
     /// Picks a route or a pool.
@@ -363,6 +390,13 @@ impl Seat {
         result
     }
 
+    /// Does without its instance, and has it taken apart elsewhere.
+    fn discard(&mut self) {
+        if let Some(Runner::Wasm(instance)) = self.instance.take() {
+            let _ = self.crew.requests.send(Want::Nothing(instance));
+        }
+    }
+
     #[cold]
     fn failed(&mut self, fault: Fault) {
         let version = &self.crew.version;
@@ -377,10 +411,16 @@ impl Seat {
         }
         if self.instance.as_ref().is_some_and(Runner::is_faulted) {
             tracing::debug!(plugin = version.plugin.name(), %fault, "an instance is replaced");
-            self.instance = None;
+            self.discard();
             // Without anybody who makes them, the fallback stays.
             let _ = self.crew.requests.send(Want::Instance(Arc::downgrade(&self.crew)));
         }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.discard();
     }
 }
 

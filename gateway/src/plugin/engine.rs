@@ -78,6 +78,8 @@ fn settings() -> wasmtime::Config {
     config.wasm_memory64(false);
     config.wasm_relaxed_simd(false);
     config.wasm_tail_call(false);
+    // A module takes one thread, which its caller counts: threads that all share would leave a small one waiting for a large one.
+    config.parallel_compilation(false);
     config.cranelift_opt_level(wasmtime::OptLevel::Speed);
     config
 }

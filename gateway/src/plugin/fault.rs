@@ -106,6 +106,16 @@ pub enum LoadError {
     Engine(String),
 }
 
+impl LoadError {
+    /// Which key of its plugin it is about, and what is wrong there.
+    pub fn of_key(&self) -> (&'static str, String) {
+        match self {
+            LoadError::Config(text) => ("config", text.clone()),
+            other => ("source", other.to_string()),
+        }
+    }
+}
+
 /// A fault in words that tell its author where to look.
 fn explain(fault: Fault) -> String {
     match fault {

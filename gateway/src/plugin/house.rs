@@ -5,9 +5,8 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use gatewright_sdk::native;
 use tokio::sync::mpsc;
 
 use super::compile::Compiler;
@@ -15,8 +14,10 @@ use super::crew::{Crew, Requests, Want};
 use super::engine::Engine;
 use super::fault::LoadError;
 use super::instance::Budget;
+use super::makers::Makers;
 use super::version::{Code, Plugin, Version};
 use crate::balance::Candidate;
+use crate::stock;
 
 /// The plugins of one gateway.
 pub struct House {
@@ -29,17 +30,21 @@ pub struct House {
     requests: Requests,
 }
 
-/// A name, and how the plugin is come by.
-type BuiltIn = (&'static str, fn() -> native::Plugin);
-
-/// Plugins that are linked in, by name.
-pub const BUILT_IN: &[BuiltIn] =
-    &[("p2c", gatewright_plugin_p2c::plugin), ("round-robin", gatewright_plugin_round_robin::plugin)];
-
 /// A plugin that is linked in.
 pub fn built_in(name: &str) -> Option<Code> {
-    let (name, plugin) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+    let (name, plugin) = stock::all().find(|(known, _)| *known == name)?;
     Some(Code::BuiltIn(name, plugin()))
+}
+
+/// Makes an instance in the place of one that failed.
+fn replace(crew: &Weak<Crew>) {
+    if let Some(crew) = crew.upgrade()
+        && !crew.version.is_quarantined()
+        && let Err(error) = crew.make()
+    {
+        let plugin = crew.version.plugin.name();
+        tracing::error!(plugin, %error, "an instance cannot be replaced");
+    }
 }
 
 impl House {
@@ -51,17 +56,16 @@ impl House {
     ) -> std::io::Result<House> {
         let (requests, mut wants) = mpsc::unbounded_channel();
         let keep = move || {
+            let makers = Makers::default();
+            // Does nothing that takes long: what failed is not called any more, and something else is to take its place.
             while let Some(want) = wants.blocking_recv() {
                 match want {
                     Want::Quarantined(version) => unfit(version),
+                    Want::Nothing(instance) => drop(instance),
                     Want::Instance(crew) => {
-                        // Whoever wanted it may be gone.
-                        if let Some(crew) = crew.upgrade()
-                            && let Err(error) = crew.make()
-                        {
-                            let plugin = crew.version.plugin.name();
-                            tracing::error!(plugin, %error, "an instance cannot be replaced");
-                        }
+                        // Whoever wanted it may be gone, also by the time when it is made.
+                        let name = crew.upgrade().map(|crew| crew.version.plugin.name().to_owned());
+                        let _ = name.map(|name| makers.want(&name, move || replace(&crew)));
                     }
                 }
             }
@@ -92,7 +96,7 @@ impl House {
             let _ = self.compiler.set(compiler);
         }
         let compiler = self.compiler.get().ok_or_else(|| LoadError::Engine("no compiler".to_owned()))?;
-        compiler.compile(bytes, memory).map(|compiled| Code::Wasm(Arc::new(compiled)))
+        compiler.compile(bytes, memory).map(Code::Wasm)
     }
 
     /// Makes a version of a plugin.
@@ -105,6 +109,12 @@ impl House {
         let engine = self.engine()?;
         let seed = fastrand::u64(..);
         Crew::assemble(version.clone(), kinds, endpoints.to_vec(), self.workers, engine, &self.requests, seed)
+    }
+
+    /// Makes one instance of a version that nothing uses, and forgets it: whether it could be used, with such endpoints.
+    pub fn rehearse(&self, version: &Arc<Version>, endpoints: &[Candidate]) -> Result<(), LoadError> {
+        let (kinds, engine) = (version.code.kinds(), self.engine()?);
+        Crew::assemble(version.clone(), kinds, endpoints.to_vec(), 1, engine, &self.requests, 0).map(drop)
     }
 
     fn engine(&self) -> Result<&Arc<Engine>, LoadError> {

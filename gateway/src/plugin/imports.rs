@@ -277,6 +277,14 @@ fn shared(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             Ok(guest.services.shared().remove(slice(memory, key, size)?))
         },
     )?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        import::SECRET,
+        |mut caller: Caller<'_, Guest>, to: u32, room: u32| -> wasmtime::Result<i32> {
+            let (memory, guest) = parts(&mut caller)?;
+            Ok(copy(memory, &guest.services.secret(), to, room)?)
+        },
+    )?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use super::imports::slice;
 use super::request::{Edits, Head};
 use super::services::Services;
 use super::table::{Plan, Table};
-use crate::balance::Candidate;
+use crate::balance::{Candidate, Turn};
 
 /// Times and sizes of one plugin.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,6 +169,14 @@ impl Instance {
         self.core.faulted
     }
 
+    /// Whose turn it is at the next picks.
+    #[inline]
+    pub fn set_turn(&mut self, turn: Turn) {
+        if let Some(table) = &mut self.table {
+            table.set_turn(turn);
+        }
+    }
+
     /// Picks endpoints for a request. `tried`: those that it was sent to before.
     #[inline]
     pub fn pick(
@@ -183,8 +191,15 @@ impl Instance {
             return Err(Fault::Absent);
         }
         let core = &mut self.core;
-        table.refresh(core.memory.data_mut(&mut core.store), endpoints, tried)?;
-        let packed = core.decide(head, |store| call.call(store, attempt))?;
+        table.refresh(core.memory.data_mut(&mut core.store), endpoints)?;
+        if !tried.is_empty() {
+            table.show_tried(core.memory.data_mut(&mut core.store), endpoints, tried, true)?;
+        }
+        let packed = core.decide(head, |store| call.call(store, attempt));
+        if !tried.is_empty() {
+            table.show_tried(core.memory.data_mut(&mut core.store), endpoints, tried, false)?;
+        }
+        let packed = packed?;
         // The usual answer, for which its memory is not looked at.
         if let Some(index) = decision::endpoint(packed, endpoints.len()) {
             return Ok(Decision::Endpoint(index));
@@ -293,7 +308,7 @@ impl Instance {
         let (at, size) = self.lend(&vec![0; size])?;
         let bytes = plan.fill(at, endpoints).to_vec();
         self.core.write(at, &bytes)?;
-        let columns = table.place(&plan, at, self.core.memory.data_mut(&mut self.core.store));
+        let columns = table.place(&plan, at, endpoints, self.core.memory.data_mut(&mut self.core.store));
         self.core.store.data_mut().columns = columns.map_err(|fault| self.core.failed(fault))?;
         let before = table.owned.replace((at, size));
         self.table = Some(table);

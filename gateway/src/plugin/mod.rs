@@ -5,9 +5,10 @@
 //! before it was looked at. It knows nothing of HTTP: requests are shown to it as [`request::Head`].
 //!
 //! From source to decision: `compile` (and `check`), `instance`, `decision`; `trial` has two versions decide; beside them `engine` (what runs it, and the clock
-//! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory), `services` (what it shares with
+//! that stops it), `imports` (what it may ask), `table` (the endpoints in its memory; `upkeep` keeps them up), `services` (what it shares with
 //! the other workers), `fault`.
 
+mod attempt;
 mod body;
 mod check;
 mod compile;
@@ -19,28 +20,31 @@ mod guest;
 mod house;
 mod imports;
 mod instance;
+mod makers;
 mod native;
 pub mod request;
 mod runner;
 mod services;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod time;
 mod trial;
+mod upkeep;
 mod version;
 
+pub use attempt::Attempt;
 pub use check::Interface;
 pub use compile::{Compiled, Compiler, Digest, MODULE_SIZE};
 pub use crew::{Crew, Requests, Seat, Trying, Want};
 pub use decision::{Answer, Decision, Field};
 pub use engine::Engine;
 pub use fault::{Fault, LoadError};
-pub use house::{BUILT_IN, House, built_in};
+pub use house::{House, built_in};
 pub use instance::{Budget, Instance, Mould, Outcome};
 pub use native::Native;
 pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
 pub use time::Time;
 pub use trial::{LEAST_DECISIONS, Part, Rollout, Stage, Standing, Trial, Verdict};
-pub use version::{Code, Entry, Plugin, Reason, Swap, Version};
+pub use version::{Code, Entry, Plugin, Reason, Swap, Unclear, Version};

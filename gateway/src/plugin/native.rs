@@ -2,14 +2,15 @@
 //!
 //! It is trusted with time and memory, since it is part of the gateway; a panic of it is a fault like a trap.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatewright_abi::{Column, answer, bound, edit, flag, hash, kind, text};
+use gatewright_abi::{Column, answer, bound, edit, hash, kind, text};
 use gatewright_sdk::native::{self, Host, Table};
 use gatewright_sdk::{Pick, Route, Verdict};
+use smallvec::SmallVec;
 
 use super::Outcome;
 use super::decision::{Answer, Decision};
@@ -17,19 +18,22 @@ use super::fault::{Fault, LoadError};
 use super::instance::Mould;
 use super::request::{Edit, Edits, Head, Side, What};
 use super::services::{Series, Services};
-use super::table::each_live;
-use crate::balance::Candidate;
+use super::upkeep::{self, Upkeep};
+use crate::balance::{Candidate, Turn};
 
 /// One instance.
 pub struct Native {
     instance: Box<dyn native::Instance>,
     table: Table,
+    upkeep: Upkeep,
     state: RefCell<State>,
     services: Arc<Services>,
     faulted: bool,
 }
 
 struct State {
+    /// Endpoints that the request was sent to before, during a pick.
+    tried: SmallVec<[usize; 4]>,
     edits: Edits,
     series: Vec<Arc<Series>>,
     random: fastrand::Rng,
@@ -40,6 +44,7 @@ struct Desk<'a> {
     services: &'a Arc<Services>,
     state: &'a RefCell<State>,
     head: Option<&'a dyn Head>,
+    turn: Turn,
     endpoints: &'a [Candidate],
 }
 
@@ -51,15 +56,17 @@ impl Native {
             fill(&mut table, mould.endpoints);
         }
         let random = fastrand::Rng::with_seed(mould.seed);
-        let state = RefCell::new(State { edits: Edits::default(), series: Vec::new(), random });
-        let desk = Desk { services: mould.services, state: &state, head: None, endpoints: mould.endpoints };
+        let state = RefCell::new(State { tried: SmallVec::new(), edits: Edits::default(), series: Vec::new(), random });
+        let (endpoints, turn) = (mould.endpoints, Turn::default());
+        let desk = Desk { services: mould.services, state: &state, head: None, turn, endpoints };
         let configured = catch_unwind(AssertUnwindSafe(|| plugin.configure(mould.kinds, mould.config, &desk, &table)));
         let instance = match configured {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(LoadError::Config(error.to_string())),
             Err(_) => return Err(LoadError::Fault { stage: "configure", fault: Fault::Trap }),
         };
-        Ok(Native { instance, table, state, services: mould.services.clone(), faulted: false })
+        let upkeep = Upkeep::of(mould.endpoints);
+        Ok(Native { instance, table, upkeep, state, services: mould.services.clone(), faulted: false })
     }
 
     /// Whether it must not be called again.
@@ -70,6 +77,12 @@ impl Native {
     /// What the last call wants changed.
     pub fn edits(&mut self) -> &mut Edits {
         &mut self.state.get_mut().edits
+    }
+
+    /// Whose turn it is at the next picks.
+    #[inline]
+    pub fn set_turn(&mut self, turn: Turn) {
+        self.upkeep.turn = turn;
     }
 
     /// Picks endpoints for a request.
@@ -84,8 +97,17 @@ impl Native {
         if endpoints.len() != self.table.count() as usize {
             return Err(Fault::Absent);
         }
-        refresh(&self.table, endpoints, tried);
-        let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt))?;
+        self.upkeep.refresh(endpoints, columns(&self.table));
+        if !tried.is_empty() {
+            self.state.get_mut().tried.extend_from_slice(tried);
+            upkeep::show_tried(self.table.words(Column::Flags), self.upkeep.turn, endpoints, tried, true);
+        }
+        let pick = self.call(Some(head), endpoints, |instance, desk, table| instance.pick(desk, table, attempt));
+        if !tried.is_empty() {
+            self.state.get_mut().tried.clear();
+            upkeep::show_tried(self.table.words(Column::Flags), self.upkeep.turn, endpoints, tried, false);
+        }
+        let pick = pick?;
         let index = |number: u32| Some(number as usize).filter(|index| *index < endpoints.len()).ok_or(Fault::Index);
         Ok(match pick {
             Pick::Endpoint(number) => Decision::Endpoint(index(number)?),
@@ -99,6 +121,7 @@ impl Native {
     /// Other endpoints than before. Whether it wants to know.
     pub fn change_endpoints(&mut self, endpoints: &[Candidate]) -> Result<bool, Fault> {
         fill(&mut self.table, endpoints);
+        self.upkeep = self.upkeep.anew(endpoints);
         self.call(None, endpoints, |instance, desk, table| instance.endpoints_changed(desk, table)).map(|()| true)
     }
 
@@ -162,7 +185,7 @@ impl Native {
             return Err(Fault::Absent);
         }
         self.state.get_mut().edits.clear();
-        let desk = Desk { services: &self.services, state: &self.state, head, endpoints };
+        let desk = Desk { services: &self.services, state: &self.state, head, turn: self.upkeep.turn, endpoints };
         let (instance, table) = (&mut *self.instance, &self.table);
         // After a panic the instance is not called again, so nobody sees it half-changed.
         catch_unwind(AssertUnwindSafe(|| call(instance, &desk, table))).map_err(|_| {
@@ -186,26 +209,13 @@ fn fill(table: &mut Table, endpoints: &[Candidate]) {
     {
         table.words(column).iter().zip(endpoints).for_each(|(cell, one)| cell.set(word(one)));
     }
-    refresh(table, endpoints, &[]);
+    columns(table).for_each(|(column, cells)| upkeep::write(column, Turn::default(), cells, endpoints));
 }
 
-/// Writes the live columns that the plugin reads.
+/// The live columns that the plugin reads.
 #[inline]
-fn refresh(table: &Table, endpoints: &[Candidate], tried: &[usize]) {
-    for column in table.wanted() {
-        write(table, column, endpoints);
-        if column == Column::Flags {
-            for cell in tried.iter().filter_map(|index| table.words(column).get(*index)) {
-                cell.set(cell.get() | flag::TRIED);
-            }
-        }
-    }
-}
-
-#[inline]
-fn write(table: &Table, column: Column, endpoints: &[Candidate]) {
-    let cells = table.words(column);
-    each_live(column, endpoints, cells.iter(), |cell, word| cell.set(word));
+fn columns(table: &Table) -> impl Iterator<Item = (Column, &[Cell<u32>])> + Clone {
+    table.wanted().map(|column| (column, table.words(column)))
 }
 
 fn verdict(verdict: Verdict) -> Result<Decision, Fault> {
@@ -274,7 +284,11 @@ fn side(number: u32) -> Option<Side> {
 
 impl Host for Desk<'_> {
     fn column(&self, table: &Table, column: Column) {
-        write(table, column, self.endpoints);
+        upkeep::write(column, self.turn, table.words(column), self.endpoints);
+        if column == Column::Flags {
+            // They are read for the first time, in the middle of a pick.
+            upkeep::show_tried(table.words(column), self.turn, self.endpoints, &self.state.borrow().tried, true);
+        }
     }
 
     fn request_text(&self, what: u32, read: &mut dyn FnMut(&[u8])) -> bool {
@@ -425,5 +439,9 @@ impl Host for Desk<'_> {
 
     fn shared_remove(&self, key: &[u8]) -> i32 {
         self.services.shared().remove(key)
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        self.services.secret()
     }
 }

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::instance::Instance;
 use super::native::Native;
 use super::request::{Edits, Head};
-use crate::balance::Candidate;
+use crate::balance::{Candidate, Turn};
 
 /// One instance of a plugin.
 pub enum Runner {
@@ -31,6 +31,12 @@ impl Runner {
     /// Whether it must not be called again.
     pub fn is_faulted(&self) -> bool {
         each!(self, instance => instance.is_faulted())
+    }
+
+    /// Whose turn it is at the next picks.
+    #[inline]
+    pub fn set_turn(&mut self, turn: Turn) {
+        each!(self, instance => instance.set_turn(turn));
     }
 
     /// Picks endpoints for a request.

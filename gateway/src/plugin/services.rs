@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::{digest, rand};
 use gatewright_abi::{answer, bound, level, metric};
+use gatewright_sdk::mock::record;
 
 use super::time::Time;
 
@@ -55,6 +57,23 @@ pub const BOUNDS: [f64; 25] = [
     320.0, 1e3, 3.2e3, 1e4, 3.2e4, 1e5, 3.2e5, 1e6,
 ];
 
+/// The secret of the plugin of this name, as long as this process runs: pools and plugins may be made anew.
+fn secret(name: &str) -> [u8; 32] {
+    static BASE: OnceLock<[u8; 32]> = OnceLock::new();
+    let base = BASE.get_or_init(|| {
+        let mut base = [0; 32];
+        // The system's generator does not fail once it has begun. A weak secret is worse than none that others can have.
+        rand::fill(&mut base).expect("the system has random numbers");
+        base
+    });
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(base);
+    context.update(name.as_bytes());
+    let mut secret = [0; 32];
+    secret.iter_mut().zip(context.finish().as_ref()).for_each(|(byte, of)| *byte = *of);
+    secret
+}
+
 impl Services {
     /// For the plugin of this name.
     pub fn new(name: &str) -> Services {
@@ -92,6 +111,11 @@ impl Services {
     /// Random bits that were told; none when chance decides.
     pub(super) fn told_random(&self) -> Option<u64> {
         self.told.as_ref().map(|told| told.load(Ordering::Relaxed))
+    }
+
+    /// What only this plugin knows; where time is told, that is too.
+    pub fn secret(&self) -> [u8; 32] {
+        if matches!(self.time, Time::Machine) { secret(&self.name) } else { record::SECRET }
     }
 
     /// What time it is for the plugin.

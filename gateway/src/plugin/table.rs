@@ -1,26 +1,29 @@
 //! The endpoint table in an instance's memory.
 //!
 //! In: the endpoints of a pool. Out: columns at addresses that the plugin gave, written whole when endpoints come or go, the
-//! live ones before each pick. Invariant: an address is checked once, when it is given; memory never shrinks, and writing
+//! live ones kept up before each pick. Invariant: an address is checked once, when it is given; memory never shrinks, and writing
 //! looks at it again anyway.
 
 use std::cell::Cell;
+use std::ops::Range;
 
-use gatewright_abi::{COLUMNS, Column, Element, Header, flag};
+use gatewright_abi::{COLUMNS, Column, Element, Header};
 
 use super::check::size_of;
 use super::fault::Fault;
-use crate::balance::{Candidate, flag_changes};
+use super::upkeep::{self, Upkeep};
+use crate::balance::{Candidate, Turn};
 
 /// Where the columns are.
 pub(super) struct Table {
     header: usize,
     count: usize,
     generation: u32,
-    /// Columns that are written before each pick, and where.
-    live: Vec<(Column, usize)>,
-    /// What [`flag_changes`] said when flags were last written; `None` when they have to be written again.
-    flags_of: Cell<Option<u64>>,
+    /// Columns that are kept up, and their words in the room.
+    live: Vec<(Column, Range<usize>)>,
+    /// Where those lie.
+    room: Range<usize>,
+    upkeep: Upkeep,
     /// All of what was allocated: address and size.
     pub(super) owned: Option<(u32, u32)>,
 }
@@ -84,7 +87,8 @@ impl Table {
             count: 0,
             generation: 0,
             live: Vec::new(),
-            flags_of: Cell::new(None),
+            room: 0..0,
+            upkeep: Upkeep::default(),
             owned: None,
         }
     }
@@ -95,7 +99,13 @@ impl Table {
     }
 
     /// Puts a plan in its place: columns begin at `at`. The addresses of columns.
-    pub(super) fn place(&mut self, plan: &Plan, at: u32, memory: &mut [u8]) -> Result<[u32; COLUMNS], Fault> {
+    pub(super) fn place(
+        &mut self,
+        plan: &Plan,
+        at: u32,
+        endpoints: &[Candidate],
+        memory: &mut [u8],
+    ) -> Result<[u32; COLUMNS], Fault> {
         let mut header = Header { generation: self.generation.wrapping_add(1), ..Header::default() };
         header.count = u32::try_from(plan.count).map_err(|_| Fault::Memory)?;
         for (column, offset) in &plan.columns {
@@ -112,84 +122,61 @@ impl Table {
         self.count = plan.count;
         self.generation = header.generation;
         let live = plan.columns.iter().filter(|(column, _)| column.is_live());
-        self.flags_of.set(None);
-        self.live = live.map(|(column, offset)| (*column, at as usize + offset)).collect();
+        let begin = live.clone().map(|(_, offset)| *offset).min().unwrap_or(0);
+        let words = |offset: usize| (offset - begin) / 4..(offset - begin) / 4 + plan.count;
+        self.live = live.map(|(column, offset)| (*column, words(*offset))).collect();
+        let size = self.live.iter().map(|(_, words)| words.end * 4).max().unwrap_or(0);
+        self.room = at as usize + begin..at as usize + begin + size;
+        self.upkeep = self.upkeep.anew(endpoints);
         Ok(header.columns)
     }
 
-    /// Writes the live columns. `tried`: endpoints that this request was sent to before.
+    /// Whose turn it is at the next refresh.
     #[inline]
-    pub(super) fn refresh(&self, memory: &mut [u8], endpoints: &[Candidate], tried: &[usize]) -> Result<(), Fault> {
-        for (column, at) in &self.live {
-            if *column == Column::Flags && tried.is_empty() {
-                // They change seldom.
-                let changes = Some(flag_changes());
-                if self.flags_of.replace(changes) == changes {
-                    continue;
-                }
-            }
-            let cells = memory.get_mut(*at..*at + 4 * self.count).ok_or(Fault::Pointer)?.as_chunks_mut::<4>().0;
-            each_live(*column, endpoints, cells.iter_mut(), |cell, word| *cell = word.to_le_bytes());
-            if *column == Column::Flags && !tried.is_empty() {
-                self.flags_of.set(None);
-                for index in tried {
-                    if let Some([first, ..]) = cells.get_mut(*index) {
-                        *first |= flag::TRIED.to_le_bytes()[0];
-                    }
-                }
-            }
+    pub(super) fn set_turn(&mut self, turn: Turn) {
+        self.upkeep.turn = turn;
+    }
+
+    /// Writes what has changed to the live columns.
+    #[inline]
+    pub(super) fn refresh(&self, memory: &mut [u8], endpoints: &[Candidate]) -> Result<(), Fault> {
+        let cells = self.cells(memory)?;
+        let column = |(column, range): &(Column, Range<usize>)| (*column, cells.get(range.clone()).unwrap_or_default());
+        self.upkeep.refresh(endpoints, self.live.iter().map(column));
+        Ok(())
+    }
+
+    /// Shows which endpoints the request was sent to before; or, when it has been decided about, no longer.
+    #[cold]
+    pub(super) fn show_tried(
+        &self,
+        memory: &mut [u8],
+        endpoints: &[Candidate],
+        tried: &[usize],
+        shown: bool,
+    ) -> Result<(), Fault> {
+        let cells = self.cells(memory)?;
+        if let Some((_, range)) = self.live.iter().find(|(column, _)| *column == Column::Flags) {
+            let flags = cells.get(range.clone()).unwrap_or_default();
+            upkeep::show_tried(flags, self.upkeep.turn, endpoints, tried, shown);
         }
         Ok(())
     }
-}
 
-/// Writes the words of a live column to its cells.
-#[inline]
-pub(super) fn each_live<C>(
-    column: Column,
-    endpoints: &[Candidate],
-    cells: impl Iterator<Item = C>,
-    write: impl Fn(C, u32),
-) {
-    let pairs = cells.zip(endpoints);
-    // One loop for each column, so that each is a tight one.
-    macro_rules! each {
-        ($stats:ident => $word:expr) => {
-            pairs.for_each(|(cell, one)| {
-                let $stats = &one.endpoint.stats;
-                write(cell, $word);
-            })
-        };
-    }
-    match column {
-        Column::Flags => each!(stats => stats.flags()),
-        Column::Active => each!(stats => stats.active()),
-        Column::Latency => each!(stats => stats.latency()),
-        Column::PeakLatency => each!(stats => stats.peak()),
-        Column::Errors => each!(stats => stats.errors().to_bits()),
-        Column::Rate => each!(stats => stats.rate().to_bits()),
-        Column::Load => each!(stats => stats.load().to_bits()),
-        Column::Warmth => each!(stats => stats.warmth().to_bits()),
-        // The others change with the endpoints.
-        Column::Weight | Column::Priority | Column::Id | Column::Address | Column::Zone | Column::Metadata => {}
+    /// The words from the first live column to the end of the last.
+    #[inline]
+    fn cells<'a>(&self, memory: &'a mut [u8]) -> Result<&'a [Cell<[u8; 4]>], Fault> {
+        let room = memory.get_mut(self.room.clone()).ok_or(Fault::Pointer)?;
+        Ok(Cell::from_mut(room.as_chunks_mut::<4>().0).as_slice_of_cells())
     }
 }
 
 fn number(column: Column, candidate: &Candidate) -> u64 {
-    let stats = &candidate.endpoint.stats;
     match column {
-        Column::Flags => stats.flags().into(),
-        Column::Active => candidate.endpoint.active().into(),
-        Column::Latency => stats.latency().into(),
-        Column::PeakLatency => stats.peak().into(),
-        Column::Errors => stats.errors().to_bits().into(),
-        Column::Rate => stats.rate().to_bits().into(),
-        Column::Load => stats.load().to_bits().into(),
-        Column::Warmth => stats.warmth().to_bits().into(),
         Column::Weight => candidate.weight.into(),
         Column::Priority => candidate.priority.into(),
         Column::Id => candidate.endpoint.id,
-        Column::Address | Column::Zone | Column::Metadata => 0,
+        live => upkeep::word(live, Turn::default(), candidate).into(),
     }
 }
 

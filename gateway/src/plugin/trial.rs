@@ -5,10 +5,11 @@
 //! share, whatever is asked about it and however often. Workers count with atomics, and only while there is a trial;
 //! the judgement is pure.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::attempt::Attempt;
 use super::decision::Decision;
 use super::fault::Fault;
 use super::version::{Reason, Version};
@@ -23,8 +24,9 @@ pub struct Trial {
     pub candidate: Arc<Version>,
     /// How it would come into force.
     pub reason: Reason,
-    /// Since when.
-    pub began: Instant,
+    began: OnceLock<Instant>,
+    /// Which attempt it belongs to, with the stages before and after it.
+    pub attempt: Attempt,
     live: Tally,
     other: Tally,
     same: AtomicU64,
@@ -149,15 +151,24 @@ impl Stage {
 }
 
 impl Trial {
-    /// Of this version, which so far nobody has seen.
-    pub fn new(version: &Version, stage: Stage, then: Option<Stage>, reason: Reason) -> Trial {
+    /// Of this version, which so far nobody has seen. Its time begins when it is in place.
+    pub fn new(version: &Version, stage: Stage, then: Option<Stage>, reason: Reason, attempt: Attempt) -> Trial {
         let candidate = match stage {
             Stage::Shadow { .. } => version.apart(),
             Stage::Canary { .. } => version.anew(version.budget),
         };
-        let (live, other) = Default::default();
-        let began = Instant::now();
-        Trial { stage, then, candidate: Arc::new(candidate), reason, began, live, other, same: AtomicU64::new(0) }
+        let (began, live, other, same) = Default::default();
+        Trial { stage, then, candidate: Arc::new(candidate), reason, began, attempt, live, other, same }
+    }
+
+    /// It is in place, unless it was already: configuring the version may have taken long.
+    pub fn begins(&self, now: Instant) {
+        let _ = self.began.set(now);
+    }
+
+    /// For how long it has been in place.
+    pub fn lasted(&self, now: Instant) -> Duration {
+        self.began.get().map_or(Duration::ZERO, |began| now.saturating_duration_since(*began))
     }
 
     /// What comes into force when it went well: it shares what the plugin's versions share.
@@ -170,7 +181,7 @@ impl Trial {
 
     /// What comes after this stage.
     pub fn next(&self) -> Option<Trial> {
-        self.then.map(|stage| Trial::new(&self.candidate, stage, None, self.reason))
+        self.then.map(|stage| Trial::new(&self.candidate, stage, None, self.reason, self.attempt.clone()))
     }
 
     /// Decides about a request. `draw` is a number of the request's own. Which of the two is heard, and what it says; when the one
@@ -215,7 +226,7 @@ impl Trial {
             return Verdict::RollBack("it failed too often".to_owned());
         }
         let [live, candidate] = self.standings();
-        let over = now.saturating_duration_since(self.began) >= self.stage.time();
+        let over = self.began.get().is_some() && self.lasted(now) >= self.stage.time();
         judge(&live, &candidate, over)
     }
 }
@@ -312,6 +323,7 @@ impl Latency {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Budget, Plugin, built_in};
     use super::*;
 
     fn standing(decisions: u64, faults: u64, failed: u64, p90: u64) -> Standing {
@@ -343,6 +355,25 @@ mod tests {
             };
             assert!(found.contains(expected), "{what}: {found}");
         }
+    }
+
+    #[test]
+    fn the_time_of_a_trial_begins_when_it_is_in_place() {
+        let code = built_in("p2c").expect("a built-in");
+        let second = Duration::from_secs(1);
+        let budget = Budget { decision: second, configure: second, memory: 0 };
+        let version = Version::new(Arc::new(Plugin::new("mine")), code, "{}".to_owned(), budget);
+        let trial = Trial::new(&version, Stage::Shadow { time: second }, None, Reason::Pushed, Attempt::begin());
+        for _ in 0..LEAST_DECISIONS {
+            let _ = trial.decide(0, || Ok(Decision::Continue), || Ok(Decision::Continue));
+        }
+        // Configured for an hour.
+        let placed = Instant::now() + 3600 * second;
+        assert_eq!((trial.verdict(placed), trial.lasted(placed)), (Verdict::Wait, Duration::ZERO));
+        trial.begins(placed);
+        trial.begins(placed + second);
+        assert_eq!(trial.verdict(placed + second / 2), Verdict::Wait);
+        assert_eq!((trial.verdict(placed + second), trial.lasted(placed + second)), (Verdict::Promote, second));
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! A plugin by its name, its versions, and when a version is no longer trusted.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use gatewright_sdk::native;
 
-use super::compile::Compiled;
+use super::compile::{Compiled, Digest};
 use super::fault::Fault;
 use super::instance::Budget;
 use super::services::Services;
@@ -46,6 +46,17 @@ pub enum Reason {
     Recovered,
 }
 
+/// Why a name is that of no one version. Says which there are.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Unclear {
+    /// No version is called that.
+    #[error("no such version was in force; there were {}", .0.join(", "))]
+    None(Vec<String>),
+    /// Versions of one module with several configurations.
+    #[error("several versions of that module were in force: {}; give one of these", .0.join(", "))]
+    Several(Vec<String>),
+}
+
 /// How the attempt to bring another version into force ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Swap {
@@ -55,6 +66,8 @@ pub enum Swap {
     Refused,
     /// It was tried and is not in force.
     RolledBack,
+    /// Something else came before it was known how it does.
+    Superseded,
 }
 
 /// One version of a plugin, with its configuration.
@@ -73,7 +86,8 @@ pub struct Version {
     pub budget: Budget,
     /// When it was made.
     pub since: Instant,
-    faults: Window,
+    name: String,
+    faults: Lately,
     quarantined: AtomicBool,
     left: AtomicBool,
 }
@@ -112,6 +126,12 @@ impl Code {
             Code::BuiltIn(name, _) => format!("builtin:{name}"),
         }
     }
+
+    /// What a version of it with this configuration is called: its name, and the begin of the configuration's hash.
+    pub fn with(&self, config: &str) -> String {
+        let config: String = Digest::of(config.as_bytes()).to_string().chars().take(6).collect();
+        format!("{}.{config}", self.name())
+    }
 }
 
 impl Reason {
@@ -128,7 +148,7 @@ impl Reason {
 
 impl Swap {
     /// All words, in the order of the variants.
-    pub const LABELS: &[&str] = &["done", "refused", "rolled-back"];
+    pub const LABELS: &[&str] = &["done", "refused", "rolled-back", "superseded"];
 
     /// The word for it.
     pub const fn text(self) -> &'static str {
@@ -136,6 +156,7 @@ impl Swap {
             Swap::Done => "done",
             Swap::Refused => "refused",
             Swap::RolledBack => "rolled-back",
+            Swap::Superseded => "superseded",
         }
     }
 }
@@ -143,9 +164,9 @@ impl Swap {
 /// Versions that are remembered.
 const REMEMBERED: usize = 8;
 /// So many faults within [`WINDOW`], from all workers, and a version is not called any more.
-pub(super) const TOLERATED: u32 = 20;
+const TOLERATED: usize = 20;
 /// How long a fault is remembered.
-pub(super) const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW: Duration = Duration::from_secs(10);
 
 impl Plugin {
     /// One of this name.
@@ -188,20 +209,25 @@ impl Plugin {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes that a version is in force.
-    pub fn enters(&self, version: &Arc<Version>, reason: Reason) {
+    /// Notes that a version is in force; that it still is, when it was before.
+    pub fn enters(&self, version: &Arc<Version>, reason: Reason, before: Option<&Version>) {
         version.left.store(false, Ordering::Relaxed);
         let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = Entry { version: version.clone(), entered: SystemTime::now(), reason };
         let at = history.partition_point(|old| old.version.number < version.number);
-        match history.get_mut(at).filter(|old| Arc::ptr_eq(&old.version, version)) {
+        let known = history.get_mut(at).filter(|old| old.version.is(version));
+        let stays = known.as_ref().filter(|_| before.is_some_and(|before| before.is(version)));
+        let entered = stays.map_or_else(SystemTime::now, |old| old.entered);
+        let entry = Entry { version: version.clone(), entered, reason };
+        match known {
             Some(old) => *old = entry,
             None => history.insert(at, entry),
         }
         while history.len() > REMEMBERED {
-            // Never the one that is in force.
-            let oldest = if at == 0 { 1 } else { 0 };
-            history.remove(oldest);
+            // Never the one that is in force; and first those that failed, so that there is one to go back to.
+            let may_go = |old: &Entry| !old.version.is(version);
+            let failed = history.iter().position(|old| may_go(old) && old.version.is_quarantined());
+            let Some(place) = failed.or_else(|| history.iter().position(may_go)) else { break };
+            history.remove(place);
         }
     }
 
@@ -209,6 +235,32 @@ impl Plugin {
     pub fn before(&self, version: &Version) -> Option<Arc<Version>> {
         let older = |old: &&Entry| old.version.number < version.number && old.version.may_replace(version);
         self.history().iter().rev().find(older).map(|entry| entry.version.clone())
+    }
+
+    /// The version that somebody means by this name, or by that of its module alone; the latest, when there are several alike.
+    pub fn named(&self, name: &str) -> Result<Arc<Version>, Unclear> {
+        let history = self.history();
+        let latest = |found: &dyn Fn(&Version) -> bool| {
+            history.iter().rev().map(|entry| &entry.version).find(|version| found(version)).cloned()
+        };
+        if let Some(found) = latest(&|version| version.name == name) {
+            return Ok(found);
+        }
+        let names = |found: &dyn Fn(&Version) -> bool| {
+            let mut names: Vec<String> = Vec::new();
+            for entry in history.iter().filter(|entry| found(&entry.version)) {
+                if !names.contains(&entry.version.name) {
+                    names.push(entry.version.name.clone());
+                }
+            }
+            names
+        };
+        let is_module = |version: &Version| version.code.name() == name;
+        match (names(&is_module), latest(&is_module)) {
+            (meant, Some(found)) if meant.len() == 1 => Ok(found),
+            (meant, Some(_)) => Err(Unclear::Several(meant)),
+            (_, None) => Err(Unclear::None(names(&|_| true))),
+        }
     }
 
     /// The latest version that was in force and did not fail, other than this one.
@@ -243,16 +295,22 @@ impl Version {
         Version::new(self.plugin.clone(), self.code.clone(), self.config.clone(), budget)
     }
 
+    /// The same within other bounds: no other version to whoever names it, counts or goes back.
+    pub fn within(&self, budget: Budget) -> Version {
+        Version { number: self.number, ..self.anew(budget) }
+    }
+
     fn with(plugin: Arc<Plugin>, services: Arc<Services>, code: Code, config: String, budget: Budget) -> Version {
         Version {
             since: services.time().now(),
             services,
             number: plugin.made.fetch_add(1, Ordering::Relaxed),
             plugin,
+            name: code.with(&config),
             code,
             config,
             budget,
-            faults: Window::default(),
+            faults: Lately::default(),
             quarantined: AtomicBool::new(false),
             left: AtomicBool::new(false),
         }
@@ -268,9 +326,14 @@ impl Version {
         !self.is_quarantined() && !left && !self.is_like(&other.code, &other.config)
     }
 
-    /// What it is called in logs and metrics: the begin of its module's hash, or `builtin:NAME`.
+    /// What it is called everywhere: `MODULE.CONFIG`, the begins of two hashes; of a built-in `builtin:NAME.CONFIG`.
     pub fn name(&self) -> String {
-        self.code.name()
+        self.name.clone()
+    }
+
+    /// Whether it is the same version, whatever its bounds.
+    pub fn is(&self, other: &Version) -> bool {
+        self.number == other.number
     }
 
     /// Whether it is this code with this configuration.
@@ -290,25 +353,98 @@ impl Version {
         if !fault.counts_against_version() {
             return false;
         }
-        let many = self.faults.add(now.saturating_duration_since(self.since)) > TOLERATED;
+        let many = self.faults.add(now.saturating_duration_since(self.since));
         many && !self.quarantined.swap(true, Ordering::AcqRel)
     }
 }
 
-/// Faults of late: how many in this window and in the one before, as one number each.
-#[derive(Default)]
-struct Window {
-    number: AtomicU64,
-    count: AtomicU32,
+/// When the latest faults were: as many as are tolerated. The next one takes the place of the first of them, and sees whether that was
+/// just now.
+struct Lately {
+    /// Nanoseconds, and one more: 0 where there was none yet.
+    at: [AtomicU64; TOLERATED],
+    next: AtomicUsize,
 }
 
-impl Window {
-    /// Counts one; how many there are in the current window.
-    fn add(&self, since: Duration) -> u32 {
-        let number = since.as_secs() / WINDOW.as_secs();
-        if self.number.swap(number, Ordering::AcqRel) != number {
-            self.count.store(0, Ordering::Release);
+impl Default for Lately {
+    fn default() -> Lately {
+        Lately { at: [const { AtomicU64::new(0) }; TOLERATED], next: AtomicUsize::new(0) }
+    }
+}
+
+impl Lately {
+    /// Notes a fault. Whether there were more than are tolerated within [`WINDOW`], with this one.
+    fn add(&self, since: Duration) -> bool {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let now = nanos(since).saturating_add(1);
+        let place = self.next.fetch_add(1, Ordering::Relaxed) % TOLERATED;
+        let before = self.at.get(place).map_or(0, |at| at.swap(now, Ordering::Relaxed));
+        before > 0 && now.saturating_sub(before) < nanos(WINDOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn faults_are_too_many_wherever_the_window_lies() {
+        let (ms, nanosecond) = (Duration::from_millis, Duration::from_nanos(1));
+        let spread = |first: Duration, step: Duration| (0..=TOLERATED as u32).map(move |nth| first + step * nth);
+        let step = WINDOW / TOLERATED as u32;
+        for (what, times, too_many) in [
+            ("at once", spread(ms(0), ms(0)).collect::<Vec<_>>(), true),
+            ("across a border of ten seconds", spread(ms(9_900), ms(10)).collect(), true),
+            ("across the begin of a window", spread(ms(5_000), ms(499)).collect(), true),
+            ("one too few", spread(ms(0), ms(0)).skip(1).collect(), false),
+            ("just within", spread(ms(1), step - nanosecond).collect(), true),
+            ("just not within", spread(ms(1), step).collect(), false),
+        ] {
+            let lately = Lately::default();
+            let found: Vec<bool> = times.iter().map(|at| lately.add(*at)).collect();
+            assert_eq!(found.last(), Some(&too_many), "{what}");
+            assert!(!found.iter().rev().skip(1).any(|found| *found), "{what}");
         }
-        self.count.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    #[test]
+    fn however_many_fail_there_is_one_to_go_back_to() {
+        let plugin = Arc::new(Plugin::new("mine"));
+        let budget = Budget { decision: WINDOW, configure: WINDOW, memory: 0 };
+        let version = |code: &str, config: &str| {
+            let code = crate::plugin::built_in(code).expect("a built-in");
+            Arc::new(Version::new(plugin.clone(), code, config.to_owned(), budget))
+        };
+        let good = version("p2c", "{}");
+        plugin.enters(&good, Reason::Source, None);
+        for _ in 0..3 * REMEMBERED {
+            let bad = version("round-robin", "{}");
+            plugin.enters(&bad, Reason::Pushed, Some(&good));
+            let now = Instant::now();
+            assert!((0..=TOLERATED).any(|_| bad.note(Fault::Trap, now)));
+            assert!(plugin.last_good(&bad).is_some_and(|found| found.is(&good)));
+            plugin.enters(&good, Reason::Recovered, Some(&bad));
+        }
+        assert_eq!(plugin.history().len(), REMEMBERED);
+        // Where none has failed the oldest goes.
+        for number in 0..2 * REMEMBERED {
+            plugin.enters(&version("p2c", &number.to_string()), Reason::Pushed, None);
+        }
+        assert!(!plugin.history().iter().any(|entry| entry.version.is(&good)));
+    }
+
+    proptest! {
+        #[test]
+        fn faults_are_too_many_when_a_list_of_all_says_so(gaps in prop::collection::vec(0u64..900, 1..200)) {
+            let (lately, mut all, mut now) = (Lately::default(), Vec::new(), Duration::ZERO);
+            for gap in gaps {
+                now += Duration::from_millis(gap);
+                all.push(now);
+                let within = all.iter().filter(|at| now - **at < WINDOW).count();
+                prop_assert_eq!(lately.add(now), within > TOLERATED, "{} within the window", within);
+            }
+        }
     }
 }

@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use super::forwarded::{Peer, RequestId};
 use super::incoming::Received;
-use crate::balance::{Active, Endpoint};
+use super::plugins::Later;
+use crate::balance::{Active, Endpoint, Stay};
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
 use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme, StatusCode};
@@ -91,18 +92,24 @@ pub struct Facts {
     pub endpoint: Option<Arc<Endpoint>>,
     /// Its index in the pool, once it has answered.
     pub answered: Option<usize>,
+    /// What it answered with.
+    pub answer: Option<StatusCode>,
     /// From the last attempt's begin to the first byte of the response.
     pub latency: Duration,
     /// From its begin to the first byte of the upstream's response.
     pub first_byte: Option<Duration>,
     /// How often it was sent again.
     pub retries: u32,
+    /// What became of a second endpoint that got it beside the first.
+    pub hedge: Option<Hedged>,
     /// How long its body may be.
     pub body_limit: u64,
     /// What the client was told, once the head of its response is on its way.
     pub status: Option<StatusCode>,
     /// Bytes of the response's body that went to the client.
     pub bytes_out: Cell<u64>,
+    /// What plugins want done to its response, which is still to come.
+    pub later: Option<Box<Later>>,
     /// What plugins say of it.
     pub tags: SmallVec<[(String, String); 2]>,
     /// Which versions of plugins on trial it took part in.
@@ -115,6 +122,15 @@ pub struct Facts {
     pub told: bool,
 }
 
+/// What became of a request that a second endpoint got beside the first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hedged {
+    /// The second answered.
+    Won,
+    /// It did not.
+    Lost,
+}
+
 /// A response, not sent yet.
 pub struct Response {
     /// Its head.
@@ -125,6 +141,8 @@ pub struct Response {
     pub tunnel: Option<Box<dyn Duplex>>,
     /// Keeps the endpoint's count until the response is over.
     pub active: Option<Active>,
+    /// The rights to be in the pool and at the endpoint, likewise.
+    pub stays: [Option<Stay>; 2],
     /// Whether the client's connection may go on.
     pub keep: bool,
 }
@@ -145,12 +163,15 @@ impl Facts {
             pool: None,
             endpoint: None,
             answered: None,
+            answer: None,
             latency: Duration::ZERO,
             first_byte: None,
             retries: 0,
+            hedge: None,
             body_limit: u64::MAX,
             status: None,
             bytes_out: Cell::new(0),
+            later: None,
             tags: SmallVec::new(),
             parts: Vec::new(),
             draw: fastrand::u32(..),
@@ -187,9 +208,19 @@ impl Drop for Exchange<'_> {
     }
 }
 
+impl Hedged {
+    /// The word for it in the log.
+    pub fn text(self) -> &'static str {
+        match self {
+            Hedged::Won => "won",
+            Hedged::Lost => "lost",
+        }
+    }
+}
+
 impl Response {
     /// A response that lets the connection go on.
     pub fn new(head: ResponseHead, body: Body) -> Response {
-        Response { head, body, tunnel: None, active: None, keep: true }
+        Response { head, body, tunnel: None, active: None, stays: [None, None], keep: true }
     }
 }

@@ -2,25 +2,20 @@
 
 use std::any::Any;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::Duration;
 
-use smallvec::SmallVec;
-
-use super::exchange::{Exchange, Response};
+use super::attempts::{self, Aim, Answer, Destination, Pair};
+use super::course::{Course, may_go_twice};
+use super::exchange::{Exchange, Hedged, Response};
 use super::plugins;
 use super::shown::Shown;
-use crate::balance::Active;
-use crate::config::model::HostHeader;
-use crate::error::{Error, Kind, Phase, Retry, Side};
-use crate::http::{Body, Method, Scheme, upgrade};
+use crate::balance::Stay;
+use crate::error::{Error, Kind};
+use crate::http::{Body, Scheme, upgrade};
 use crate::metrics::{self, Connection, PoolId};
-use crate::plugin::Outcome;
 use crate::snapshot::CompiledRoute;
-use crate::upstream::{self, Attempt, ClientEnds, Failure, Picked, Pool, Reply, Tried};
+use crate::upstream::{self, ClientEnds, Picked};
 use crate::worker::View;
-
-/// Endpoints that one request is sent to at the most.
-const MOST_ATTEMPTS: u32 = 3;
 
 /// Has the request answered by an endpoint of the pool.
 pub(super) async fn forward(
@@ -32,127 +27,116 @@ pub(super) async fn forward(
     let missing = Error::gateway(Kind::Internal("no such pool"));
     let (pool, compiled) = view.pools.get(pool_index).zip(view.snapshot.pools.get(pool_index)).ok_or(missing)?;
     x.facts.pool = Some(pool_index);
-    let metrics = &x.worker.metrics;
-    // What a client sends after an upgrade is for the tunnel.
-    let mut body = if x.request.upgrade.is_some() { Body::Empty } else { std::mem::take(&mut x.body) };
+    let (worker, id) = (x.worker, compiled.id);
+    let counted = || -> Box<dyn Any> { Box::new(Open::begin(worker.metrics.clone(), id)) };
+    let retry = route.model.retry.as_ref().unwrap_or(&pool.state.model.retry);
+    let mut to = Destination {
+        snapshot: &view.snapshot,
+        pool,
+        id,
+        metrics: &worker.metrics,
+        times: route.times,
+        retry,
+        deadline: x.deadline,
+        body_limit: x.facts.body_limit,
+        client: ClientEnds { source: x.client.source, destination: x.client.destination },
+        counted: &counted,
+        reuse: true,
+    };
+    let mut course = Course::new(retry, outgoing(x, view, route));
+    // What HTTP/2 names is the connection that the request goes out on.
+    x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let stay = to.enter_pool(x).await?;
+    loop {
+        let Some(mut goal) = pick(x, &to, &mut course)? else {
+            let response = respond(x, &to, course.nothing_left()?, stay);
+            // What this endpoint did was told when another was looked for.
+            x.facts.answered = None;
+            return Ok(response);
+        };
+        let body = course.begin(x, &to)?;
+        to.enter_endpoint(x, goal.first()).await?;
+        let result = match goal {
+            Goal::One(aim) => attempts::send(x, &to, aim, body).await,
+            // Boxed: two attempts need much room, and most requests are one.
+            Goal::Both(pair) => Box::pin(attempts::race(x, &to, pair, &mut course.tried)).await,
+        };
+        match result {
+            Ok(answer) => {
+                if let Some(answer) = course.answered(x, &to, answer) {
+                    return Ok(respond(x, &to, answer, stay));
+                }
+            }
+            Err(miss) => course.missed(x, &mut to, miss)?,
+        }
+        course.pause(x).await?;
+    }
+}
+
+/// The body as the upstream is to have it. What a client sends after an upgrade is for the tunnel.
+fn outgoing(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) -> Body {
     if let Some(received) = &x.facts.bytes_in {
         received.demand_pace(&x.request, view.snapshot.limits.body_min_rate, route.times.idle_body);
     }
-    // What HTTP/2 names is the connection that the request goes out on.
-    x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
-    let mut tried = Tried::default();
-    let mut failed: Option<Error> = None;
-    let mut reuse = true;
-    let (counts, id) = (x.worker.metrics.clone(), compiled.id);
-    let counted = move || -> Box<dyn Any> { Box::new(Open::begin(counts.clone(), id)) };
-    // What a plugin has listed and was not tried yet.
-    let mut listed: SmallVec<[usize; 4]> = SmallVec::new();
-    loop {
-        let index = match listed.is_empty() {
-            false => listed.remove(0),
-            true => {
-                let attempt = x.facts.retries + u32::from(failed.is_some());
-                let picked = pick(x, view, pool, &tried, attempt, &mut listed)?;
-                picked.ok_or(failed.unwrap_or(Error::gateway(Kind::NoEndpoint)))?
-            }
-        };
-        if failed.is_some() {
-            x.facts.retries += 1;
-            metrics.upstream_retry(compiled.id);
-        }
-        let site = pool.site(index).ok_or(Error::gateway(Kind::NoEndpoint))?;
-        x.facts.endpoint = Some(site.endpoint.clone());
-        let active = site.endpoint.begin();
-        let began = Instant::now();
-        match &pool.state.model.host {
-            HostHeader::Preserve => {}
-            HostHeader::Endpoint => replace_authority(x, &site.endpoint.address),
-            HostHeader::Fixed(host) => replace_authority(x, host),
-        }
-        let attempt = Attempt {
-            pool: &pool.state,
-            site: &site,
-            head: &x.request,
-            responder: &mut x.responder,
-            watchdog: x.watchdog,
-            deadline: x.deadline,
-            times: route.times,
-            body_limit: x.facts.body_limit,
-            client: ClientEnds { source: x.client.source, destination: x.client.destination },
-            counted: &counted,
-            reuse,
-        };
-        match attempt.run(body).await {
-            Ok(reply) => {
-                let first_byte = x.facts.began.elapsed();
-                x.facts.latency = began.elapsed();
-                x.facts.first_byte = Some(first_byte);
-                x.facts.answered = Some(index);
-                metrics.upstream_first_byte(compiled.id, first_byte);
-                if reply.reused {
-                    metrics.upstream_connection(compiled.id, Connection::Reused);
-                }
-                return Ok(respond(x, reply, active));
-            }
-            Err(failure) => {
-                if failure.error.side != Side::Client {
-                    metrics.upstream_error(compiled.id, failure.error.label());
-                }
-                if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
-                    metrics.upstream_connection(compiled.id, Connection::Failed);
-                }
-                if failure.error.side == Side::Upstream {
-                    let outcome = Outcome {
-                        endpoint: u32::try_from(index).unwrap_or(u32::MAX),
-                        status: 0,
-                        attempt: x.facts.retries,
-                        latency: began.elapsed(),
-                        bytes: 0,
-                    };
-                    pool.outcome(&outcome, &x.facts.parts);
-                }
-                let tell = |error| upstream::tell(&pool.state, &site.endpoint.address, &error);
-                if x.facts.retries + 1 >= MOST_ATTEMPTS {
-                    tell(failure.error);
-                    return Err(failure.error);
-                }
-                let (error, stale) = (failure.error, failure.is_stale());
-                reuse &= tried.failed(index, error);
-                let again = may_go_again(&x.request.method, failure);
-                // That a kept connection is found closed and another one does is nothing to speak of.
-                if again.is_err() || !stale {
-                    tell(error);
-                }
-                body = again?;
-                failed = Some(error);
-            }
+    if x.request.upgrade.is_some() { Body::Empty } else { std::mem::take(&mut x.body) }
+}
+
+/// Whom a request is for.
+enum Goal {
+    One(Aim),
+    Both(Pair),
+}
+
+impl Goal {
+    /// Who gets it in any case.
+    fn first(&mut self) -> &mut Aim {
+        match self {
+            Goal::One(aim) => aim,
+            Goal::Both(pair) => &mut pair.first,
         }
     }
 }
 
 /// Asks the pool where the request is to go; `None` when there is nowhere left.
-fn pick(
-    x: &mut Exchange<'_>,
-    view: &View,
-    pool: &Pool,
-    tried: &Tried,
-    attempt: u32,
-    listed: &mut SmallVec<[usize; 4]>,
-) -> Result<Option<usize>, Error> {
-    let shown =
-        Shown { request: &x.request, response: None, facts: &x.facts, client: x.client, snapshot: &view.snapshot };
-    let picked = pool.pick(&shown, tried, attempt);
-    plugins::note_pick(x, pool);
-    match picked {
-        Picked::Endpoint(index) => Ok(Some(index)),
-        Picked::List(mut list) => {
-            list.retain(|index| !tried.all().contains(index));
-            *listed = list;
-            Ok((!listed.is_empty()).then(|| listed.remove(0)))
-        }
-        Picked::Refused(status) => Err(Error::gateway(Kind::PluginRefused(status))),
-        Picked::Nowhere => Ok(None),
+fn pick(x: &mut Exchange<'_>, to: &Destination<'_>, course: &mut Course<'_>) -> Result<Option<Goal>, Error> {
+    if !course.listed.is_empty() {
+        let index = course.listed.remove(to.next_of(&course.listed));
+        return to.aim(index).map(|aim| Some(Goal::One(aim)));
     }
+    let number = course.number(x);
+    let shown = Shown::request(&x.request, &x.facts, x.client, to.snapshot);
+    let picked = match to.pool.pick(&shown, &course.tried, number) {
+        Picked::Endpoint(index) if !to.has_room(index) => {
+            Picked::Endpoint(to.roomier(index, &shown, &course.tried, number))
+        }
+        picked => picked,
+    };
+    plugins::note_pick(&mut x.facts, to.pool);
+    let is_new = |index: &usize| !course.tried.all().contains(index);
+    let twice = x.facts.hedge.is_none() && may_go_twice(&x.request, &course.bodies);
+    course.listed = match picked {
+        Picked::Endpoint(index) => {
+            let first = to.aim(index)?;
+            let hedging = to.pool.state.hedging.as_ref().filter(|_| number == 0 && twice);
+            return Ok(Some(match hedging.map(|hedging| hedging.begin().unwrap_or(Duration::MAX)) {
+                Some(after) => Goal::Both(Pair { first, second: None, after }),
+                None => Goal::One(first),
+            }));
+        }
+        Picked::Hedge(first, second, after) if twice && first != second && is_new(&first) && is_new(&second) => {
+            let (first, second) = (to.aim(first)?, Some(to.aim(second)?));
+            return Ok(Some(Goal::Both(Pair { first, second, after })));
+        }
+        Picked::Hedge(first, second, _) => [first, second].into_iter().filter(is_new).collect(),
+        Picked::List(list) => list.into_iter().filter(is_new).collect(),
+        Picked::Refused(status) => return Err(Error::gateway(Kind::PluginRefused(status))),
+        Picked::Nowhere => return Ok(None),
+    };
+    if course.listed.is_empty() {
+        return Ok(None);
+    }
+    let index = course.listed.remove(to.next_of(&course.listed));
+    to.aim(index).map(|aim| Some(Goal::One(aim)))
 }
 
 /// A connection to an upstream that stands, until it is dropped.
@@ -174,29 +158,19 @@ impl Drop for Open {
     }
 }
 
-fn replace_authority(x: &mut Exchange<'_>, authority: &str) {
-    let before = std::mem::replace(&mut x.request.authority, authority.to_owned());
-    x.facts.original_authority.get_or_insert(before);
-}
-
-/// The body of a request that may be sent again. That is one that no upstream can have seen; and, of those that an upstream
-/// may have seen, an idempotent one (RFC 9110 section 9.2.2) whose kept connection was found closed.
-fn may_go_again(method: &Method, failure: Failure) -> Result<Body, Error> {
-    let stale = failure.is_stale();
-    let again = match failure.error.retry {
-        Retry::Safe | Retry::Elsewhere => true,
-        Retry::Idempotent => stale && is_idempotent(method),
-        Retry::Never => false,
-    };
-    failure.body.filter(|_| again).ok_or(failure.error)
-}
-
-fn is_idempotent(method: &Method) -> bool {
-    // QUERY is safe, hence idempotent, by its own specification.
-    matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" | "QUERY")
-}
-
-fn respond(x: &Exchange<'_>, reply: Reply, active: Active) -> Response {
+fn respond(x: &mut Exchange<'_>, to: &Destination<'_>, answer: Answer, stay: Option<Stay>) -> Response {
+    let Answer { aim, mut reply, active, latency } = answer;
+    upstream::take_report(&to.pool.state, &aim.site.endpoint, &mut reply.head);
+    let first_byte = x.facts.began.elapsed();
+    x.facts.latency = latency;
+    x.facts.first_byte = Some(first_byte);
+    x.facts.answered = Some(aim.index);
+    x.facts.answer = Some(reply.head.status);
+    to.metrics.upstream_first_byte(to.id, first_byte);
+    if x.facts.hedge == Some(Hedged::Won) {
+        to.metrics.upstream_hedge(to.id, metrics::Hedge::Won);
+        to.address(x, &aim);
+    }
     if let Some(received) = &x.facts.bytes_in {
         received.leave_pace();
     }
@@ -206,27 +180,6 @@ fn respond(x: &Exchange<'_>, reply: Reply, active: Active) -> Response {
     }
     response.tunnel = reply.tunnel;
     response.active = Some(active);
+    response.stays = [stay, aim.stay];
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn failure(kind: Kind, retry: Retry, reused: bool, body: bool) -> Failure {
-        Failure { error: Error::upstream(kind, retry), body: body.then_some(Body::Empty), reused }
-    }
-
-    #[test]
-    fn only_what_had_no_effect_goes_again() {
-        let again = |method: Method, failure| may_go_again(&method, failure).is_ok();
-        assert!(again(Method::POST, failure(Kind::Connect, Retry::Safe, false, true)));
-        assert!(again(Method::POST, failure(Kind::Timeout(Phase::Connect), Retry::Elsewhere, false, true)));
-        assert!(again(Method::GET, failure(Kind::Closed, Retry::Idempotent, true, true)));
-        assert!(!again(Method::POST, failure(Kind::Closed, Retry::Idempotent, true, true)));
-        assert!(!again(Method::GET, failure(Kind::Closed, Retry::Idempotent, false, true)));
-        assert!(!again(Method::GET, failure(Kind::Truncated, Retry::Idempotent, true, true)));
-        assert!(!again(Method::PUT, failure(Kind::Closed, Retry::Idempotent, true, false)));
-        assert!(!again(Method::GET, failure(Kind::Malformed(""), Retry::Never, true, true)));
-    }
 }

@@ -4,12 +4,16 @@
 //! whole path; what it calls are the stages, each in the module of its name.
 
 mod admit;
+mod attempts;
+mod bodies;
+mod course;
 mod exchange;
 mod forward;
 pub mod forwarded;
 mod incoming;
 mod pace;
 mod plugins;
+mod rooms;
 mod serve;
 mod shown;
 
@@ -60,6 +64,7 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
         }
         (Action::Pool(pool), _) => forward::forward(x, &view, *pool, route).await?,
     };
+    plugins::do_later(x, &mut response);
     plugins::on_response(x, &view, route, &mut response)?;
     policy::leave(x, route, &found.captures, &mut response.head)?;
     Ok(response)

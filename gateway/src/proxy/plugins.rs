@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 
-use super::exchange::{Exchange, Response};
+use super::exchange::{Exchange, Facts, Hedged, Response};
 use super::shown::{Shown, target};
 use crate::error::{Error, Kind};
 use crate::http::claims::strip_alike;
@@ -125,15 +125,57 @@ fn ask(
 }
 
 /// Notes what a balancer says of the request.
-pub(super) fn note_pick(x: &mut Exchange<'_>, pool: &Pool) {
+pub(super) fn note_pick(facts: &mut Facts, pool: &Pool) {
+    if let Some(later) = &mut facts.later {
+        // What an earlier pick wanted was for another endpoint.
+        later.of_pick.clear();
+        later.of_second.clear();
+    }
+    note(facts, pool, |later| &mut later.of_pick);
+}
+
+/// The same of a pick for an endpoint that is asked beside the first.
+pub(super) fn note_second_pick(facts: &mut Facts, pool: &Pool) {
+    note(facts, pool, |later| &mut later.of_second);
+}
+
+fn note(facts: &mut Facts, pool: &Pool, edits: impl Fn(&mut Later) -> &mut Edits) {
     let mut changes = SPARE.take();
     pool.take_edits(&mut changes);
-    // Tags are all that a balancer may change: the request may have been sent already.
-    pool.part().into_iter().for_each(|part| x.facts.take_part(part));
-    for edit in changes.iter().filter(|edit| matches!(edit, Edit::Tag(..))) {
-        apply(x, None, edit);
+    pool.part().into_iter().for_each(|part| facts.take_part(part));
+    for edit in changes.iter() {
+        match edit {
+            Edit::Tag(name, value) => tag(facts, name, value),
+            // The request may have been sent already; its response is still to come.
+            _ if is_of_response(&edit) => {
+                let _ = edits(facts.later.get_or_insert_default()).push(edit);
+            }
+            _ => {}
+        }
     }
     put_back(changes);
+}
+
+/// What is to be done to a response that is still to come.
+#[derive(Default)]
+pub struct Later {
+    /// As routers and filters say.
+    of_route: Edits,
+    /// As the last pick's balancer says.
+    of_pick: Edits,
+    /// As it says of the second of two that are asked at once.
+    of_second: Edits,
+}
+
+fn is_of_response(edit: &Edit<'_>) -> bool {
+    matches!(edit, Edit::Set(Side::Response, ..) | Edit::Add(Side::Response, ..) | Edit::Remove(Side::Response, _))
+}
+
+/// Does to a response what was wanted before it was there.
+pub(super) fn do_later(x: &mut Exchange<'_>, response: &mut Response) {
+    let Some(later) = x.facts.later.take() else { return };
+    let of_pick = if x.facts.hedge == Some(Hedged::Won) { &later.of_second } else { &later.of_pick };
+    later.of_route.iter().chain(of_pick.iter()).for_each(|edit| change(&mut response.head.fields, edit));
 }
 
 thread_local! {
@@ -149,6 +191,11 @@ fn put_back(mut changes: Edits) {
 /// Does one change; it was looked at when the plugin asked for it.
 fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'_>) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    if response.is_none() && is_of_response(&edit) {
+        // What has no room is left out, as below.
+        let _ = x.facts.later.get_or_insert_default().of_route.push(edit);
+        return;
+    }
     match edit {
         Edit::Set(side, ..) | Edit::Add(side, ..) | Edit::Remove(side, _) => {
             let fields = match (side, response) {
@@ -174,14 +221,17 @@ fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'
                 response.status = status;
             }
         }
-        Edit::Tag(name, value) => {
-            let (name, value) = (text(name), text(value));
-            let tags = &mut x.facts.tags;
-            tags.retain(|(known, _)| known != name);
-            if tags.len() < gatewright_abi::bound::TAGS {
-                tags.push((name.to_owned(), value.to_owned()));
-            }
-        }
+        Edit::Tag(name, value) => tag(&mut x.facts, name, value),
+    }
+}
+
+fn tag(facts: &mut Facts, name: &[u8], value: &[u8]) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    let (name, value) = (text(name), text(value));
+    let tags = &mut facts.tags;
+    tags.retain(|(known, _)| known != name);
+    if tags.len() < gatewright_abi::bound::TAGS {
+        tags.push((name.to_owned(), value.to_owned()));
     }
 }
 

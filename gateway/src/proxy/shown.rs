@@ -29,6 +29,18 @@ pub(super) struct Shown<'a> {
     pub(super) snapshot: &'a Snapshot,
 }
 
+impl<'a> Shown<'a> {
+    /// A request that has no response yet.
+    pub(super) fn request(
+        request: &'a RequestHead,
+        facts: &'a Facts,
+        client: &'a Client,
+        snapshot: &'a Snapshot,
+    ) -> Shown<'a> {
+        Shown { request, response: None, facts, client, snapshot }
+    }
+}
+
 impl Shown<'_> {
     fn text(&self, what: u32, reader: &mut dyn FnMut(&[u8])) -> bool {
         let tls = self.client.tls.as_ref();
@@ -115,15 +127,16 @@ impl Head for Shown<'_> {
     }
 
     fn allows(&self, edit: &Edit<'_>) -> bool {
-        let may_name = |side: Side, name: &[u8]| {
+        // Of either side: a response may still be to come.
+        let may_name = |name: &[u8]| {
             let is_free = std::str::from_utf8(name).is_ok_and(|name| !hygiene::is_framing(Name::from(name)));
-            is_token(name) && is_free && (side == Side::Request || self.response.is_some())
+            is_token(name) && is_free
         };
         match edit {
-            Edit::Set(side, name, value) | Edit::Add(side, name, value) => {
-                may_name(*side, name) && is_value(value) && !name.eq_ignore_ascii_case(b"host")
+            Edit::Set(_, name, value) | Edit::Add(_, name, value) => {
+                may_name(name) && is_value(value) && !name.eq_ignore_ascii_case(b"host")
             }
-            Edit::Remove(side, name) => may_name(*side, name) && !name.eq_ignore_ascii_case(b"host"),
+            Edit::Remove(_, name) => may_name(name) && !name.eq_ignore_ascii_case(b"host"),
             Edit::Path(path) => self.response.is_none() && target(path).is_some(),
             Edit::Status(status) => self.response.is_some() && (200..600).contains(status),
             Edit::Tag(name, value) => std::str::from_utf8(name).is_ok() && std::str::from_utf8(value).is_ok(),

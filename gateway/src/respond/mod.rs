@@ -115,7 +115,7 @@ fn tell(x: &mut Exchange<'_>) {
         let broken = x.facts.error.is_some_and(|error| error.side == Side::Upstream);
         let outcome = Outcome {
             endpoint: u32::try_from(endpoint).unwrap_or(u32::MAX),
-            status: x.facts.status.filter(|_| !broken).map_or(0, |status| status.as_u16()),
+            status: x.facts.answer.filter(|_| !broken).map_or(0, |status| status.as_u16()),
             attempt: x.facts.retries,
             latency: x.facts.latency,
             bytes: bytes_out,
@@ -143,6 +143,7 @@ fn tell(x: &mut Exchange<'_>) {
         upstream: x.facts.endpoint.as_ref().map(|endpoint| endpoint.address.as_str()),
         upstream_first_byte: x.facts.first_byte,
         retries: x.facts.retries,
+        hedge: x.facts.hedge.map(|hedge| hedge.text()),
         route: route.map(|route| route.model.name.as_str()),
         pool: pool.map(|pool| pool.state.model.name.as_str()),
         request_id: x.facts.request_id.text(),

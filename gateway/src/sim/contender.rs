@@ -9,6 +9,7 @@ use gatewright_abi::kind;
 use crate::config::model;
 use crate::config::problem::suggestion;
 use crate::plugin::{self, Budget, Code, Compiler, Engine, MODULE_SIZE};
+use crate::stock;
 
 /// A balancer, compiled.
 pub struct Contender {
@@ -67,13 +68,13 @@ impl Arena {
         // One more than is taken, so that too large a module is seen to be one.
         file.take(MODULE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
         let compiled = self.compiler.compile(&bytes, BUDGET.memory).map_err(|error| error.to_string())?;
-        Ok(Code::Wasm(Arc::new(compiled)))
+        Ok(Code::Wasm(compiled))
     }
 }
 
 /// The names of all that are linked in, as they are written here.
 pub fn built_ins() -> Vec<String> {
-    plugin::BUILT_IN.iter().map(|(name, _)| format!("{BUILT_IN}{name}")).collect()
+    stock::balancers().map(|name| format!("{BUILT_IN}{name}")).collect()
 }
 
 /// Whether this names one that is linked in.
@@ -83,7 +84,7 @@ pub fn is_built_in(source: &str) -> bool {
 
 fn built_in(name: &str) -> Result<Code, String> {
     plugin::built_in(name).ok_or_else(|| {
-        let names: Vec<&str> = plugin::BUILT_IN.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = stock::balancers().collect();
         let meant = suggestion(name, names.iter().copied());
         format!("there is no built-in {name:?}{meant}; there are {}", names.join(", "))
     })

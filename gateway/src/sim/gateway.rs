@@ -131,10 +131,13 @@ impl Gateway {
     /// What the plugin needs after the last call.
     #[inline]
     pub(super) fn need(&mut self) -> Option<Need> {
-        match self.wants.try_recv() {
-            Ok(Want::Instance(_)) => Some(Need::Instance),
-            Ok(Want::Quarantined(_)) => Some(Need::Quarantine),
-            Err(_) => None,
+        loop {
+            match self.wants.try_recv() {
+                Ok(Want::Instance(_)) => return Some(Need::Instance),
+                Ok(Want::Quarantined(_)) => return Some(Need::Quarantine),
+                Ok(Want::Nothing(_)) => {}
+                Err(_) => return None,
+            }
         }
     }
 
@@ -159,6 +162,7 @@ fn candidate(plan: &Plan, place: &super::plan::Place) -> Candidate {
         endpoint: Arc::new(Endpoint::new(&endpoint, None)),
         weight,
         priority: group.map_or(0, |group| group.priority),
+        drain: false,
         zone: group.map(|group| group.zone.clone()).unwrap_or_default(),
         metadata: group.map(|group| group.metadata.clone().into_iter().collect()).unwrap_or_default(),
     }

@@ -5,26 +5,11 @@ use super::plan::Plan;
 use super::scenario::Scenario;
 use super::tally::{End, Tally};
 use super::{engine, known};
+use crate::plugin::tests::{USUAL, wat};
 
 /// A balancer in the text format: what it needs, and what it does beside.
 fn module(imports: &str, body: &str) -> Vec<u8> {
-    let text = format!(
-        r#"(module
-        {imports}
-        (memory (export "memory") 2)
-        (global $next (mut i32) (i32.const 4096))
-        (func (export "gw_abi_1"))
-        (func (export "gw_alloc") (param $size i32) (result i32)
-            (local $at i32)
-            (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-            (global.set $next (i32.add (local.get $at) (local.get $size)))
-            (local.get $at))
-        (func (export "gw_free") (param i32 i32))
-        (func (export "gw_table") (result i32) (i32.const 64))
-        (func (export "gw_configure") (param i32 i32 i32) (result i64) (i64.const 0))
-        {body})"#
-    );
-    wat::parse_str(text).expect("a module in the text format")
+    wat(&format!("{imports} {USUAL} {body}"))
 }
 
 fn wasm(arena: &Arena, bytes: &[u8]) -> Contender {

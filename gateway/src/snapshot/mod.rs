@@ -3,15 +3,18 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
+mod course;
+pub mod given;
+mod members;
 mod plugins;
+pub mod terms;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::access_log::Sink;
 use crate::config::Problem;
-use crate::config::model::{Action, Config, Place, Pool, Route};
-use crate::fetch::Fetched;
+use crate::config::model::{Action, CheckTls, Config, Place, Pool, Route, UpstreamProtocol};
 use crate::files::Folder;
 use crate::http::FieldName;
 use crate::limits::Limits;
@@ -20,6 +23,8 @@ use crate::plugin::House;
 use crate::route::RouteTable;
 use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
+pub use given::Given;
+pub use members::Found;
 pub use plugins::{Course, Deployed, Step};
 
 /// A configuration, ready to serve requests.
@@ -27,19 +32,19 @@ pub struct Snapshot {
     /// Counts up with each reload.
     pub number: u64,
     /// What it was made from.
-    pub config: Config,
+    pub config: Arc<Config>,
     /// The bounds.
     pub limits: Arc<Limits>,
     /// Finds routes.
-    pub table: RouteTable,
+    pub table: Arc<RouteTable>,
     /// In the order of the configuration.
-    pub plugins: Vec<Deployed>,
+    pub plugins: Arc<Vec<Deployed>>,
     /// In the order of the configuration.
-    pub routes: Vec<CompiledRoute>,
+    pub routes: Arc<Vec<CompiledRoute>>,
     /// In the order of the configuration.
     pub pools: Vec<CompiledPool>,
     /// Fields that carry a client's identity on some listener: believed from nobody.
-    pub identity_fields: Vec<FieldName>,
+    pub identity_fields: Arc<[FieldName]>,
     /// Where access-log lines go.
     pub access_log: Option<Sink>,
 }
@@ -57,6 +62,7 @@ pub struct CompiledRoute {
 }
 
 /// A pool with what was made ready for it.
+#[derive(Clone)]
 pub struct CompiledPool {
     /// What all workers share of it.
     pub state: Arc<PoolState>,
@@ -65,19 +71,18 @@ pub struct CompiledPool {
 }
 
 impl Snapshot {
-    /// Compiles a configuration, or the same with another course for a plugin, with the modules of plugins that come from elsewhere.
-    /// All problems are told at once.
+    /// Compiles a configuration, with what the sources of its plugins give. All problems are told at once.
     pub fn compile(
         config: Config,
-        (before, course): (Option<&Snapshot>, Option<&Course>),
+        before: Option<&Snapshot>,
         metrics: &Arc<Metrics>,
         house: &House,
-        fetched: &Fetched,
+        given: &Given,
     ) -> Result<Snapshot, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut plugins = Vec::new();
         for index in 0..config.plugins.len() {
-            let deployed = plugins::deploy(index, &config, (before, course), house, fetched);
+            let deployed = plugins::deploy(index, &config, (before, None), house, given);
             plugins.push(deployed.map_err(|wrong| problems.extend(wrong)).ok());
         }
         let limits = Arc::new(config.limits.clone());
@@ -85,7 +90,7 @@ impl Snapshot {
             .pools
             .iter()
             .filter_map(|pool| {
-                let made = compile_pool(pool, &limits, &config, (before, course.is_some()), metrics, (&plugins, house));
+                let made = compile_pool(pool, &limits, &config, before, metrics, (&plugins, house));
                 keep(made, &mut problems)
             })
             .collect();
@@ -93,9 +98,7 @@ impl Snapshot {
             .routes
             .iter()
             .enumerate()
-            .filter_map(|(index, route)| {
-                keep(compile_route(index, route, &config, metrics, course.is_some()), &mut problems)
-            })
+            .filter_map(|(index, route)| keep(compile_route(index, route, &config, metrics), &mut problems))
             .collect();
         let access_log = keep(open_access_log(&config, before, metrics), &mut problems).flatten();
         // A plugin that could not be looked at is missing without a problem.
@@ -103,9 +106,10 @@ impl Snapshot {
             return Err(problems);
         }
         let number = before.map_or(1, |before| before.number + 1);
-        let table = RouteTable::new(&config.routes);
+        let table = Arc::new(RouteTable::new(&config.routes));
         let identity_fields = identity_fields(&config);
-        let plugins = plugins.into_iter().flatten().collect();
+        let plugins = Arc::new(plugins.into_iter().flatten().collect());
+        let (config, routes) = (Arc::new(config), Arc::new(routes));
         Ok(Snapshot { identity_fields, number, limits, table, plugins, routes, pools, access_log, config })
     }
 
@@ -115,7 +119,7 @@ impl Snapshot {
     }
 }
 
-fn identity_fields(config: &Config) -> Vec<FieldName> {
+fn identity_fields(config: &Config) -> Arc<[FieldName]> {
     let clients = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()?.client.as_ref());
     clients
         .flat_map(|client| [&client.subject_header, &client.san_header, &client.fingerprint_header])
@@ -151,27 +155,43 @@ fn compile_pool(
     pool: &Pool,
     limits: &Arc<Limits>,
     config: &Config,
-    (before, again): (Option<&Snapshot>, bool),
+    before: Option<&Snapshot>,
     metrics: &Arc<Metrics>,
     (plugins, house): (&[Option<Deployed>], &House),
 ) -> Result<CompiledPool, Problem> {
     let same = before.and_then(|before| before.pools.iter().find(|old| old.state.model.name == pool.name));
-    // Whatever has become of the files, another course of a plugin is no reason to read them again.
-    let tls = match same.filter(|_| again) {
-        Some(same) => Ok(same.state.tls.clone()),
-        None => pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose(),
-    };
-    let tls = tls.map_err(|problem| {
+    let tls = pool.tls.as_ref().map(|tls| UpstreamTls::load(tls, pool.protocol)).transpose();
+    let problem = |key: &str, problem: TlsProblem| {
         let key = match problem {
-            TlsProblem::NoSystemRoots(_) => format!("pool.{}.tls.ca", pool.name),
-            _ => format!("pool.{}.tls", pool.name),
+            TlsProblem::NoSystemRoots(_) => format!("pool.{}.{key}.ca", pool.name),
+            _ => format!("pool.{}.{key}", pool.name),
         };
         problem_with(config, problem.path(), &key, problem.to_string())
-    })?;
+    };
+    let tls = tls.map_err(|wrong| problem("tls", wrong))?;
+    let check_tls = load_check_tls(pool).map_err(|wrong| problem("health.tls", wrong))?;
+    // Who is asked for its load is asked over HTTP/1.1.
+    let asks = pool.selection.load.as_ref().is_some_and(|load| load.path.is_some());
+    let load_tls =
+        pool.tls.as_ref().filter(|_| asks).map(|tls| UpstreamTls::load(tls, UpstreamProtocol::H1)).transpose();
+    let load_tls = load_tls.map_err(|wrong| problem("tls", wrong))?;
     let mut state = PoolState::new(pool.clone(), tls, limits.clone(), same.map(|old| &*old.state));
+    state.check_tls = check_tls;
+    state.load_tls = load_tls;
     let before = same.map(|old| &*old.state);
     (state.crew, state.trying) = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })
+}
+
+/// The TLS of checks: their own, or the pool's, for what they speak.
+fn load_check_tls(pool: &Pool) -> Result<Option<UpstreamTls>, TlsProblem> {
+    let Some(health) = &pool.health else { return Ok(None) };
+    let tls = match &health.tls {
+        Some(CheckTls::Off) => None,
+        Some(CheckTls::On(tls)) => Some(tls),
+        None => pool.tls.as_ref(),
+    };
+    tls.map(|tls| UpstreamTls::load(tls, health.protocol(pool.protocol))).transpose()
 }
 
 fn compile_route(
@@ -179,7 +199,6 @@ fn compile_route(
     route: &Route,
     config: &Config,
     metrics: &Arc<Metrics>,
-    again: bool,
 ) -> Result<CompiledRoute, Problem> {
     let pool = match route.action {
         Action::Pool(pool) => config.pools.get(pool),
@@ -187,7 +206,7 @@ fn compile_route(
     };
     let folder = match &route.action {
         Action::Static(folder) => {
-            if let Some(message) = problem_with_folder(&folder.root).filter(|_| !again) {
+            if let Some(message) = problem_with_folder(&folder.root) {
                 return Err(problem_with(config, Some(&folder.root), &format!("route[{index}].static"), message));
             }
             Some(Folder::new(folder))

@@ -5,16 +5,16 @@
 //! own.) What the source gives is in force, unless something else was ordered since it began to give that.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use gatewright_abi::kind;
 
-use super::{Snapshot, problem_with};
+use super::given::{Given, Missing};
+use super::{Snapshot, problem_with, terms};
+use crate::balance::{Candidate, Endpoint};
 use crate::config::Problem;
 use crate::config::model::{self, Config, PluginSource};
-use crate::fetch::Fetched;
-use crate::plugin::{
-    self, Budget, Code, Crew, Digest, House, LoadError, MODULE_SIZE, Reason, Rollout, Trial, Trying, Version,
-};
+use crate::plugin::{Attempt, Code, Crew, House, LoadError, Reason, Trial, Trying, Version};
 
 /// A plugin of a configuration.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct Deployed {
     pub reason: Reason,
     /// The code that the source gives.
     pub given: Code,
+    /// Whether a pool or a route names it.
+    pub used: bool,
     /// Its instances for routes, when routes name it.
     pub crew: Option<Arc<Crew>>,
     /// What is on trial beside it.
@@ -59,23 +61,24 @@ struct Standing {
 }
 
 impl Deployed {
-    /// Notes that its version is in force.
+    /// Notes that its version is in force, and what is on trial in place.
     pub fn enters(&self, before: Option<&Snapshot>) {
         let plugin = &self.version.plugin;
         let old = before.and_then(|before| before.plugin(plugin.name()));
-        if !old.is_some_and(|old| Arc::ptr_eq(&old.version, &self.version)) {
-            plugin.enters(&self.version, self.reason);
+        plugin.enters(&self.version, self.reason, old.map(|old| &*old.version));
+        if let Some(trial) = &self.trial {
+            trial.begins(Instant::now());
         }
     }
 }
 
-/// Loads the plugin with this index.
+/// Loads the plugin with this index; `step`: what is to become of it, whatever its source gives.
 pub(super) fn deploy(
     index: usize,
     config: &Config,
-    (before, course): (Option<&Snapshot>, Option<&Course>),
+    (before, step): (Option<&Snapshot>, Option<&Step>),
     house: &House,
-    fetched: &Fetched,
+    given: &Given,
 ) -> Result<Deployed, Vec<Problem>> {
     let Some(plugin) = config.plugins.get(index) else { return Err(Vec::new()) };
     let key = format!("plugin.{}", plugin.name);
@@ -84,29 +87,23 @@ pub(super) fn deploy(
         _ => None,
     };
     let wrong = |what: &str, error: &dyn std::fmt::Display| {
+        let path = path.filter(|_| what == "source");
         vec![problem_with(config, path, &format!("{key}.{what}"), error.to_string())]
+    };
+    let unfit = |error: &LoadError| {
+        let (what, error) = error.of_key();
+        wrong(what, &error)
     };
     let same = before.and_then(|before| before.plugin(&plugin.name));
     let before_config = before.and_then(|before| before.config.plugins.iter().find(|old| old.name == plugin.name));
-    let known = same.zip(before_config).filter(|(_, old)| old.is_same_module(plugin)).map(|(old, _)| &old.given);
-    let given = match (&plugin.source, fetched.module(&plugin.name), known) {
-        // Sources are asked when the configuration is read, and not when something else is ordered.
-        (_, _, Some(given)) if course.is_some() => given.clone(),
-        (PluginSource::BuiltIn(name), ..) => linked(name).map_err(|error| wrong("source", &error))?,
-        (PluginSource::Path(path), ..) => {
-            let bytes = read(path).map_err(|error| wrong("source", &format!("{}: {error}", path.display())))?;
-            compile(plugin, &bytes, house).map_err(|error| wrong("source", &error))?
-        }
-        (_, Some(Ok(bytes)), _) => compile(plugin, bytes, house).map_err(|error| wrong("source", &error))?,
+    let given = given.code(&plugin.name).map_err(|missing| match missing {
         // Whoever does not fetch tells of that where he has decided it.
-        (_, Some(Err(error)), _) if error.is_offline() => return Err(Vec::new()),
-        (_, Some(Err(error)), _) => return Err(wrong("source", error)),
-        (_, None, Some(given)) => given.clone(),
-        (_, None, None) => return Err(wrong("source", &"it was not fetched")),
-    };
-    let course = course.filter(|course| course.plugin == plugin.name).map(|course| &course.step);
-    let standing = stand(plugin, &given, same.zip(before_config), course, house);
+        Missing::Offline => Vec::new(),
+        Missing::Wrong(message) => wrong("source", &message),
+    })?;
     let kinds = wanted(index, config);
+    let used = kinds != 0;
+    let standing = stand((plugin, used), &given, same.zip(before_config), step, house);
     for version in
         [Some(&standing.version), standing.trial.as_ref().map(|trial| &trial.candidate)].into_iter().flatten()
     {
@@ -119,7 +116,7 @@ pub(super) fn deploy(
     let crew = |version: &Arc<Version>, kept: Option<&Arc<Crew>>| {
         let kept = kept.filter(|crew| Arc::ptr_eq(&crew.version, version) && crew.kinds() == kinds);
         let made = kept.cloned().map_or_else(|| house.crew(version, kinds, &[]), Ok);
-        made.map_err(|error| wrong(of(&error), &error))
+        made.map_err(|error| unfit(&error))
     };
     let crews = same.map(|old| (old.crew.as_ref(), old.trying.as_ref().map(|trying| &trying.crew)));
     let (old, tried) = crews.unwrap_or_default();
@@ -132,49 +129,56 @@ pub(super) fn deploy(
             trying = Some(Trying { trial: trial.clone(), crew: crew(&trial.candidate, tried)? });
         }
     }
-    Ok(Deployed { version, reason, given, crew: own, trial, trying })
+    // What nobody asks is looked at all the same, and not only on the day when somebody does.
+    if !used && !same.is_some_and(|old| Arc::ptr_eq(&old.version, &version)) {
+        house.rehearse(&version, &[some_endpoint()]).map_err(|error| unfit(&error))?;
+    }
+    Ok(Deployed { version, reason, given, used, crew: own, trial, trying })
 }
 
-/// Which version is in force, and which on trial.
+/// Which version is in force, and which on trial. There is no trial of what nobody asks: it would never end.
 fn stand(
-    plugin: &model::Plugin,
+    (plugin, used): (&model::Plugin, bool),
     given: &Code,
     before: Option<(&Deployed, &model::Plugin)>,
     step: Option<&Step>,
     house: &House,
 ) -> Standing {
-    let budget = Budget { decision: plugin.deadline, configure: plugin.configure_time, memory: plugin.memory_size };
+    let budget = terms::budget(plugin);
     let of_source = || house.version(&plugin.name, given.clone(), &plugin.config, budget);
     let Some((old, config)) = before else {
         return Standing { version: of_source(), reason: Reason::Source, trial: None };
     };
     let within_budget = |version: &Arc<Version>| match version.budget == budget {
         true => version.clone(),
-        false => Arc::new(version.anew(budget)),
+        false => Arc::new(version.within(budget)),
     };
     match step {
         Some(Step::Take(version, reason)) => {
-            return Standing { version: version.clone(), reason: *reason, trial: None };
+            return Standing { version: within_budget(version), reason: *reason, trial: None };
         }
         Some(Step::Try(trial)) => {
-            return Standing { version: old.version.clone(), reason: old.reason, trial: Some(trial.clone()) };
+            return Standing {
+                version: old.version.clone(),
+                reason: old.reason,
+                trial: Some(trial.clone()).filter(|_| used),
+            };
         }
         None => {}
     }
     let gives_the_same = old.given.is(given) && config.config == plugin.config;
     // One that failed gets another chance when there is none in its place.
     if gives_the_same && !old.version.is_quarantined() {
-        let trial = old.trial.clone().filter(|trial| trial.candidate.budget == budget);
+        let trial = old.trial.clone().filter(|trial| used && trial.candidate.budget == budget);
         return Standing { version: within_budget(&old.version), reason: old.reason, trial };
     }
     if old.version.is_like(given, &plugin.config) && !old.version.is_quarantined() {
         return Standing { version: within_budget(&old.version), reason: Reason::Source, trial: None };
     }
     let version = of_source();
-    let rollout = Rollout { shadow: plugin.shadow, canary: plugin.canary.map(|canary| (canary.share, canary.time)) };
-    match rollout.stages().filter(|_| !old.version.is_quarantined()) {
+    match terms::rollout(plugin).stages().filter(|_| used && !old.version.is_quarantined()) {
         Some((stage, then)) => {
-            let trial = Trial::new(&version, stage, then, Reason::Source);
+            let trial = Trial::new(&version, stage, then, Reason::Source, Attempt::begin());
             Standing { version: within_budget(&old.version), reason: old.reason, trial: Some(Arc::new(trial)) }
         }
         None => Standing { version, reason: Reason::Source, trial: None },
@@ -186,7 +190,7 @@ pub(super) fn balancer(
     pool: &model::Pool,
     config: &Config,
     plugins: &[Option<Deployed>],
-    candidates: &[crate::balance::Candidate],
+    candidates: &[Candidate],
     before: Option<&crate::upstream::PoolState>,
     house: &House,
 ) -> Result<(Option<Arc<Crew>>, Option<Trying>), Problem> {
@@ -202,8 +206,8 @@ pub(super) fn balancer(
         }
         house.crew(version, kind::BALANCER, candidates).map_err(|error| {
             let name = config.plugins.get(index).map_or("", |plugin| &plugin.name);
-            let key = format!("plugin.{name}.{}", of(&error));
-            problem_with(config, None, &key, format!("for pool {:?}: {error}", pool.name))
+            let (what, error) = error.of_key();
+            problem_with(config, None, &format!("plugin.{name}.{what}"), format!("for pool {:?}: {error}", pool.name))
         })
     };
     let trying = match &deployed.trial {
@@ -213,35 +217,19 @@ pub(super) fn balancer(
     Ok((Some(crew(&deployed.version)?), trying))
 }
 
-/// Which key an error is about.
-fn of(error: &LoadError) -> &'static str {
-    if matches!(error, LoadError::Config(_)) { "config" } else { "source" }
-}
-
-fn linked(name: &str) -> Result<Code, String> {
-    let names: Vec<&str> = plugin::BUILT_IN.iter().map(|(name, _)| *name).collect();
-    plugin::built_in(name).ok_or_else(|| format!("there is no built-in {name:?}; there are {}", names.join(", ")))
-}
-
-fn compile(plugin: &model::Plugin, bytes: &[u8], house: &House) -> Result<Code, String> {
-    let digest = Digest::of(bytes);
-    if let Some(wanted) = plugin.sha256.map(Digest::known).filter(|wanted| *wanted != digest) {
-        return Err(format!("its sha256 is {digest}, but sha256 demands {wanted}"));
-    }
-    house.compile(bytes, plugin.memory_size).map_err(|error| error.to_string())
-}
-
-fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    // One more than is taken, so that too large a module is seen to be one.
-    std::fs::File::open(path)?.take(MODULE_SIZE + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// What a balancer without a pool is configured with: a pool has one endpoint at least.
+fn some_endpoint() -> Candidate {
+    let model = model::Endpoint { address: "192.0.2.1:80".to_owned(), weight: 1 };
+    let endpoint = Arc::new(Endpoint::new(&model, None));
+    Candidate::of(endpoint)
 }
 
 /// The kinds that a plugin is used as.
 fn wanted(index: usize, config: &Config) -> u32 {
     let mut kinds = 0;
+    for pool in &config.pools {
+        kinds |= if pool.balancer == Some(index) { kind::BALANCER } else { 0 };
+    }
     for route in &config.routes {
         kinds |= if route.router == Some(index) { kind::ROUTER } else { 0 };
         kinds |= if route.filters.contains(&index) { kind::FILTER } else { 0 };

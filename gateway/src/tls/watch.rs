@@ -87,7 +87,8 @@ pub fn files(config: &Config) -> Vec<PathBuf> {
         }
         files.extend(tls.client.iter().map(|client| client.ca.clone()));
     }
-    for tls in config.pools.iter().filter_map(|pool| pool.tls.as_ref()) {
+    let checks = config.pools.iter().filter_map(|pool| pool.health.as_ref()?.own_tls());
+    for tls in config.pools.iter().filter_map(|pool| pool.tls.as_ref()).chain(checks) {
         files.extend(tls.ca.clone());
         files.extend(tls.certificate.iter().flat_map(|pair| [pair.certificate.clone(), pair.key.clone()]));
     }

@@ -6,25 +6,25 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 
 use super::connect::{self, ClientEnds};
 use super::pool::PoolState;
 use super::site::{Site, Turn};
 use super::times::Times;
+use super::waiter::Waiter;
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::UpstreamProtocol;
 use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::h1::client::{Connection, Event, Park};
 use crate::http::h2;
 use crate::http::pump::WaitingFor;
-use crate::http::{Body, Duplex, RequestHead, Responder, ResponseHead, StatusCode};
+use crate::http::{Body, Duplex, RequestHead, ResponseHead, StatusCode};
 
 /// What an attempt needs.
-pub struct Attempt<'a> {
+pub struct Attempt<'a, 'w> {
     /// The pool.
     pub pool: &'a Arc<PoolState>,
     /// Our connections to the picked endpoint.
@@ -32,8 +32,8 @@ pub struct Attempt<'a> {
     /// The request as the endpoint is to see it.
     pub head: &'a RequestHead,
     /// Where interim responses go, and who may go away.
-    pub responder: &'a mut Responder,
-    /// The timer of the exchange.
+    pub waiter: &'a Waiter<'w>,
+    /// A timer of its own.
     pub watchdog: &'a mut Watchdog,
     /// When all of it must be over.
     pub deadline: Option<Deadline>,
@@ -83,7 +83,7 @@ enum Leased {
     H2(h2::client::Handle),
 }
 
-impl Attempt<'_> {
+impl Attempt<'_, '_> {
     /// Sends the request and waits for the response's head.
     pub async fn run(mut self, body: Body) -> Result<Reply, Failure> {
         match self.lease().await {
@@ -102,7 +102,7 @@ impl Attempt<'_> {
         }
         let deadline = Deadline::after(self.times.queue, Phase::Queue, Side::Gateway).or(self.deadline);
         let turn = self.site.wait_for_turn(client, self.reuse);
-        let permit = match waited(self.responder, self.watchdog, deadline, turn).await? {
+        let permit = match self.waiter.within(self.watchdog, deadline, turn).await? {
             Turn::Reuse(connection) => return Ok(Leased::H1(connection)),
             Turn::Share(handle) => return Ok(Leased::H2(handle)),
             Turn::Connect(permit) => permit,
@@ -130,7 +130,12 @@ impl Attempt<'_> {
             connection.client = client;
             Ok(Leased::H1(connection))
         });
-        waited(self.responder, self.watchdog, deadline, connecting).await
+        let connected = self.waiter.within(self.watchdog, deadline, connecting).await;
+        // A client that left says nothing of the endpoint.
+        if connected.as_ref().err().is_none_or(|error| error.side == Side::Upstream) {
+            pool.note_connection(&site.endpoint, connected.is_err());
+        }
+        connected
     }
 
     fn existing(&self, client: Option<SocketAddr>) -> Option<Leased> {
@@ -155,16 +160,16 @@ impl Attempt<'_> {
         let mut exchange = connection.send(head, body, self.body_limit, limits);
         let mut times = Wait::new(self.times);
         let deadline = self.deadline;
-        let (responder, watchdog) = (&mut *self.responder, &mut *self.watchdog);
+        let (waiter, watchdog) = (self.waiter, &mut *self.watchdog);
         let response = poll_fn(|cx| {
             loop {
                 match exchange.poll_event(cx) {
-                    Poll::Ready(Ok(Event::Interim(head))) => responder.inform(head),
+                    Poll::Ready(Ok(Event::Interim(head))) => waiter.inform(head),
                     Poll::Ready(Ok(Event::Response(parsed))) => return Poll::Ready(Ok(parsed)),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
                         times.update(exchange.uploaded(), exchange.upload_waits_for());
-                        return wait(responder, watchdog, times.deadline.or(deadline), cx);
+                        return waiter.wait(watchdog, times.deadline.or(deadline), cx);
                     }
                 }
             }
@@ -198,7 +203,7 @@ impl Attempt<'_> {
             }
             handle.ready().await
         };
-        if let Err(error) = waited(self.responder, self.watchdog, queue, ready).await {
+        if let Err(error) = self.waiter.within(self.watchdog, queue, ready).await {
             return Err(Failure { error, body: Some(body), reused });
         }
         if tunnel && !handle.extended_connect() {
@@ -213,17 +218,17 @@ impl Attempt<'_> {
         };
         let mut times = Wait::new(self.times);
         let deadline = self.deadline;
-        let (responder, watchdog) = (&mut *self.responder, &mut *self.watchdog);
+        let (waiter, watchdog) = (self.waiter, &mut *self.watchdog);
         let response = poll_fn(|cx| {
             loop {
                 match exchange.poll_event(tunnel, cx) {
-                    Poll::Ready(Ok(h2::Event::Informational(head))) => responder.inform(head),
+                    Poll::Ready(Ok(h2::Event::Informational(head))) => waiter.inform(head),
                     Poll::Ready(Ok(h2::Event::Response(head, body))) => return Poll::Ready(Ok((head, body))),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Pending => {
                         let uploaded = if tunnel { (0, true) } else { exchange.uploaded() };
                         times.update(uploaded, exchange.upload_waits_for());
-                        return wait(responder, watchdog, times.deadline.or(deadline), cx);
+                        return waiter.wait(watchdog, times.deadline.or(deadline), cx);
                     }
                 }
             }
@@ -263,40 +268,5 @@ impl Wait {
             (_, true) => Deadline::after(self.times.first_byte, Phase::FirstByte, Side::Upstream),
             (_, false) => Deadline::after(self.times.idle_body, Phase::BodyIdle, side),
         };
-    }
-}
-
-/// Waits for the future, but not beyond the deadline, nor for a client that left.
-async fn waited<T>(
-    responder: &mut Responder,
-    watchdog: &mut Watchdog,
-    deadline: Deadline,
-    future: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(result) => Poll::Ready(result),
-        Poll::Pending => wait(responder, watchdog, deadline, cx),
-    })
-    .await
-}
-
-/// Nothing to do but wait: interim responses go out, a client that left or a time that passed ends it.
-fn wait<T>(
-    responder: &mut Responder,
-    watchdog: &mut Watchdog,
-    deadline: Deadline,
-    cx: &mut Context<'_>,
-) -> Poll<Result<T, Error>> {
-    loop {
-        if let Poll::Ready(error) = responder.poll_gone(cx) {
-            return Poll::Ready(Err(error));
-        }
-        let deadline = deadline.or(responder.patience(None));
-        let look = responder.look_again().filter(|look| *look < deadline.at);
-        ready!(watchdog.poll_passed(look.unwrap_or(deadline.at), cx));
-        if look.is_none() {
-            return Poll::Ready(Err(deadline.error()));
-        }
     }
 }

@@ -48,7 +48,13 @@ pub(super) fn may_pass(step: Step, error: &io::Error) -> bool {
     step != Step::Resolve && matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | UnexpectedEof)
 }
 
-fn refusal(error: &io::Error) -> &'static str {
+/// Whether a connection did not come about for what we lack ourselves, which says nothing of the endpoint.
+pub fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL))
+}
+
+/// Why a connection did not come about, in plain words.
+pub fn refusal(error: &io::Error) -> &'static str {
     if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(error) {
         return "no file descriptor is free";
     }
@@ -62,9 +68,10 @@ fn refusal(error: &io::Error) -> &'static str {
     }
 }
 
-fn reason(error: &Error) -> Option<&'static str> {
+/// Why an endpoint failed, in plain words; `None`: it is not what failed, or the cause was told before.
+pub fn reason(error: &Error) -> Option<&'static str> {
     match error.kind {
-        Kind::Overloaded => return Some("as many requests wait for a connection as `max_waiting` allows"),
+        Kind::Overloaded => return Some("as many requests wait as `max_waiting` allows"),
         Kind::Timeout(Phase::Queue) => return Some("none of its connections became free in time"),
         _ if error.side != Side::Upstream => return None,
         _ => {}
@@ -74,7 +81,7 @@ fn reason(error: &Error) -> Option<&'static str> {
         Kind::HeadTooLarge(_) => "the head of its response is over a limit",
         Kind::ChunkHeadTooLarge => "a chunk head of its response is over a limit",
         Kind::Timeout(Phase::Connect) => "no connection in time",
-        Kind::Timeout(Phase::FirstByte) => "no response in time",
+        Kind::Timeout(Phase::FirstByte | Phase::Try) => "no response in time",
         Kind::Timeout(Phase::Request) => "the whole request took too long",
         Kind::Timeout(_) => "it stopped in the middle of a body",
         Kind::Truncated => "it closed the connection in the middle of a response",

@@ -3,17 +3,28 @@
 //! In: a request head, a body, an endpoint. Out: the response with its body, or what failed and whether the request may go
 //! elsewhere. Each worker has its own connections; only the endpoints' counts and limits are shared.
 
+mod again;
 mod attempt;
 mod connect;
 mod failure;
+mod hedging;
+mod judged;
+mod latencies;
 mod pool;
+mod reported;
 mod site;
 mod times;
 mod tried;
+mod waiter;
 
+pub use again::Again;
 pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
-pub use failure::tell;
+pub use failure::{is_shortage, reason as failure_reason, refusal, tell};
+pub use hedging::Hedging;
 pub use pool::{Picked, Pool, PoolState};
+pub use reported::{report, take_report};
+pub use site::Site;
 pub use times::Times;
 pub use tried::Tried;
+pub use waiter::Waiter;

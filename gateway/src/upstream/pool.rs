@@ -1,20 +1,23 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use gatewright_abi::kind;
+use gatewright_abi::{flag, kind};
 
 use super::Tried;
+use super::hedging::Hedging;
 use super::site::Site;
-use crate::balance::{Candidate, Endpoint};
+use crate::balance::{Candidate, Changes, Drain, Endpoint, Plan, Room, Turn, Watch, is_usable};
 use crate::clock;
-use crate::config::model;
+use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -22,23 +25,52 @@ use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, 
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
+#[derive(Clone)]
 pub struct PoolState {
     /// Its configuration.
-    pub model: model::Pool,
-    /// Its members, in the order of the configuration.
-    pub candidates: Vec<Candidate>,
+    pub model: Arc<model::Pool>,
+    /// Its members that were found, besides those of the configuration; `None` until there was an answer.
+    pub found: Option<Arc<[model::Member]>>,
+    /// Its members: those of the configuration, in its order, then those that were found.
+    pub candidates: Arc<[Candidate]>,
+    /// What is found out about all of them together.
+    pub watch: Arc<Watch>,
+    /// What changes of them, over all configurations.
+    changes: Arc<Changes>,
     /// The plugin that picks one of them.
     pub crew: Option<Arc<Crew>>,
     /// The one that is on trial beside it.
     pub trying: Option<Trying>,
     /// What the pool's own balancers share.
     services: Arc<Services>,
+    /// When requests go to a second endpoint.
+    pub hedging: Option<Arc<Hedging>>,
+    /// How many requests are tried again just now.
+    pub(super) tries_again: Arc<AtomicU32>,
+    /// How many requests it may have at the same time.
+    pub room: Arc<Room>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
+    /// How it is spoken to those who are asked for their load.
+    pub load_tls: Option<UpstreamTls>,
+    /// How it is spoken to them in checks of their health.
+    pub check_tls: Option<UpstreamTls>,
+    /// Told when an endpoint has failed so often that it is to be judged.
+    pub alarm: Arc<Notify>,
     /// The gateway's bounds.
     pub limits: Arc<Limits>,
+    /// What stays when members come and go, or the plugin changes.
+    manner: Arc<Manner>,
+}
+
+/// How connections to members of a pool are kept; the same one for as long as only its members or its plugin change.
+pub(super) struct Manner {
+    /// The gateway's bounds.
+    pub(super) limits: Arc<Limits>,
+    /// Requests that may wait for a connection.
+    pub(super) max_waiting: u32,
     /// Told when a request waits for a connection that some worker may have lying idle.
-    pub wanted: Notify,
+    pub(super) wanted: Notify,
 }
 
 /// A pool as one worker sees it.
@@ -48,8 +80,16 @@ pub struct Pool {
     /// The plugin's, when there is one.
     seat: RefCell<Option<Seat>>,
     /// The pool's own, or what it falls back to.
-    own: RefCell<Option<Native>>,
-    sites: Vec<Rc<Site>>,
+    own: Rc<RefCell<Option<Native>>>,
+    /// When its time passes next.
+    own_tick: Cell<Option<Instant>>,
+    /// Whether it made the last pick.
+    own_picked: Cell<bool>,
+    /// Which of them requests are for.
+    plan: RefCell<Plan>,
+    sites: Rc<[Rc<Site>]>,
+    /// For the task that gives idle connections up: the pool as it is now.
+    current: Rc<RefCell<Weak<Pool>>>,
 }
 
 /// Where a request is to go.
@@ -59,6 +99,8 @@ pub enum Picked {
     Endpoint(usize),
     /// To these, one after the other.
     List(SmallVec<[usize; 4]>),
+    /// To the first; and to the second too when there is no answer after this time.
+    Hedge(usize, usize, Duration),
     /// Nowhere: the plugin refuses it with this status.
     Refused(u16),
     /// There is no endpoint.
@@ -66,37 +108,76 @@ pub enum Picked {
 }
 
 impl PoolState {
-    /// From its configuration. Endpoints that were there before, with the same limit, go on with their counts.
+    /// From its configuration. Endpoints that were there before, with the same limit, go on with their counts; so do those
+    /// that were found, if members are still looked for.
     pub fn new(
         model: model::Pool,
         tls: Option<UpstreamTls>,
         limits: Arc<Limits>,
         before: Option<&PoolState>,
     ) -> PoolState {
-        let known = |address: &str| {
-            let before = before.filter(|before| before.model.max_connections == model.max_connections)?;
-            before.candidates.iter().find(|candidate| candidate.endpoint.address == address)
-        };
-        let candidate = |member: &model::Member| Candidate {
-            endpoint: known(&member.endpoint.address).map_or_else(
-                || Arc::new(Endpoint::new(&member.endpoint, model.max_connections)),
-                |candidate| candidate.endpoint.clone(),
-            ),
-            weight: member.endpoint.weight,
-            priority: member.priority,
-            zone: member.zone.clone(),
-            metadata: member.metadata.clone(),
-        };
-        let candidates = model.endpoints.iter().map(candidate).collect();
+        let found = before.filter(|_| model.discover.is_some()).and_then(|before| before.found.clone());
+        let watch = Watch::new(&model.name, &model.selection, before.map(|before| &*before.watch));
+        let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
+        let manner = Manner { limits: limits.clone(), max_waiting: model.max_waiting, wanted: Notify::new() };
         PoolState {
             services: Arc::new(Services::new(&model.name)),
-            model,
-            candidates,
+            watch: Arc::new(watch),
+            candidates: candidates(&model, found.as_deref(), before, &changes),
+            hedging: model.hedge.map(|hedge| hedging(hedge, before)),
+            tries_again: Arc::default(),
+            room: before.map(|before| before.room.clone()).unwrap_or_default(),
+            model: Arc::new(model),
+            found,
+            changes,
             crew: None,
             trying: None,
             tls,
+            load_tls: None,
             limits,
-            wanted: Notify::new(),
+            check_tls: None,
+            // Requests under way may still hold the state before.
+            alarm: before.map(|before| before.alarm.clone()).unwrap_or_default(),
+            manner: Arc::new(manner),
+        }
+    }
+
+    /// The same with another plugin that picks.
+    pub fn with_crew(&self, crew: Option<Arc<Crew>>, trying: Option<Trying>) -> PoolState {
+        PoolState { crew, trying, ..self.clone() }
+    }
+
+    /// The same with other members. The plugin that picks one of them is for the caller to put in.
+    pub fn with_found(&self, found: Arc<[model::Member]>) -> PoolState {
+        let candidates = candidates(&self.model, Some(&found), Some(self), &self.changes);
+        PoolState { candidates, found: Some(found), crew: None, trying: None, ..self.clone() }
+    }
+
+    /// How it stands, for those who count.
+    pub fn row(&self) -> metrics::PoolRow {
+        let outlook = self.watch.outlook(&self.candidates);
+        let mut endpoints =
+            ["available", "warming", "draining", "unavailable", "reporting", "overloaded"].map(|state| (state, 0));
+        let [available, warming, draining, unavailable, reporting, overloaded] = &mut endpoints;
+        for candidate in self.candidates.iter() {
+            let flags = candidate.endpoint.stats.flags();
+            let (_, count) = match flags {
+                _ if flags & flag::DRAINING != 0 => &mut *draining,
+                _ if !is_usable(flags) => &mut *unavailable,
+                _ => &mut *available,
+            };
+            *count += 1;
+            warming.1 += u64::from(is_usable(flags) && flags & flag::WARMING != 0);
+            reporting.1 += u64::from(!candidate.endpoint.stats.load().is_nan());
+            overloaded.1 += u64::from(flags & flag::DEGRADED != 0);
+        }
+        metrics::PoolRow {
+            name: self.model.name.clone(),
+            endpoints,
+            reports: self.watch.reports.counts(),
+            distrusts: outlook.distrusts,
+            distrusted: outlook.distrusted,
+            shares: outlook.shares,
         }
     }
 
@@ -110,50 +191,93 @@ impl PoolState {
 impl Pool {
     /// With the connections of the pool that it takes the place of, where they still fit.
     pub fn new(state: Arc<PoolState>, before: Option<&Pool>, metrics: &Rc<metrics::Worker>) -> Rc<Pool> {
-        let own = RefCell::new(own_balancer(&state));
         let old = before.map(|before| &before.seat);
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
+        let seat = RefCell::new(seat);
+        let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
+        for candidate in state.candidates.iter() {
+            // Here, since what is only prepared takes nothing out of use.
+            candidate.endpoint.drain(Drain::File, candidate.drain);
+        }
+        let plan = RefCell::default();
+        // Whoever still sends by the pool of before shares its connections with us.
+        let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
+        if let Some(same) = same.filter(|same| Arc::ptr_eq(&same.state.candidates, &state.candidates)) {
+            let (own, sites, current) = (same.own.clone(), same.sites.clone(), same.current.clone());
+            return Pool { state, seat, own, own_tick, own_picked, plan, sites, current }.in_place();
+        }
         let before = before.filter(|before| state.connects_like(&before.state));
-        let site = |candidate: &Candidate| {
-            let site = Site::new(candidate.endpoint.clone(), state.clone(), metrics.clone());
-            let old = before.and_then(|b| b.sites.iter().find(|old| Arc::ptr_eq(&old.endpoint, &candidate.endpoint)));
-            if let Some(old) = old {
-                site.take_over(old);
+        let known = before.into_iter().flat_map(|before| before.sites.iter());
+        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
+        let site = |candidate: &Candidate| match known.get(&Arc::as_ptr(&candidate.endpoint)) {
+            Some(old) if same.is_some() => (*old).clone(),
+            old => {
+                let site = Site::new(candidate.endpoint.clone(), state.manner.clone(), metrics.clone());
+                if let Some(old) = old {
+                    site.take_over(old);
+                }
+                Rc::new(site)
             }
-            Rc::new(site)
         };
         let sites = state.candidates.iter().map(site).collect();
-        let pool = Rc::new(Pool { state, seat: RefCell::new(seat), own, sites });
-        if pool.state.model.max_connections.is_some() {
-            tokio::task::spawn_local(trim_when_wanted(Rc::downgrade(&pool)));
+        let own = Rc::new(RefCell::new(own_balancer(&state)));
+        let current = same.map(|same| same.current.clone()).unwrap_or_default();
+        let pool = Pool { state, seat, own, own_tick, own_picked, plan, sites, current }.in_place();
+        if pool.state.model.max_connections.is_some() && same.is_none() {
+            tokio::task::spawn_local(trim_when_wanted(pool.current.clone(), pool.state.manner.clone()));
         }
+        pool
+    }
+
+    /// The one that is used from now on.
+    fn in_place(self) -> Rc<Pool> {
+        let pool = Rc::new(self);
+        *pool.current.borrow_mut() = Rc::downgrade(&pool);
         pool
     }
 
     /// Where a request goes: as the plugin says, or the pool's own balancer when there is none, it does not say, or the
     /// request need not be sent there again.
     pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
-        let fallback = || self.pick_own(head, tried, attempt);
+        self.own_picked.set(false);
+        let turn = self.turn(tried);
+        let fallback = || self.pick_own(head, tried, attempt, turn);
         let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
         let Some(seat) = seat.as_mut() else { return fallback() };
+        seat.set_turn(turn);
         match seat.pick(head, &self.state.candidates, tried.all(), attempt) {
             Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
             Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
             Ok(Decision::List(list)) => Picked::List(list),
-            Ok(Decision::Hedge(first, second, _)) => Picked::List([first, second].into_iter().collect()),
+            Ok(Decision::Hedge(first, second, after)) => Picked::Hedge(first, second, after),
             Ok(Decision::Refuse(status)) => Picked::Refused(status),
             Ok(_) | Err(_) => fallback(),
         }
     }
 
-    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
-    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
+    /// Which endpoints the request is for.
+    #[inline]
+    fn turn(&self, tried: &Tried) -> Turn {
         let candidates = &self.state.candidates;
-        if let [_] = &candidates[..] {
-            return if tried.spent().is_empty() { Picked::Endpoint(0) } else { Picked::Nowhere };
+        let mut plan = self.plan.borrow_mut();
+        if plan.is_old() {
+            *plan = self.state.watch.plan(candidates, clock::coarse_uptime());
+        }
+        let turn = plan.draw(fastrand::f64);
+        if tried.all().is_empty() { turn } else { plan.again(turn, candidates, tried.all()) }
+    }
+
+    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
+    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32, turn: Turn) -> Picked {
+        let candidates = &self.state.candidates;
+        if let [only] = &candidates[..] {
+            let fits = tried.spent().is_empty() && turn.offers(only);
+            return if fits { Picked::Endpoint(0) } else { Picked::Nowhere };
         }
         let mut own = self.own.borrow_mut();
         let Some(own) = own.as_mut() else { return Picked::Nowhere };
+        own.set_turn(turn);
+        self.own_picked.set(true);
         for passed in [tried.all(), tried.spent()] {
             if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
                 return Picked::Endpoint(index);
@@ -174,6 +298,15 @@ impl Pool {
         {
             seat.take_edits(into);
         }
+        if self.own_picked.get()
+            && let Ok(mut own) = self.own.try_borrow_mut()
+            && let Some(own) = own.as_mut()
+        {
+            // What has no room is left out.
+            for edit in own.edits().iter() {
+                let _ = into.push(edit);
+            }
+        }
     }
 
     /// What the last pick was in a trial, when there is one.
@@ -187,6 +320,7 @@ impl Pool {
             let latency = (outcome.status > 0).then_some(outcome.latency);
             let failed = outcome.status == 0 || outcome.status >= 500;
             candidate.endpoint.stats.record(latency, failed, clock::coarse_uptime());
+            self.state.note_outcome(&candidate.endpoint, latency, failed);
         }
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
@@ -195,16 +329,41 @@ impl Pool {
         }
     }
 
-    /// Lets time pass for the plugin.
+    /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
+    pub fn cancelled(&self, endpoint: usize, attempt: u32, waited: Duration, parts: &[Part]) {
+        if let Some(candidate) = self.state.candidates.get(endpoint) {
+            candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+        }
+        if let Ok(mut seat) = self.seat.try_borrow_mut()
+            && let Some(seat) = seat.as_mut()
+        {
+            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+            let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
+            seat.outcome(&outcome, parts);
+        }
+    }
+
+    /// Lets time pass for the plan and the plugin.
     pub fn tick(&self, now: Instant) {
+        let mut plan = self.plan.borrow_mut();
+        if plan.is_due(&self.state.watch) {
+            *plan = self.state.watch.plan(&self.state.candidates, clock::coarse_uptime());
+        }
+        drop(plan);
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.tick(now);
+        }
+        if self.own_tick.get().is_some_and(|due| due <= now)
+            && let Some(own) = self.own.borrow_mut().as_mut()
+        {
+            let next = own.tick(&self.state.candidates).ok().flatten();
+            self.own_tick.set(next.and_then(|next| now.checked_add(next.max(OWN_TICK))));
         }
     }
 
     /// Closes what was idle for too long or was closed by the other side.
     pub fn sweep(&self, now: Instant) {
-        for site in &self.sites {
+        for site in &*self.sites {
             site.sweep(now);
         }
     }
@@ -215,22 +374,74 @@ impl Pool {
     }
 }
 
-/// The built-in that a pool names: its balancer, or what it falls back to.
+/// Goes on with what was known when nothing about it has changed.
+fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
+    let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
+    before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
+}
+
+/// How often the time of a pool's own balancer passes at the most.
+const OWN_TICK: Duration = Duration::from_secs(1);
+
+/// The built-in that a pool names: its balancer, or what it falls back to. It is not told of outcomes: none of those that are linked in
+/// goes by them.
 fn own_balancer(state: &PoolState) -> Option<Native> {
-    let (name, _) = model::Balance::WORDS.iter().find(|(_, balance)| *balance == state.model.balance)?;
-    let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(name) else { return None };
+    let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(state.model.balance.name()) else { return None };
     let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };
     let (services, endpoints) = (&state.services, &state.candidates[..]);
     let mould = Mould { services, budget, kinds: kind::BALANCER, config: "{}", endpoints, seed: fastrand::u64(..) };
     Native::new(&plugin, &mould).ok()
 }
 
+/// The members of a pool, each address once. Endpoints that were there before go on; with another limit they are made anew, and
+/// what is known of their health stays known.
+fn candidates(
+    model: &model::Pool,
+    found: Option<&[model::Member]>,
+    before: Option<&PoolState>,
+    changes: &Arc<Changes>,
+) -> Arc<[Candidate]> {
+    let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
+    let known = before.into_iter().flat_map(|before| before.candidates.iter());
+    let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
+    let found = found.unwrap_or_default();
+    let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
+    let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
+    // What is found first was there when the gateway, or the pool, was made.
+    let first_found = before.is_some_and(|before| before.found.is_none()) && !found.is_empty();
+    let made = |member: &model::Member| Endpoint::followed(&member.endpoint, model.max_connections, changes);
+    let endpoint = |member: &model::Member| match known.get(&*member.endpoint.address) {
+        Some(old) if is_alike => Arc::clone(old),
+        Some(old) => Arc::new(made(member).after(old)),
+        None => {
+            let new = made(member);
+            if before.is_some() && !first_found {
+                new.is_new();
+            }
+            if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
+                new.stats.change_flags(0, flag::HEALTHY);
+            }
+            Arc::new(new)
+        }
+    };
+    let candidate = |member: &model::Member| Candidate {
+        endpoint: endpoint(member),
+        weight: member.endpoint.weight,
+        priority: member.priority,
+        drain: member.drain,
+        zone: member.zone.clone(),
+        metadata: member.metadata.clone(),
+    };
+    members.map(candidate).collect()
+}
+
 /// Gives up idle connections whenever another worker wants one, as long as the pool is in use.
-async fn trim_when_wanted(pool: Weak<Pool>) {
-    while let Some(state) = pool.upgrade().map(|pool| pool.state.clone()) {
+async fn trim_when_wanted(pool: Rc<RefCell<Weak<Pool>>>, manner: Arc<Manner>) {
+    let current = || pool.borrow().upgrade();
+    while current().is_some() {
         // Looked at again now and then, so that a pool that is gone does not leave this task behind.
-        let _ = tokio::time::timeout(Duration::from_secs(60), state.wanted.notified()).await;
-        if let Some(pool) = pool.upgrade() {
+        let _ = tokio::time::timeout(Duration::from_secs(60), manner.wanted.notified()).await;
+        if let Some(pool) = current() {
             pool.trim();
         }
     }
@@ -247,7 +458,7 @@ mod tests {
                     priority = 2, zone = \"west\", metadata = { rack = \"7\" } }]\n";
         let mut config = config::parse(text, std::path::Path::new("g.toml")).unwrap();
         let state = PoolState::new(config.pools.remove(0), None, Arc::default(), None);
-        let [plain, full] = state.candidates.as_slice() else { panic!("{:?}", state.candidates) };
+        let [plain, full] = &state.candidates[..] else { panic!("{:?}", state.candidates) };
         assert_eq!((plain.weight, plain.priority, &*plain.zone, plain.metadata.len()), (1, 0, "", 0));
         assert_eq!((&*full.endpoint.address, full.weight, full.priority, &*full.zone), ("b:80", 3, 2, "west"));
         assert_eq!(full.metadata, [("rack".to_owned(), "7".to_owned())]);

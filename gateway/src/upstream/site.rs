@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
-use super::pool::PoolState;
+use super::pool::Manner;
 use crate::balance::Endpoint;
 use crate::clock;
 use crate::error::{Error, Kind};
@@ -29,7 +29,7 @@ use crate::metrics;
 pub struct Site {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
-    pool: Arc<PoolState>,
+    manner: Arc<Manner>,
     metrics: Rc<metrics::Worker>,
     idle: RefCell<Vec<Idle>>,
     waiting: RefCell<VecDeque<oneshot::Sender<Box<Connection>>>>,
@@ -55,10 +55,10 @@ struct Multiplexed {
 }
 
 impl Site {
-    pub(super) fn new(endpoint: Arc<Endpoint>, pool: Arc<PoolState>, metrics: Rc<metrics::Worker>) -> Site {
+    pub(super) fn new(endpoint: Arc<Endpoint>, manner: Arc<Manner>, metrics: Rc<metrics::Worker>) -> Site {
         Site {
             endpoint,
-            pool,
+            manner,
             metrics,
             idle: RefCell::default(),
             waiting: RefCell::default(),
@@ -130,8 +130,8 @@ impl Site {
         if let Ok(permit) = limit.clone().try_acquire_owned() {
             return Ok(Turn::Connect(Some(permit)));
         }
-        let _waiting = Waiting::begin(&self.endpoint, self.pool.model.max_waiting)?;
-        self.pool.wanted.notify_waiters();
+        let _waiting = Waiting::begin(&self.endpoint, self.manner.max_waiting)?;
+        self.manner.wanted.notify_waiters();
         let (sender, receiver) = oneshot::channel();
         self.waiting.borrow_mut().push_back(sender);
         tokio::select! {
@@ -161,7 +161,7 @@ impl Site {
 
     pub(super) fn sweep(&self, now: Instant) {
         self.trim();
-        let idle_time = self.pool.limits.upstream_idle_time;
+        let idle_time = self.manner.limits.upstream_idle_time;
         let old = |is_old: bool| {
             if is_old {
                 self.metrics.limit_hit("upstream_idle_time");
@@ -231,7 +231,7 @@ impl Park for Site {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < self.pool.limits.upstream_idle_connections as usize {
+        if idle.len() < self.manner.limits.upstream_idle_connections as usize {
             idle.push(Idle { connection, since: clock::coarse() });
         } else {
             self.metrics.limit_hit("upstream_idle_connections");

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::error::{Error, Kind, Retry};
 
 /// The endpoints that failed a request.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Tried {
     all: SmallVec<[usize; 4]>,
     spent: SmallVec<[usize; 4]>,
@@ -22,6 +22,16 @@ impl Tried {
     /// Those that would fail it again.
     pub(super) fn spent(&self) -> &[usize] {
         &self.spent
+    }
+
+    /// Only this one, which has not failed yet.
+    pub fn asked(index: usize) -> Tried {
+        Tried { all: SmallVec::from_slice(&[index]), spent: SmallVec::new() }
+    }
+
+    /// Notes one that another is to be asked instead of.
+    pub fn note(&mut self, index: usize) {
+        self.all.push(index);
     }
 
     /// Notes a failure. False when that says nothing against the endpoint, but against a connection that was kept.

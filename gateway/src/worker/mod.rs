@@ -12,18 +12,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use gatewright_abi::flag;
 use slab::Slab;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 pub use admission::{Admission, Admitted};
 
 use crate::access_log;
+use crate::balance::Candidate;
+use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
-use crate::metrics::{self, Metrics, PluginRow, Sample, SampleValue};
+use crate::metrics::{self, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
 use crate::plugin::{BOUNDS, House, Plugin, Seat, Series, Value};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{CompiledPool, Snapshot};
 use crate::upstream::Pool;
 
 /// What all threads share.
@@ -36,7 +39,10 @@ pub struct Shared {
     pub admission: Admission,
     /// The plugins.
     pub house: House,
+    /// Where members of pools are looked for.
+    pub discovery: Discovery,
     cut: AtomicU64,
+    replaced: watch::Sender<()>,
 }
 
 /// One worker.
@@ -62,7 +68,7 @@ pub struct View {
     /// Our side of its pools, in the same order.
     pub pools: Vec<Rc<Pool>>,
     /// Our places among the routers and filters, in the order of its plugins.
-    pub seats: Vec<RefCell<Option<Seat>>>,
+    pub seats: Rc<[RefCell<Option<Seat>>]>,
 }
 
 /// What the control path tells a worker.
@@ -94,7 +100,7 @@ const LOG_TICK: Duration = Duration::from_millis(100);
 
 impl Shared {
     /// With a first snapshot.
-    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House) -> Shared {
+    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House, discovery: Discovery) -> Shared {
         let admission = Admission::default();
         Shared {
             number: AtomicU64::new(snapshot.number),
@@ -102,7 +108,9 @@ impl Shared {
             metrics,
             admission,
             house,
+            discovery,
             cut: AtomicU64::new(0),
+            replaced: watch::Sender::new(()),
         }
     }
 
@@ -134,7 +142,19 @@ impl Shared {
             series_refused: plugin.services.series_refused(),
             samples: plugin.services.all_series().iter().map(|series| sample(series)).collect(),
         };
-        self.metrics.render(&self.house.plugins().iter().map(row).collect::<Vec<_>>())
+        let each = |candidate: &Candidate| {
+            let flags = candidate.endpoint.stats.flags();
+            let (healthy, ejected) = (flags & flag::HEALTHY != 0, flags & flag::EJECTED != 0);
+            EachEndpoint { address: candidate.endpoint.address.clone(), healthy, ejected }
+        };
+        let endpoints = |pool: &CompiledPool| EndpointsRow {
+            pool: pool.state.model.name.clone(),
+            endpoints: pool.state.candidates.iter().map(each).collect(),
+        };
+        let endpoints: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
+        let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();
+        let pools: Vec<_> = snapshot.pools.iter().map(|pool| pool.state.row()).collect();
+        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows())
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.
@@ -142,6 +162,12 @@ impl Shared {
         let number = snapshot.number;
         self.snapshot.store(Arc::new(snapshot));
         self.number.store(number, Ordering::Release);
+        self.replaced.send_replace(());
+    }
+
+    /// Tells whenever there is another snapshot.
+    pub fn replaced(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 }
 
@@ -162,10 +188,18 @@ fn sample(series: &Series) -> Sample {
 
 impl View {
     fn new(snapshot: Arc<Snapshot>, before: Option<&View>, metrics: &Rc<metrics::Worker>) -> View {
-        let pools = snapshot.pools.iter().map(|pool| {
-            let same = before.and_then(|view| view.pools.iter().find(|p| p.state.model.name == pool.state.model.name));
-            Pool::new(pool.state.clone(), same.map(|pool| &**pool), metrics)
+        let pools = snapshot.pools.iter().enumerate().map(|(index, pool)| {
+            let same = |old: &&Rc<Pool>| old.state.model.name == pool.state.model.name;
+            // Mostly it stands where it stood.
+            let same = before.and_then(|v| v.pools.get(index).filter(same).or_else(|| v.pools.iter().find(same)));
+            match same {
+                Some(same) if Arc::ptr_eq(&same.state, &pool.state) => same.clone(),
+                same => Pool::new(pool.state.clone(), same.map(|pool| &**pool), metrics),
+            }
         });
+        if let Some(before) = before.filter(|before| Arc::ptr_eq(&before.snapshot.plugins, &snapshot.plugins)) {
+            return View { pools: pools.collect(), seats: before.seats.clone(), snapshot };
+        }
         let now = Instant::now();
         let seats = snapshot.plugins.iter().map(|plugin| {
             let name = plugin.version.plugin.name();
@@ -240,7 +274,7 @@ impl Worker {
     fn pass_time(&self, now: Instant) {
         let view = self.view.borrow().clone();
         view.pools.iter().for_each(|pool| pool.tick(now));
-        for seat in &view.seats {
+        for seat in &*view.seats {
             if let Some(seat) = seat.borrow_mut().as_mut() {
                 seat.tick(now);
             }

@@ -57,6 +57,9 @@ pub mod export {
     pub const RESTORE: &str = "gw_restore";
 }
 
+/// Stands for the status in an outcome when the attempt was given up, since another endpoint had answered.
+pub const CANCELLED: u16 = 1;
+
 /// A type of a column's elements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Element {
@@ -142,7 +145,7 @@ columns! {
 
 /// Bits of [`Column::Flags`].
 pub mod flag {
-    /// Its checks pass, or it has none.
+    /// Its checks pass, or it has none; and the request is not for others, see [`STANDBY`].
     pub const HEALTHY: u32 = 1;
     /// It says itself that it does less well.
     pub const DEGRADED: u32 = 2;
@@ -154,6 +157,8 @@ pub mod flag {
     pub const WARMING: u32 = 16;
     /// This request was sent to it before.
     pub const TRIED: u32 = 32;
+    /// In place of [`HEALTHY`]: it is well, but the request is for others, such as those of another priority.
+    pub const STANDBY: u32 = 64;
 }
 
 /// The head of the endpoint table in the plugin's memory: so many endpoints, a number that changes with them, and the address
@@ -401,6 +406,8 @@ imports! {
     SHARED_SET = "shared_set" (I32, I32, I32, I32, I64) -> I32;
     /// Key and size.
     SHARED_REMOVE = "shared_remove" (I32, I32) -> I32;
+    /// Buffer, room.
+    SECRET = "secret" (I32, I32) -> I32;
 }
 
 /// Bounds of what one plugin may hold or hand over. A test holds the documentation against them.

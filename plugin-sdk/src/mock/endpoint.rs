@@ -103,6 +103,11 @@ macro_rules! live {
 live! {
     /// Whether its checks pass.
     healthy(is: bool) |endpoint| endpoint.flag(flag::HEALTHY, is);
+    /// Whether it is well while requests are for others.
+    standby(is: bool) |endpoint| {
+        endpoint.flag(flag::STANDBY, is);
+        endpoint.flag(flag::HEALTHY, !is);
+    };
     /// Whether it does less well.
     degraded(is: bool) |endpoint| endpoint.flag(flag::DEGRADED, is);
     /// Whether it was taken out for a while.

@@ -83,7 +83,9 @@ impl Gateway {
 
     fn note(&self, side: u32, allowed: bool, change: Change) -> i32 {
         let mut changes = self.changes.borrow_mut();
-        match self.of_side(side, |_| ()) {
+        // Fields of a response that is still to come are those of its request.
+        let later = matches!(change, Change::Field { .. }) && side == side::RESPONSE;
+        match self.of_side(if later { side::REQUEST } else { side }, |_| ()) {
             None => answer::NOT_NOW,
             Some(()) if !allowed => answer::INVALID,
             Some(()) if changes.len() >= bound::EDITS => answer::FULL,
@@ -94,9 +96,21 @@ impl Gateway {
         }
     }
 
+    /// Does what a pick may change.
+    pub(super) fn do_response_changes(&self) {
+        let is_of_response = |change: &mut Change| matches!(change, Change::Field { side: side::RESPONSE, .. });
+        let kept: Vec<Change> = self.changes.borrow_mut().extract_if(.., is_of_response).collect();
+        self.of_request(Head::clear_response);
+        self.changes.replace(kept);
+        self.do_changes();
+    }
+
     pub(super) fn do_changes(&self) {
         for change in self.changes.take() {
             match change {
+                Change::Field { how, side, name, value } if self.of_side(side, |_| ()).is_none() => {
+                    self.of_request(|head| head.edit_response(how, &name, &value))
+                }
                 Change::Field { how, side, name, value } => self.of_side(side, |head| head.edit(how, &name, &value)),
                 Change::Path(path) => self.of_request(|head| head.set_path(&path)),
                 Change::Status(status) => self.of_side(side::RESPONSE, |head| head.set_status(status)),
@@ -353,6 +367,10 @@ impl Host for Gateway {
         let ends = (ms > 0).then(|| self.now.get().saturating_add(Duration::from_millis(ms)));
         shared.insert(key.to_vec(), Entry { value: value.to_vec(), ends });
         answer::DONE
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        record::SECRET
     }
 
     fn shared_remove(&self, key: &[u8]) -> i32 {

@@ -31,6 +31,9 @@ pub struct Parts {
     fields: Vec<(String, Text)>,
     tags: Vec<(String, String)>,
     status: u16,
+    /// Of the response that is still to come.
+    #[serde(skip)]
+    response: Vec<(String, Text)>,
 }
 
 /// A GET request for a URL, or a path of `http://localhost`, from 127.0.0.1 over HTTP/1.1.
@@ -168,6 +171,13 @@ impl Head {
         self.with(text::REQUEST_ID, id)
     }
 
+    /// The fields of this name that are to be set in the response to this request.
+    pub fn response_fields(&self, name: &str) -> Vec<String> {
+        let parts = self.0.borrow();
+        let named = parts.response.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| String::from_utf8_lossy(&value.0).into_owned()).collect()
+    }
+
     /// The first field of this name, as it is now.
     pub fn field(&self, name: &str) -> Option<String> {
         self.first(name.as_bytes()).map(|value| String::from_utf8_lossy(&value).into_owned())
@@ -247,14 +257,16 @@ impl Head {
     }
 
     pub(super) fn edit(&self, how: u32, name: &[u8], value: &[u8]) {
-        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-        let fields = &mut self.0.borrow_mut().fields;
-        if how != edit::ADD {
-            fields.retain(|(known, _)| *known != name);
-        }
-        if how != edit::REMOVE {
-            fields.push((name, Text(value.to_vec())));
-        }
+        change(&mut self.0.borrow_mut().fields, how, name, value);
+    }
+
+    /// Another pick for the same request: what the one before wanted of its response does not count.
+    pub(super) fn clear_response(&self) {
+        self.0.borrow_mut().response.clear();
+    }
+
+    pub(super) fn edit_response(&self, how: u32, name: &[u8], value: &[u8]) {
+        change(&mut self.0.borrow_mut().response, how, name, value);
     }
 
     pub(super) fn set_path(&self, target: &[u8]) {
@@ -282,6 +294,16 @@ impl Head {
         }
         tags.push((name.into(), value.into()));
         answer::DONE
+    }
+}
+
+fn change(fields: &mut Vec<(String, Text)>, how: u32, name: &[u8], value: &[u8]) {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    if how != edit::ADD {
+        fields.retain(|(known, _)| *known != name);
+    }
+    if how != edit::REMOVE {
+        fields.push((name, Text(value.to_vec())));
     }
 }
 

@@ -22,6 +22,8 @@ use crate::pick::Pick;
 pub const FOLDER: &str = "GATEWRIGHT_RECORD";
 /// Which form of records this is.
 pub const FORM: u32 = 1;
+/// What plugins are told is secret.
+pub const SECRET: [u8; 32] = *b"nothing that is told is a secret";
 /// The name of a file in the folder that tells that there was more to record.
 pub const CUT: &str = "cut";
 /// How much one process writes.

@@ -60,9 +60,9 @@ impl Shown {
         self.response.as_ref().map(Head::status)
     }
 
-    /// Whether this field may have this value; an empty one when it is to be removed.
+    /// Whether this field may have this value; an empty one when it is to be removed. A response may still be to come.
     pub fn allows_field(&self, of: u32, name: &[u8], value: &[u8]) -> bool {
-        self.of_side(of).is_some() && head::allows(name, value)
+        matches!(of, side::REQUEST | side::RESPONSE) && head::allows(name, value)
     }
 
     /// Whether this may be the path.

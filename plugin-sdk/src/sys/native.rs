@@ -225,6 +225,10 @@ pub(crate) fn shared_remove(key: &[u8]) -> i32 {
     host(|host| host.shared_remove(key)).unwrap_or(answer::NOT_NOW)
 }
 
+pub(crate) fn secret() -> [u8; 32] {
+    host(|host| host.secret()).unwrap_or_default()
+}
+
 /// The state of the generator of random numbers; 0 before it has been seeded.
 #[inline]
 pub(crate) fn with_generator<T>(work: impl FnOnce(&Cell<u64>) -> T) -> T {

@@ -68,6 +68,7 @@ mod import {
         pub(crate) fn shared_get(key: *const u8, size: usize, buffer: *mut u8, room: usize) -> i32;
         pub(crate) fn shared_set(key: *const u8, key_size: usize, value: *const u8, value_size: usize, ms: u64) -> i32;
         pub(crate) fn shared_remove(key: *const u8, size: usize) -> i32;
+        pub(crate) fn secret(buffer: *mut u8, room: usize) -> i32;
     }
 }
 
@@ -198,6 +199,13 @@ pub(crate) fn shared_set(key: &[u8], value: &[u8], ms: u64) -> i32 {
 pub(crate) fn shared_remove(key: &[u8]) -> i32 {
     // SAFETY: the gateway only reads these bytes.
     unsafe { import::shared_remove(key.as_ptr(), key.len()) }
+}
+
+pub(crate) fn secret() -> [u8; 32] {
+    let mut secret = [0; 32];
+    // SAFETY: the gateway writes no more than there is room for.
+    unsafe { import::secret(secret.as_mut_ptr(), secret.len()) };
+    secret
 }
 
 pub(crate) use import::{

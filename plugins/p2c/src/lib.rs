@@ -7,62 +7,38 @@ use gatewright_sdk::prelude::*;
 
 /// One worker's draw.
 pub struct P2c {
-    /// Running sums of weights; `None` when all are equal.
-    sums: Option<Vec<u64>>,
+    draw: Draw,
 }
 
 impl Balancer for P2c {
     type Config = NoConfig;
 
     fn configure(_: NoConfig, endpoints: &Endpoints) -> Result<Self> {
-        Ok(P2c { sums: sums(endpoints) })
+        Ok(P2c { draw: Draw::of(endpoints) })
     }
 
     fn endpoints_changed(&mut self, endpoints: &Endpoints) {
-        self.sums = sums(endpoints);
+        self.draw = Draw::of(endpoints);
     }
 
     #[inline]
     fn pick(&mut self, _: &Request, endpoints: &Endpoints) -> Pick {
-        let drawn = match &self.sums {
-            None => random::two_below(endpoints.len()),
-            Some(sums) => Some((draw(sums), draw(sums))),
-        };
-        let fit = |index| endpoints.get(index).filter(|endpoint| endpoint.is_available());
-        let better = match drawn.map(|(first, second)| (fit(first), fit(second))) {
+        // One that is warming is drawn less often; of two that are drawn their loads decide.
+        let fit = |index| endpoints.get(index).filter(|endpoint| endpoint.admits());
+        let better = match self.draw.two().map(|(first, second)| (fit(first), fit(second))) {
             Some((Some(one), Some(other))) => Some(if by_load(&other, &one).is_lt() { other } else { one }),
             Some((one, other)) => one.or(other),
             None => None,
         };
         // Both are out of order, or were tried: whoever is not.
-        better.or_else(|| endpoints.available().min_by(by_load)).into()
+        better.or_else(|| self.draw.available(endpoints)).into()
     }
 }
 
-/// An index, by its share of the running sums.
-fn draw(sums: &[u64]) -> usize {
-    let total = sums.last().copied().unwrap_or(0);
-    let at = random::below(usize::try_from(total).unwrap_or(usize::MAX)) as u64;
-    sums.partition_point(|sum| *sum <= at)
-}
-
-/// Fewer requests for its weight first; of equals the first.
+/// Fewer requests for its weight first.
 fn by_load(one: &Endpoint<'_>, other: &Endpoint<'_>) -> std::cmp::Ordering {
     let load = |of: &Endpoint<'_>, by: &Endpoint<'_>| (u64::from(of.active()) + 1) * u64::from(by.weight().max(1));
     load(one, other).cmp(&load(other, one))
-}
-
-fn sums(endpoints: &Endpoints) -> Option<Vec<u64>> {
-    let weights = || endpoints.all().map(|endpoint| u64::from(endpoint.weight()));
-    let first = weights().next()?;
-    if weights().all(|weight| weight == first) {
-        return None;
-    }
-    let add = |sum: &mut u64, weight| {
-        *sum += weight;
-        Some(*sum)
-    };
-    Some(weights().scan(0, add).collect())
 }
 
 export!(balancer: P2c);
@@ -99,6 +75,16 @@ mod tests {
             gateway.endpoint(picked).active(active[picked]);
         }
         assert!((285..=315).contains(&active[0]), "{active:?}");
+    }
+
+    #[test]
+    fn one_that_warms_is_drawn_less_and_a_single_one_is_taken() {
+        let mut gateway = Mock::balancer::<P2c>("{}", pool(&[1, 1, 1, 1])).unwrap();
+        gateway.endpoint(2).warmth(0.2);
+        let warming = picks(&mut gateway, 1000).iter().filter(|picked| **picked == 2).count();
+        assert!((30..130).contains(&warming), "{warming}");
+        gateway.change_endpoints(pool(&[1]));
+        assert_eq!(picks(&mut gateway, 1), [0]);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use gatewright_sdk::prelude::*;
 
 /// One worker's turn.
 pub struct RoundRobin {
-    credits: Vec<i64>,
-    /// The next, when all weights are equal.
+    credits: Vec<f64>,
+    /// The next, when all weights are equal and requests are for all endpoints alike.
     next: Option<usize>,
 }
 
@@ -32,27 +32,48 @@ impl Balancer for RoundRobin {
         let first = weights.next();
         let equal = weights.all(|weight| Some(weight) == first);
         self.next = equal.then_some(self.next.unwrap_or(0));
-        self.credits = vec![0; endpoints.len()];
+        self.credits = vec![0.0; endpoints.len()];
     }
 
     #[inline]
     fn pick(&mut self, _: &Request, endpoints: &Endpoints) -> Pick {
-        let Some(next) = &mut self.next else { return self.weighted(endpoints).into() };
+        let Some(next) = self.next else { return self.weighted(endpoints).into() };
         let count = endpoints.len();
-        let turn = (0..count).filter_map(|step| endpoints.get((*next + step) % count)).find(|one| one.is_available());
-        if let Some(picked) = turn {
-            *next = (picked.index() + 1) % count;
+        for step in 0..count {
+            let Some(endpoint) = endpoints.get((next + step) % count) else { break };
+            if endpoint.is_standby() {
+                // Whoever comes first behind those of another priority would have the turns of all of them.
+                self.next = None;
+                break;
+            }
+            if endpoint.is_available() && (!endpoint.is_warming() || self.has_warmed(endpoint)) {
+                self.next = Some((endpoint.index() + 1) % count);
+                return endpoint.into();
+            }
         }
-        turn.into()
+        // Nobody, or only such as are warming.
+        self.weighted(endpoints).into()
     }
 }
 
 impl RoundRobin {
+    /// Whether a turn of one that is warming is one of those that it takes: so many of them as its warmth says.
+    #[cold]
+    fn has_warmed(&mut self, endpoint: Endpoint<'_>) -> bool {
+        let Some(credit) = self.credits.get_mut(endpoint.index()) else { return true };
+        *credit += f64::from(endpoint.warmth());
+        let takes = *credit >= 1.0;
+        if takes {
+            *credit -= 1.0;
+        }
+        takes
+    }
+
     fn weighted<'e>(&mut self, endpoints: &'e Endpoints) -> Option<Endpoint<'e>> {
-        let (mut best, mut most, mut total) = (None, i64::MIN, 0);
+        let (mut best, mut most, mut total) = (None, f64::NEG_INFINITY, 0.0);
         for endpoint in endpoints.available() {
             let Some(credit) = self.credits.get_mut(endpoint.index()) else { continue };
-            let weight = i64::from(endpoint.weight());
+            let weight = f64::from(endpoint.effective_weight());
             *credit += weight;
             total += weight;
             if *credit > most {
@@ -95,6 +116,38 @@ mod tests {
     fn equal_weights_take_turns() {
         let picks = picks(&[2, 2, 2], &[], 4);
         assert_eq!(picks[1..], [1, 2, 3].map(|step| (picks[0] + step) % 3));
+    }
+
+    #[test]
+    fn each_has_its_share_of_the_requests_that_are_for_it() {
+        let mut gateway = Mock::balancer::<RoundRobin>("{}", (0..4).map(|n| endpoint(&format!("a:{n}")))).unwrap();
+        let mut counts = [0; 4];
+        for round in 0..40 {
+            // Three of four are for the first two, the others for those behind them.
+            let second = round % 4 == 3;
+            for index in 0..4 {
+                gateway.endpoint(index).standby((index > 1) != second);
+            }
+            counts[gateway.pick(&get("http://a/")).first().unwrap()] += 1;
+        }
+        assert_eq!(counts, [15, 15, 5, 5]);
+    }
+
+    #[test]
+    fn who_warms_has_some_of_its_turns() {
+        for weights in [[1, 1, 1], [2, 1, 1]] {
+            let pool = weights.map(|weight| endpoint("10.0.0.1:80").weight(weight));
+            let mut gateway = Mock::balancer::<RoundRobin>("{}", pool).unwrap();
+            gateway.endpoint(2).warmth(0.25);
+            let picks: Vec<usize> = (0..900).filter_map(|_| gateway.pick(&get("http://a/")).first()).collect();
+            let warming = picks.iter().filter(|pick| **pick == 2).count();
+            let share = 900.0 * 0.25 / (f64::from(weights[0]) + 1.25);
+            assert!((warming as f64 - share).abs() < 5.0, "{weights:?}: {warming}, not {share}");
+            (0..3).for_each(|index| {
+                gateway.endpoint(index).warmth(0.1);
+            });
+            assert!((0..50).all(|_| gateway.pick(&get("http://a/")).first().is_some()));
+        }
     }
 
     #[test]

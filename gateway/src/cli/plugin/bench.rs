@@ -16,7 +16,8 @@ use super::check::{budget, compile, is_object};
 use super::sample::{self, Sample};
 use crate::cli::{Failure, print};
 use crate::config::model;
-use crate::plugin::{BUILT_IN, Decision, Fault, Instance, Mould, Native, Runner, Services};
+use crate::plugin::{Decision, Fault, Instance, Mould, Native, Runner, Services};
+use crate::stock;
 
 /// Endpoints that a balancer picks from.
 const SIZES: [u16; 3] = [3, 30, 300];
@@ -105,7 +106,7 @@ pub(super) fn bench(file: &Path, config: &str, calls: usize, json: bool) -> Resu
 fn beside(file: &Path) -> Option<native::Plugin> {
     let stem = file.file_stem()?.to_str()?.replace('_', "-");
     let name = stem.strip_prefix("gatewright-plugin-").unwrap_or(&stem);
-    BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, plugin)| plugin())
+    stock::all().find(|(known, _)| *known == name).map(|(_, plugin)| plugin())
 }
 
 /// What it takes to read the clock.

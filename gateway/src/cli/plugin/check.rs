@@ -73,7 +73,7 @@ pub(super) fn budget() -> Budget {
 }
 
 /// A module, and an engine for it.
-pub(super) fn compile(file: &Path) -> Result<(Arc<Engine>, Compiled), Failure> {
+pub(super) fn compile(file: &Path) -> Result<(Arc<Engine>, Arc<Compiled>), Failure> {
     let told = |error: &dyn std::fmt::Display| Failure(format!("{}: {error}", file.display()));
     let size = std::fs::metadata(file).map_err(|error| told(&error))?.len();
     if size > MODULE_SIZE {

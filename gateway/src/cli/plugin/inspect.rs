@@ -40,6 +40,7 @@ const IMPORTS: &[Purpose] = &[
     (import::SHARED_GET, "reads bytes that all workers share"),
     (import::SHARED_SET, "writes bytes that all workers share"),
     (import::SHARED_REMOVE, "removes bytes that all workers share"),
+    (import::SECRET, "has a secret to sign with"),
 ];
 
 const COLUMNS: &[Purpose] = &[

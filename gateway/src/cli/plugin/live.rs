@@ -1,22 +1,23 @@
 //! `gatewright plugin push`, `list`, `history`, `rollback`, `promote`: the plugins of a running gateway.
 
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Read, Write as _};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use serde_json::Value;
 
-use crate::cli::admin::{Answered, Gateway, Where, escaped};
+use super::interrupt::Interrupt;
+use super::progress::{Line, progress, stage};
+use crate::cli::admin::{Answered, Gateway, Where, escaped, quoted};
 use crate::cli::{Failure, print};
 use crate::config::value;
 use crate::plugin::MODULE_SIZE;
+use crate::reload::About;
 
 /// How often the gateway is asked how it goes.
 const ASK: Duration = Duration::from_millis(250);
-/// How often that is told where lines stay.
-const TELL: Duration = Duration::from_secs(5);
 
 #[derive(Args)]
 pub(in crate::cli) struct Push {
@@ -62,8 +63,13 @@ pub(super) fn push(push: &Push) -> Result<(), Failure> {
         target.push_str("&at_once");
     }
     let before = plugin(&gateway, &push.name)?;
+    let again = |what: &str| format!("gatewright plugin {what}{}", push.place.again());
+    let interrupt = Interrupt::says(format!(
+        "The gateway may take the module all the same. To see whether it has: {}",
+        again("list")
+    ))?;
     print(format_args!("{}: {} bytes from {}", push.name, module.len(), push.file.display()))?;
-    let answered = while_working(&gateway, || gateway.ask("POST", &target, &module))?;
+    let answered = while_working(&gateway, &push.name, || gateway.ask("POST", &target, &module))?;
     let answer = done(&answered, "not taken, the version in force stays")?;
     let (version, state) = (text(&answer["version"]), text(&answer["state"]));
     if state == "in-force" {
@@ -77,101 +83,62 @@ pub(super) fn push(push: &Push) -> Result<(), Failure> {
     if push.no_wait {
         return Ok(());
     }
-    watch(&gateway, &push.name, &before["ended"]["number"])
+    let (name, end) = (&push.name, format!("rollback {}", quoted(&push.name)));
+    interrupt.now_says(format!(
+        "The trial goes on without this command: {version} comes into force or goes back by itself.\n\
+         To see how it goes: {}\nTo end it now:      {}",
+        again("list"),
+        again(&end)
+    ));
+    watch(&gateway, name, text(&answer["id"]))
 }
 
-/// Follows a trial to its end.
-fn watch(gateway: &Gateway, name: &str, before: &Value) -> Result<(), Failure> {
+/// Follows the trial of an attempt to its end.
+fn watch(gateway: &Gateway, name: &str, attempt: &str) -> Result<(), Failure> {
     let mut line = Line::default();
     loop {
-        let now = plugin(gateway, name)?;
-        if now["ended"]["number"] != *before {
+        let board = board(gateway)?;
+        let ended = board["ended"].as_array().into_iter().flatten().find(|ended| ended["id"] == attempt);
+        let now = board["plugins"].as_array().into_iter().flatten().find(|plugin| plugin["name"] == name);
+        let live = now.map_or_else(String::new, |now| format!("; {} is in force", text(&now["version"])));
+        if let Some(ended) = ended {
             line.end();
-            let (version, why) = (text(&now["ended"]["version"]), text(&now["ended"]["why"]));
-            let live = text(&now["version"]);
-            return match text(&now["ended"]["result"]) {
+            let (version, why) = (text(&ended["version"]), text(&ended["why"]));
+            return match text(&ended["result"]) {
                 "done" => print(format_args!("{version} is in force")),
-                _ => Err(Failure(format!("{version} was rolled back: {why}; {live} is in force"))),
+                "superseded" => Err(Failure(format!("{version} was superseded: {why}{live}"))),
+                _ => Err(Failure(format!("{version} was rolled back: {why}{live}"))),
             };
         }
-        if now["trial"].is_null() {
-            line.end();
-            return Err(Failure(format!("the trial is over; {} is in force", text(&now["version"]))));
+        match now.map(|now| &now["trial"]).filter(|trial| trial["id"] == attempt) {
+            Some(trial) => line.show(&progress(trial)),
+            None => {
+                line.end();
+                return Err(Failure(format!("the gateway does not know of this trial any more{live}")));
+            }
         }
-        line.show(&progress(&now["trial"]));
         std::thread::sleep(ASK);
     }
 }
 
-fn progress(trial: &Value) -> String {
-    let (seconds, of) = (number(&trial["seconds"]), number(&trial["of_seconds"]));
-    let (ours, theirs) = (&trial["candidate"], &trial["live"]);
-    let mut line = format!("{} {:.0} of {of:.0} s: ", text(&trial["stage"]), seconds.min(of));
-    let (decisions, all) = (number(&ours["decisions"]), number(&ours["decisions"]) + number(&theirs["decisions"]));
-    match trial["same_decisions"].as_f64() {
-        Some(same) => {
-            let _ = write!(line, "{decisions:.0} decisions, {same:.0} like the version in force");
-        }
-        None => {
-            let _ = write!(
-                line,
-                "{decisions:.0} of {all:.0} decisions, p90 {:.1} ms beside {:.1} ms, {:.0} requests failed",
-                number(&ours["p90_ms"]),
-                number(&theirs["p90_ms"]),
-                number(&ours["failed"]),
-            );
-        }
-    }
-    let _ = write!(line, ", {:.0} faults", number(&ours["faults"]));
-    let needed = number(&trial["decisions_needed"]);
-    if seconds >= of && decisions < needed {
-        let _ = write!(line, "; waits for {needed:.0} decisions");
-    }
-    line
-}
-
-/// A line that changes where it can be written over, else a line now and then.
-#[derive(Default)]
-struct Line {
-    told: Option<Instant>,
-    open: bool,
-}
-
-impl Line {
-    fn show(&mut self, text: &str) {
-        let mut out = io::stdout();
-        // Whoever does not read it any more waits for the end all the same.
-        if out.is_terminal() {
-            let _ = write!(out, "\r\x1b[K{text}").and_then(|()| out.flush());
-            self.open = true;
-        } else if self.told.is_none_or(|at| at.elapsed() >= TELL) {
-            let _ = writeln!(out, "{text}");
-            self.told = Some(Instant::now());
-        }
-    }
-
-    fn end(&mut self) {
-        if std::mem::take(&mut self.open) {
-            let _ = writeln!(io::stdout());
-        }
-    }
-}
-
 /// Does something that takes a while, and tells what the gateway is at meanwhile.
-fn while_working<T: Send>(gateway: &Gateway, work: impl FnOnce() -> Result<T, Failure> + Send) -> Result<T, Failure> {
+fn while_working<T: Send>(
+    gateway: &Gateway,
+    name: &str,
+    work: impl FnOnce() -> Result<T, Failure> + Send,
+) -> Result<T, Failure> {
     std::thread::scope(|scope| {
         let working = scope.spawn(work);
         let mut told = String::new();
         while !working.is_finished() {
             std::thread::sleep(Duration::from_millis(50));
-            let what =
-                gateway.ask("GET", "/plugins", b"").map(|answered| text(&answered.json()["work"]["what"]).to_owned());
-            if let Ok(what) = what
-                && !what.is_empty()
-                && what != told
-            {
+            let Ok(answered) = gateway.ask("GET", "/plugins", b"") else { continue };
+            let board = answered.json();
+            let ours = board["work"].as_array().into_iter().flatten().rev().find(|work| work["plugin"] == name);
+            let what = ours.map_or("", |work| text(&work["what"]));
+            if !what.is_empty() && what != told {
                 print(format_args!("{what} …"))?;
-                told = what;
+                told = what.to_owned();
             }
         }
         working.join().unwrap_or_else(|_| Err(Failure("the push ended without an answer".to_owned())))
@@ -185,13 +152,14 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
     if plugins.is_empty() {
         return print("the configuration has no plugins");
     }
-    let mut rows = vec![["NAME", "VERSION", "FROM", "STATE", "FAULTS"].map(str::to_owned)];
+    let mut rows = vec![["NAME", "VERSION", "HOW", "STATE", "FAULTS"].map(str::to_owned)];
     for plugin in &plugins {
         let faults = plugin["faults"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64());
         let trial = &plugin["trial"];
         let state = match (trial.is_null(), plugin["quarantined"] == true) {
-            (false, _) => format!("{} of {}", text(&trial["stage"]), text(&trial["version"])),
+            (false, _) => format!("in force, beside {} as {}", text(&trial["version"]), stage(trial)),
             (_, true) => "quarantined".to_owned(),
+            _ if plugin["used"] == false => "in force, but nothing uses it".to_owned(),
             _ => "in force".to_owned(),
         };
         let cells = [text(&plugin["name"]), text(&plugin["version"]), text(&plugin["reason"]), &state];
@@ -204,7 +172,7 @@ pub(super) fn list(place: &Where) -> Result<(), Failure> {
 /// Prints the versions of a plugin that were in force, the latest first.
 pub(super) fn history(place: &Where, name: &str) -> Result<(), Failure> {
     let found = plugin(&place.gateway()?, name)?;
-    let mut rows = vec![["VERSION", "FROM", "ENTERED", "STATE"].map(str::to_owned)];
+    let mut rows = vec![["VERSION", "HOW", "ENTERED", "STATE"].map(str::to_owned)];
     for entry in found["history"].as_array().into_iter().flatten().rev() {
         let state = match (entry["in_force"] == true, entry["quarantined"] == true) {
             (_, true) => "quarantined",
@@ -221,17 +189,28 @@ pub(super) fn history(place: &Where, name: &str) -> Result<(), Failure> {
 /// Goes back to an earlier version, or ends a trial.
 pub(super) fn rollback(place: &Where, name: &str, to: Option<&str>) -> Result<(), Failure> {
     let to = to.map(|to| format!("&to={}", escaped(to))).unwrap_or_default();
-    order(place, &format!("/plugins/rollback?plugin={}{to}", escaped(name)))
+    order(place, "rollback", name, &to)
 }
 
 /// Ends a trial well.
 pub(super) fn promote(place: &Where, name: &str) -> Result<(), Failure> {
-    order(place, &format!("/plugins/promote?plugin={}", escaped(name)))
+    order(place, "promote", name, "")
 }
 
-fn order(place: &Where, target: &str) -> Result<(), Failure> {
-    let answer = done(&place.gateway()?.ask("POST", target, b"")?, "nothing changed")?;
-    print(format_args!("{} is in force", text(&answer["version"])))
+/// Orders something about what is in force and on trial now: a trial that ends in this moment makes another order of it.
+fn order(place: &Where, what: &str, name: &str, more: &str) -> Result<(), Failure> {
+    let gateway = place.gateway()?;
+    let seen = plugin(&gateway, name)?;
+    let trial = seen["trial"]["id"].as_str().unwrap_or(About::NONE);
+    let (name, trial, version) = (escaped(name), escaped(trial), escaped(text(&seen["version"])));
+    let target = format!("/plugins/{what}?plugin={name}&trial={trial}&version={version}{more}");
+    let answer = done(&gateway.ask("POST", &target, b"")?, "nothing changed")?;
+    let (now, old, tried) = (text(&answer["version"]), text(&seen["version"]), text(&seen["trial"]["version"]));
+    match (now == old, tried) {
+        (true, "") => print(format_args!("{now} was in force already")),
+        (true, tried) => print(format_args!("{now} is in force; {tried} is no longer on trial")),
+        (false, _) => print(format_args!("{now} is in force; before it {old} was")),
+    }
 }
 
 fn done(answered: &Answered, otherwise: &str) -> Result<Value, Failure> {
@@ -245,9 +224,12 @@ fn done(answered: &Answered, otherwise: &str) -> Result<Value, Failure> {
     }
 }
 
+fn board(gateway: &Gateway) -> Result<Value, Failure> {
+    done(&gateway.ask("GET", "/plugins", b"")?, "cannot list plugins")
+}
+
 fn plugins(gateway: &Gateway) -> Result<Vec<Value>, Failure> {
-    let answer = done(&gateway.ask("GET", "/plugins", b"")?, "cannot list plugins")?;
-    Ok(answer["plugins"].as_array().cloned().unwrap_or_default())
+    Ok(board(gateway)?["plugins"].as_array().cloned().unwrap_or_default())
 }
 
 fn plugin(gateway: &Gateway, name: &str) -> Result<Value, Failure> {
@@ -308,23 +290,6 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_trial_is_told_in_a_line() {
-        let trial = serde_json::json!({
-            "stage": "canary", "seconds": 12.3, "of_seconds": 30.0, "decisions_needed": 20,
-            "candidate": { "decisions": 120, "faults": 1, "failed": 2, "p90_ms": 3.25 },
-            "live": { "decisions": 1080, "p90_ms": 3.0 },
-        });
-        let line = "canary 12 of 30 s: 120 of 1200 decisions, p90 3.2 ms beside 3.0 ms, 2 requests failed, 1 faults";
-        assert_eq!(progress(&trial), line);
-        let quiet = serde_json::json!({
-            "stage": "shadow", "seconds": 61, "of_seconds": 60, "decisions_needed": 20, "same_decisions": 3,
-            "candidate": { "decisions": 4, "faults": 0 }, "live": {},
-        });
-        let line = "shadow 60 of 60 s: 4 decisions, 3 like the version in force, 0 faults; waits for 20 decisions";
-        assert_eq!(progress(&quiet), line);
-    }
 
     #[test]
     fn tables_are_aligned() {

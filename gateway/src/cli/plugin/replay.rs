@@ -194,7 +194,7 @@ fn candidates(all: &[Facts]) -> Result<Vec<Candidate>, Failure> {
         let mut endpoint = Endpoint::new(&model, None);
         endpoint.id = facts.id;
         let (priority, zone, metadata) = (facts.priority, facts.zone.clone(), facts.metadata.clone());
-        let candidate = Candidate { endpoint: Arc::new(endpoint), weight, priority, zone, metadata };
+        let candidate = Candidate { weight, priority, zone, metadata, ..Candidate::of(Arc::new(endpoint)) };
         pretend(&candidate, facts);
         Ok(candidate)
     };

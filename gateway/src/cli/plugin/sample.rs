@@ -20,7 +20,7 @@ pub(super) fn endpoints(count: u16) -> Vec<Candidate> {
         endpoint.stats.pretend(Column::Latency, 500 + pace % 4_001);
         endpoint.stats.pretend(Column::PeakLatency, 900 + pace % 9_001);
         endpoint.stats.pretend(Column::Rate, ((pace % 101) as f32).to_bits());
-        Candidate { endpoint, weight: 1, priority: 0, zone: String::new(), metadata: Vec::new() }
+        Candidate::of(endpoint)
     };
     (1..=count).map(endpoint).collect()
 }

@@ -36,6 +36,8 @@ pub struct Route {
     pub request_headers: Option<At<HeaderChanges>>,
     /// Changes the headers of the response.
     pub response_headers: Option<At<HeaderChanges>>,
+    /// When a request is sent again; in place of the pool's.
+    pub retry: Option<At<Retry>>,
     /// Time-outs of this route's requests; they go before the pool's.
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.

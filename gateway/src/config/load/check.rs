@@ -40,7 +40,9 @@ impl Walk<'_, '_> {
         let mut forms = Vec::new();
         alternatives_of(schema, &mut forms);
         let kind = kind(value.get_ref());
-        let fitting: Vec<&Value> = forms.iter().copied().filter(|form| form["type"] == kind).collect();
+        // A whole number is one where others would do, too.
+        let fits = |form: &&Value| form["type"] == kind || (form["type"] == "number" && kind == "integer");
+        let fitting: Vec<&Value> = forms.iter().copied().filter(fits).collect();
         let Some(&form) = fitting.first() else {
             let hint = instead(value.get_ref(), &forms, path);
             let message = hint.unwrap_or_else(|| format!("takes {}, not {}", takes(&forms), article(kind)));
@@ -77,7 +79,7 @@ impl Walk<'_, '_> {
                 number == 0 || !items.is_empty()
             }
             DeValue::String(text) => self.word(text, &fitting, &span),
-            DeValue::Integer(number) => {
+            DeValue::Integer(number) if form["type"] != "number" => {
                 let number = i64::from_str_radix(number.as_str(), number.radix()).ok();
                 self.number(number, form, &span)
             }

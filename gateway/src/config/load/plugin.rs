@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{At, Reader, Span, file, value};
 use crate::config::file::{Size, Time};
-use crate::config::model::{Balance, Canary, Named, Plugin, PluginSource};
+use crate::config::model::{Canary, Named, Plugin, PluginSource};
 use crate::config::problem::suggestion;
 use crate::config::source;
 
@@ -38,10 +38,7 @@ impl<'n> Names<'n> {
 
 impl Reader<'_, '_> {
     pub(super) fn plugin(&mut self, name: &str, at: &At<file::Plugin>) -> Option<Plugin> {
-        let read_name = value::name(name).and_then(|name| match Balance::WORDS.iter().any(|(word, _)| *word == name) {
-            true => Err("is the name of a balancer that is built in".into()),
-            false => Ok(name),
-        });
+        let read_name = value::name(name);
         let read_name = self.read(&at.span, read_name);
         let plugin = &at.value;
         let sha256 = plugin.sha256.as_ref().map(|sha256| (self.text(sha256, source::sha256), &sha256.span));

@@ -1,10 +1,17 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
+mod discover;
+mod health;
+mod hedge;
+mod retry;
+mod selection;
+
 use std::collections::HashMap;
 
 use super::{At, Either, Names, Reader, file, value};
 use crate::config::model::{Balance, Endpoint, HostHeader, Member, Pool, Timeouts, UpstreamProtocol, UpstreamTls};
 use crate::config::problem::{excerpt, suggestion};
+use crate::stock;
 
 impl Reader<'_, '_> {
     pub(super) fn pool(&mut self, name: &str, at: &At<file::Pool>, plugins: &Names<'_>) -> Option<Pool> {
@@ -17,13 +24,19 @@ impl Reader<'_, '_> {
             Some(host) if host.value == "endpoint" => HostHeader::Endpoint,
             Some(host) => HostHeader::Fixed(self.text(host, value::authority).unwrap_or_default()),
         };
-        let endpoints = self.endpoints(&pool.endpoints);
+        let endpoints = self.endpoints(pool.endpoints.as_deref().unwrap_or_default());
+        let discover = pool.discover.as_ref().map(|discover| self.discover(name, discover));
+        if pool.endpoints.is_none() && pool.discover.is_none() && !self.report.is_damaged(&at.span) {
+            self.report.key(&at.span, format!("pool.{name}.endpoints"), "is missing");
+        }
         let (balance, balancer) = self.balance(at, plugins);
         let tls = match pool.tls.as_ref().map(|tls| &tls.value) {
             None | Some(Either::Short(false)) => None,
             Some(Either::Short(true)) => Some(UpstreamTls::default()),
             Some(Either::Long(tls)) => Some(self.upstream_tls(name, tls)),
         };
+        let hedge = pool.hedge.as_ref().map(|hedge| self.hedge(hedge));
+        let retry = pool.retry.as_ref().map(|retry| self.retry(retry)).unwrap_or_default();
         let timeouts = self.timeouts(pool.timeouts.as_ref());
         let timeouts = Timeouts {
             connect: timeouts.connect.or(Some(Timeouts::CONNECT)),
@@ -31,9 +44,13 @@ impl Reader<'_, '_> {
             queue: timeouts.queue.or(Some(Timeouts::QUEUE)),
             ..timeouts
         };
+        let health = pool.health.as_ref().and_then(|health| self.health(name, health));
+        let eject = pool.eject.as_ref().and_then(|eject| self.eject(eject));
+        let selection = self.selection(pool);
         Some(Pool {
             name: read_name?,
             endpoints,
+            discover: discover.flatten(),
             balance,
             balancer,
             protocol: pool.protocol.unwrap_or(UpstreamProtocol::Auto),
@@ -41,37 +58,48 @@ impl Reader<'_, '_> {
             proxy_protocol: pool.proxy_protocol,
             host,
             max_connections: pool.max_connections.as_ref().map(|most| most.value),
+            max_requests: pool.max_requests.as_ref().map(|most| most.value),
+            max_pool_requests: pool.max_pool_requests.as_ref().map(|most| most.value),
             max_waiting: pool.max_waiting.as_ref().map_or(1024, |most| most.value),
+            hedge,
+            retry,
             timeouts,
+            health,
+            eject,
+            selection,
         })
     }
 
     /// The balancer that is built in, and the plugin that goes before it.
     fn balance(&mut self, at: &At<file::Pool>, plugins: &Names<'_>) -> (Balance, Option<usize>) {
         let file::Pool { balance, fallback, .. } = &at.value;
-        let word = balance.as_ref().map_or("p2c", |balance| &balance.value);
-        let built_in = Balance::WORDS.iter().find(|(known, _)| *known == word).map(|(_, balance)| *balance);
+        let word = balance.as_ref().map_or(Balance::default().name(), |balance| &balance.value);
+        // Who writes a plugin of that name means it.
+        let built_in = Balance::named(word).filter(|_| balance.is_none() || !plugins.written.contains(word));
         match (built_in, balance) {
             (None, Some(name)) => {
                 if !plugins.written.contains(word) {
                     // Nearness is looked for among so many names that it stays quick.
                     let near = if self.report.is_full() { 0 } else { 1000 };
-                    let known = Balance::WORDS.iter().map(|(word, _)| *word);
-                    let meant = suggestion(word, known.chain(plugins.written.iter().map(String::as_str)).take(near));
-                    let message = format!(
-                        "takes \"p2c\", \"round-robin\" or the name of a plugin, not {:?}{meant}",
-                        excerpt(word)
-                    );
+                    let mut known: Vec<&str> = stock::balancers().collect();
+                    known.extend(plugins.written.iter().map(String::as_str).take(near));
+                    let meant = suggestion(word, known);
+                    let wrong = excerpt(word);
+                    let names = || stock::balancers().collect::<Vec<_>>().join(", ");
+                    let known = if meant.is_empty() { format!("; built in are {}", names()) } else { meant };
+                    let message = format!("takes the name of a plugin or of a built-in balancer, not {wrong:?}{known}");
                     self.report.at(&name.span, message);
                 }
-                (fallback.as_ref().map_or(Balance::P2c, |fallback| fallback.value), plugins.indexes.get(word).copied())
+                // The schema lets no other name pass.
+                let fallback = fallback.as_ref().and_then(|fallback| Balance::named(&fallback.value.0));
+                (fallback.unwrap_or_default(), plugins.indexes.get(word).copied())
             }
             (built_in, _) => {
                 // What "balance" should have said may have been taken out.
                 if let Some(fallback) = fallback.as_ref().filter(|_| !self.report.is_damaged(&at.span)) {
                     self.report.at(&fallback.span, "has a meaning only where \"balance\" names a plugin");
                 }
-                (built_in.unwrap_or(Balance::P2c), None)
+                (built_in.unwrap_or_default(), None)
             }
         }
     }
@@ -97,6 +125,7 @@ impl Reader<'_, '_> {
                 endpoint: Endpoint { address, weight },
                 priority: table.and_then(|table| table.priority.as_ref()).map_or(0, |priority| priority.value),
                 zone: table.and_then(|table| table.zone.clone()).unwrap_or_default(),
+                drain: table.and_then(|table| table.drain).unwrap_or(false),
                 metadata: metadata.map(|(key, text)| (key.clone(), text.value.clone())).collect(),
             });
         }

@@ -67,6 +67,7 @@ impl Reader<'_, '_> {
         let rewrite = route.rewrite.as_ref().and_then(|rewrite| self.rewrite(rewrite, captures));
         let request_headers = self.header_changes(route.request_headers.as_ref(), captures, true);
         let response_headers = self.header_changes(route.response_headers.as_ref(), captures, false);
+        let retry = route.retry.as_ref().map(|retry| self.retry(retry));
         let timeouts = self.timeouts(route.timeouts.as_ref());
         let body_limit = route.body_limit.as_ref().and_then(|limit| match &limit.value {
             Size::Bytes(bytes) => Some(*bytes),
@@ -83,6 +84,7 @@ impl Reader<'_, '_> {
             rewrite,
             request_headers,
             response_headers,
+            retry,
             timeouts,
             body_limit,
         })
@@ -277,6 +279,7 @@ impl Reader<'_, '_> {
         let spans = [
             route.rewrite.as_ref().map(|at| &at.span),
             route.request_headers.as_ref().map(|at| &at.span),
+            route.retry.as_ref().map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.connect.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.first_byte.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.queue.as_ref()).map(|at| &at.span),

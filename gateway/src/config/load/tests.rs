@@ -7,8 +7,8 @@ use toml::Value as Toml;
 
 use super::*;
 use crate::config::model::{
-    Action, Balance, Canary, Certificates, HostHeader, HostPattern, OciVersion, Plugin, PluginSource, Rewrite, Segment,
-    TlsVersion, ValuePattern,
+    Action, Balance, Canary, Certificates, Check, Eject, HostHeader, HostPattern, OciVersion, Plugin, PluginSource,
+    Rewrite, Segment, TlsVersion, ValuePattern,
 };
 use crate::config::schema;
 use crate::limits::TABLE;
@@ -237,7 +237,7 @@ fn keys_reach_the_model() {
     assert_eq!(config.place(Path::new("dir/a.pem")).unwrap().key, "listener[1].tls.certificates[0].certificate");
     assert_eq!(config.pools.iter().map(|pool| &*pool.name).collect::<Vec<_>>(), ["a", "b"]);
     let pool = &config.pools[0];
-    assert_eq!((pool.balance, &pool.host), (Balance::RoundRobin, &HostHeader::Fixed("fixed.example".into())));
+    assert_eq!((pool.balance, &pool.host), (turns(), &HostHeader::Fixed("fixed.example".into())));
     assert_eq!((pool.endpoints[1].endpoint.weight, pool.timeouts.connect), (3, Some(Duration::from_millis(250))));
     let queue = Some(Duration::from_secs(5));
     assert_eq!((pool.timeouts.first_byte, pool.timeouts.queue), (Some(Duration::from_secs(60)), queue));
@@ -337,9 +337,9 @@ fn plugins_reach_the_model() {
     assert_eq!(config.place(Path::new("dir/p/a.wasm")).unwrap().key, "plugin.a.source");
 
     let balance = |pool: usize| (config.pools[pool].balance, config.pools[pool].balancer);
-    assert_eq!(balance(0), (Balance::RoundRobin, Some(2)));
-    assert_eq!(balance(1), (Balance::P2c, Some(3)));
-    assert_eq!(balance(2), (Balance::P2c, None));
+    assert_eq!(balance(0), (turns(), Some(2)));
+    assert_eq!(balance(1), (Balance::default(), Some(3)));
+    assert_eq!(balance(2), (Balance::default(), None));
     let [plain, full] = config.pools[0].endpoints.as_slice() else { panic!() };
     assert_eq!((plain.priority, &*plain.zone, plain.metadata.len()), (0, "", 0));
     assert_eq!((full.priority, &*full.zone), (100, "z"));
@@ -383,17 +383,27 @@ fn the_configuration_of_a_plugin_becomes_json_in_the_order_of_the_file() {
 fn the_words_for_balancers_are_those_of_the_schema() {
     let schema = schema::schema();
     let forms = &schema["properties"]["pool"]["additionalProperties"]["properties"]["fallback"];
-    let forms = forms["oneOf"].as_array().unwrap();
-    let words: BTreeSet<_> = forms.iter().map(|form| form["const"].as_str().unwrap()).collect();
-    assert_eq!(words, Balance::WORDS.iter().map(|(word, _)| *word).collect());
-    for (word, balance) in Balance::WORDS {
+    let words: Vec<_> = forms["enum"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+    assert!(words.iter().copied().eq(crate::stock::balancers()));
+    for word in words {
         let read = |key: &str| {
             let plugin = "[plugin.a]\nsource = \"a\"\n";
             read(&format!("{LISTENER}{plugin}[pool.a]\nendpoints = [\"a:80\"]\n{key}")).pools[0].balance
         };
-        assert_eq!(read(&format!("balance = {word:?}")), balance);
-        assert_eq!(read(&format!("balance = \"a\"\nfallback = {word:?}")), balance);
+        assert_eq!(read(&format!("balance = {word:?}")), Balance::named(word).unwrap());
+        assert_eq!(read(&format!("balance = \"a\"\nfallback = {word:?}")), Balance::named(word).unwrap());
     }
+}
+
+#[test]
+fn a_plugin_goes_before_the_built_in_whose_name_it_bears() {
+    let text = "[plugin.ring]\nsource = \"builtin:ring\"\n[pool.a]\nendpoints = [\"a:80\"]\nbalance = \"ring\"\nfallback = \"ring\"";
+    let pool = &read(&format!("{LISTENER}{text}")).pools[0];
+    assert_eq!((pool.balance.name(), pool.balancer), ("ring", Some(0)));
+}
+
+fn turns() -> Balance {
+    Balance::named("round-robin").unwrap()
 }
 
 #[test]
@@ -449,7 +459,6 @@ fn plugins_are_checked() {
     );
     file("config = { a = -inf }", "5:16: plugin.a.config.a: takes a number that JSON can say");
     file("config = { a = 9223372036854775808 }", "5:16: plugin.a.config.a: takes a whole number of at most 64 bits");
-    file("[plugin.p2c]\nsource = \"b\"", "5:1: plugin.p2c: is the name of a balancer that is built in");
     file("[plugin.\"\"]\nsource = \"b\"", "takes a name");
     file("[[plugin.b]]\nsource = \"b\"", "write [plugin.b] with one bracket");
 }
@@ -460,12 +469,13 @@ fn those_who_name_plugins_are_checked() {
         says(&format!("{}[pool.a]\nendpoints = [\"a:80\"]\n{keys}", plugins()), expected);
     };
     let near = "[plugin.fastest]\nsource = \"f\"\n[pool.b]\nendpoints = [\"a:80\"]\nbalance = ";
-    pool(&format!("{near}\"fastes\""), "or the name of a plugin, not \"fastes\"; did you mean \"fastest\"?");
+    pool(&format!("{near}\"fastes\""), "not \"fastes\"; did you mean \"fastest\"?");
     pool(&format!("{near}\"p2\""), "did you mean \"p2c\"?");
     pool("balance = 5", "pool.a.balance: takes a string such as \"p2c\"");
     pool("balance = 5\nfallback = \"p2c\"", "pool.a.balance: takes a string");
     pool("balance = \"x\"\nfallback = \"p2c\"", "14:11: pool.a.balance: takes");
-    pool("balance = \"a\"\nfallback = \"b\"", "15:12: pool.a.fallback: takes \"round-robin\" or \"p2c\", not \"b\"");
+    pool("balance = \"a\"\nfallback = \"b\"", "15:12: pool.a.fallback: takes \"p2c\", \"round-robin\", \"random\"");
+    pool("balance = \"a\"\nfallback = \"rnig\"", "not \"rnig\"; did you mean \"ring\"?");
     let only = "pool.a.fallback: has a meaning only where \"balance\" names a plugin";
     pool("fallback = \"p2c\"", &format!("14:12: {only}"));
     pool("balance = \"p2c\"\nfallback = \"p2c\"", &format!("15:12: {only}"));
@@ -473,6 +483,27 @@ fn those_who_name_plugins_are_checked() {
         says(&format!("[pool.a]\nendpoints = [{{ address = \"a:80\", {keys} }}]"), expected);
     };
     endpoint("priority = 101", "pool.a.endpoints[0].priority: takes a whole number from 0 to 100");
+    let selection = |keys: &str, expected: &str| says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n{keys}"), expected);
+    selection("distrust_below = 50", "pool.a.distrust_below: takes a string such as \"0%\"");
+    selection("distrust_below = \"half\"", "takes a share from \"0%\" to \"100%\", not \"half\"");
+    for factor in ["0.9", "101", "nan", "inf", "-1", "0"] {
+        selection(&format!("spill_factor = {factor}"), "pool.a.spill_factor: takes a number from 1 to 100");
+    }
+    selection("spill_factor = \"2\"", "pool.a.spill_factor: takes a number");
+    selection("slow_start = \"30\"", "pool.a.slow_start: takes a time such as");
+    selection("slow_start = \"0s\"", "pool.a.slow_start: takes a time above 0");
+    selection("slow_start = true", "pool.a.slow_start: takes");
+    selection("slow_start = { curve = 1 }", "pool.a.slow_start.time: is missing");
+    selection("slow_start = { time = \"1s\", curve = 11 }", "pool.a.slow_start.curve: takes a number from 0.1 to 10");
+    selection("slow_start = { time = \"1s\", least = \"0%\" }", "pool.a.slow_start.least: takes a share from");
+    selection("load = {}", "pool.a.load: needs \"path\" or \"headers = true\"");
+    selection("load = { path = \"load\" }", "pool.a.load.path: takes a path");
+    selection("load = { path = \"/a b\" }", "pool.a.load.path: takes a path");
+    selection("load = { path = \"/l\", interval = \"10ms\" }", "pool.a.load.interval: takes at least \"100ms\"");
+    selection("load = { headers = true, age = \"0s\" }", "pool.a.load.age: takes a time above 0");
+    selection("load = { headers = true, metric = \"a=b\" }", "pool.a.load.metric: takes the name of a metric");
+    selection("proxy_protocol = \"v2\"\nload = { path = \"/l\" }", "pool.a.load.path: cannot be asked for");
+    endpoint("drain = 1", "pool.a.endpoints[0].drain: takes true or false");
     endpoint("zone = 5", "pool.a.endpoints[0].zone: takes a string");
     endpoint("metadata = { rack = 7 }", "pool.a.endpoints[0].metadata.rack: takes a string, not a whole number");
     endpoint("metadata = \"x\"", "pool.a.endpoints[0].metadata: takes a table");
@@ -524,7 +555,7 @@ connections = "7"
 etc/gateway.toml:3:11: listener[0].address: takes an address and a port, such as "0.0.0.0:8080" or "[::]:8443", not "nowhere"
 etc/gateway.toml:4:7: listener[0].tls: takes "dev", a list or a table, not a whole number
 etc/gateway.toml:7:61: pool.api.endpoints[1].weight: takes a whole number from 1 to 65535
-etc/gateway.toml:8:11: pool.api.balance: takes "p2c", "round-robin" or the name of a plugin, not "p3c"; did you mean "p2c"?
+etc/gateway.toml:8:11: pool.api.balance: takes the name of a plugin or of a built-in balancer, not "p3c"; did you mean "p2c"?
 etc/gateway.toml:11:11: route[0].match.hots: unknown key; did you mean "host"?
 etc/gateway.toml:11:50: route[0].match.path[1]: takes a path that begins with a slash, not "b"
 etc/gateway.toml:12:8: route[0].pool: there is no [pool.apy]; did you mean "api"?
@@ -650,6 +681,43 @@ fn listeners_are_checked() {
 }
 
 #[test]
+fn checks_of_health_and_ejection_are_checked() {
+    let says = |keys: &str, expected: &str| says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n{keys}"), expected);
+    says("health = \"healthz\"", "pool.a.health: takes a path such as \"/healthz\"");
+    says("health = {}", "needs a \"path\", or another \"kind\"");
+    says("health = { pth = \"/\" }", "did you mean \"path\"");
+    says("health = { path = \"/a b\" }", "takes a path");
+    says("health = { kind = \"tcp\", path = \"/\" }", "health.path: has no meaning for this \"kind\"");
+    says("health = { kind = \"grpc\", status = \"200\" }", "health.status: has no meaning");
+    says("health = { path = \"/\", service = \"s\" }", "health.service: has no meaning");
+    says("health = { path = \"/\", method = \"POST\" }", "takes \"GET\" or \"HEAD\"");
+    says("health = { path = \"/\", method = \"HEAD\", body = \"x\" }", "no body in an answer to HEAD");
+    says("health = { path = \"/\", status = [\"2xx\", \"399-200\"] }", "health.status[1]: takes a status");
+    says("health = { path = \"/\", status = \"100\" }", "takes a status");
+    says("health = { path = \"/\", status = [] }", "at least one");
+    says("health = { path = \"/\", headers = { host = \"x\" } }", "beside \"headers\"");
+    says("health = { path = \"/\", headers = { connection = \"x\" } }", "belongs to the connection");
+    says("health = { path = \"/\", headers = { a = \"x\\ny\" } }", "without control characters");
+    says("health = { path = \"/\", interval = \"9ms\" }", "takes at least \"10ms\"");
+    says("health = { path = \"/\", rise = 0 }", "from 1 to 1000");
+    says("health = { path = \"/\", port = 0 }", "from 1 to 65535");
+    says("eject = { time = \"2m\", most_time = \"1m\" }", "eject.most_time: is shorter than \"time\"");
+    says("eject = { success = \"120%\" }", "takes a share");
+    says("eject = { latency = 1 }", "from 2 to 1000");
+    let pool = |keys: &str| {
+        let text = format!("{LISTENER}[pool.a]\nendpoints = [\"a:80\"]\n{keys}");
+        read(&text).pools.remove(0)
+    };
+    let short = pool("health = \"/h?x\"\neject = true");
+    assert_eq!(short.health, pool("health = { path = \"/h?x\", status = \"200-299\" }").health);
+    assert_eq!(short.eject, Some(Eject::default()));
+    assert_eq!(pool("eject = { failures = 0 }").eject.and_then(|eject| eject.failures), None);
+    let rpc = pool("health = { kind = \"grpc\", interval = \"1s\" }").health.unwrap();
+    assert_eq!(rpc.check, Check::Grpc { service: String::new(), host: None });
+    assert_eq!((rpc.interval, rpc.unhealthy_interval), (Duration::from_secs(1), Duration::from_secs(1)));
+}
+
+#[test]
 fn pools_are_checked() {
     let says = |keys: &str, expected: &str| says(&format!("[pool.a]\nendpoints = [\"a:80\"]\n{keys}"), expected);
     says("[pool.b]\nendpoints = []", "at least one");
@@ -657,8 +725,23 @@ fn pools_are_checked() {
     says("[pool.b]\nendpoints = [\"http://a:80\"]", "without \"http://\"");
     says("[pool.b]\nendpoints = [\"a:80\", \"A:80\"]", "already");
     says("[pool.b]\n", "pool.b.endpoints: is missing");
+    says("discover = {}", "needs one of");
+    says("discover = { fille = \"x\" }", "did you mean \"file\"");
+    says("discover = { file = \"x\", etcd = [\"http://a\"], prefix = \"/\" }", "in one place: \"file\" or \"etcd\"");
+    says("discover = { file = \"x\", prefix = \"/\" }", "\"prefix\" has a meaning only beside \"etcd\"");
+    says("discover = { file = \"x\", resolvers = [\"10.0.0.1\"] }", "only beside \"dns\" or \"srv\"");
+    says("discover = { dns = \"a\" }", "discover.dns: takes host and port");
+    says("discover = { dns = \"10.0.0.1:80\" }", "discover.dns: takes a name");
+    says("discover = { srv = \"_a._tcp.b:80\" }", "discover.srv: takes a host without a port");
+    says("discover = { dns = \"a:80\", resolvers = [\"x\"] }", "resolvers[0]: takes an address and a port");
+    says("discover = { etcd = [\"http://a\"] }", "needs the \"prefix\"");
+    says("discover = { etcd = [\"http://a\"], prefix = \"\" }", "prefix: takes what the keys");
+    says("discover = { etcd = [\"a:2379\"], prefix = \"/\" }", "etcd[0]: takes the address of a server");
+    says("discover = { etcd = [], prefix = \"/\" }", "etcd: takes at least one");
     says("[pool.\"\"]\nendpoints = [\"a:80\"]", "takes a name");
     says("max_connections = 0", "from 1");
+    says("max_requests = 0", "from 1");
+    says("max_pool_requests = 0", "from 1");
     says("max_connections = 99999999999999999999999", "from 1");
     says("timeouts = { connect = \"0s\" }", "above 0");
     says("timeouts = { conect = \"1s\" }", "did you mean \"connect\"");
@@ -667,7 +750,16 @@ fn pools_are_checked() {
     says("tls = { key = \"a\" }", "needs its \"certificate\"");
     says("tls = { name = \"a/b\" }", "takes a host name");
     says("tls = \"yes\"", "takes true or false or a table, not a string");
-    says("health = { path = \"/\" }", "pool.a.health: unknown key");
+    says("hedge = { after = \"p10\" }", "takes a percentile from \"p50\"");
+    says("hedge = { after = \"5ms\", at_least = \"1ms\" }", "only where \"after\" is a percentile");
+    says("hedge = { at_most = \"5\" }", "takes a share");
+    says("retry = { on = [\"conect\"] }", "connect");
+    says("retry = { status = [404] }", "from 500");
+    says("retry = { tries = 0 }", "from 1 to 10");
+    says("retry = { budget = \"most\" }", "takes a share");
+    says("retry = { buffer = \"65MiB\" }", "at most \"64MiB\"");
+    says("retry = { pause = \"1s\", pause_most = \"10ms\" }", "below \"pause\"");
+    says("hedge = { at_least = \"0ms\" }", "above 0");
 }
 
 #[test]

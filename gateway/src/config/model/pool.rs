@@ -1,5 +1,11 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod discover;
+mod health;
+mod hedge;
+mod retry;
+mod selection;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +13,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use hedge::*;
+pub use retry::*;
+pub use selection::*;
+
+pub use discover::*;
+pub use health::{Check, CheckKind, CheckTls, Eject, Health, HttpCheck, StartAs};
 
 /// `[pool.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +27,8 @@ pub struct Pool {
     pub name: String,
     /// `endpoints = ["127.0.0.1:9001", { address = "…", weight = 2 }]`
     pub endpoints: Vec<Member>,
+    /// `discover = { … }`: where more of them are looked for.
+    pub discover: Option<Discover>,
     /// `balance = "p2c"`; when that names a plugin, `fallback`.
     pub balance: Balance,
     /// The plugin that `balance` names: an index into the plugins.
@@ -29,10 +43,24 @@ pub struct Pool {
     pub host: HostHeader,
     /// `max_connections`: to one endpoint, from all workers.
     pub max_connections: Option<u32>,
-    /// `max_waiting`: requests that wait for one of them (default 1024).
+    /// `max_requests`: at one endpoint, from all workers.
+    pub max_requests: Option<u32>,
+    /// `max_pool_requests`: from all workers.
+    pub max_pool_requests: Option<u32>,
+    /// `max_waiting`: requests that wait for each of these bounds (default 1024).
     pub max_waiting: u32,
+    /// `hedge = { … }`
+    pub hedge: Option<Hedge>,
+    /// `retry = { … }`
+    pub retry: Retry,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
+    /// `health = "/PATH" | { … }`
+    pub health: Option<Health>,
+    /// `eject = true | { … }`
+    pub eject: Option<Eject>,
+    /// `distrust_below`, `spill_factor`, …
+    pub selection: Selection,
 }
 
 /// A member of a pool: an endpoint, and what plugins are told of it.
@@ -44,6 +72,8 @@ pub struct Member {
     pub priority: u32,
     /// `zone`, default empty.
     pub zone: String,
+    /// `drain`: it gets no new requests. Default false.
+    pub drain: bool,
     /// `metadata = { rack = "7" }`, by key.
     pub metadata: Vec<(String, String)>,
 }
@@ -58,18 +88,26 @@ pub struct Endpoint {
 }
 
 /// A balancer that is built in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Balance {
-    /// One after the other, by weight.
-    RoundRobin,
-    /// The less busy of two at random.
-    P2c,
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance(&'static str);
 
 impl Balance {
-    /// How they are written.
-    pub const WORDS: [(&str, Balance); 2] = [("p2c", Balance::P2c), ("round-robin", Balance::RoundRobin)];
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Balance> {
+        crate::stock::balancer(name).map(Balance)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        self.0
+    }
+}
+
+impl Default for Balance {
+    /// The less busy of two at random.
+    fn default() -> Balance {
+        Balance("p2c")
+    }
 }
 
 /// What is spoken to endpoints.

@@ -26,6 +26,8 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// `response_headers = { … }`
     pub response_headers: HeaderChanges,
+    /// `retry = { … }`; `None`: the pool's.
+    pub retry: Option<Retry>,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.

@@ -60,6 +60,18 @@ fn code_is_kept_for_the_next_start() {
 }
 
 #[test]
+fn code_that_is_in_use_is_used_again() {
+    let bench = Bench::new();
+    let compiled = |number| bench.compiler.compile(&module(number), 1 << 20);
+    let (one, other) = (compiled(1).unwrap(), compiled(2).unwrap());
+    std::fs::remove_file(bench.file(1)).unwrap();
+    assert!(Arc::ptr_eq(&one, &compiled(1).unwrap()) && !Arc::ptr_eq(&one, &other));
+    assert!(bench.compiler.compile(&module(1), 1000).is_err(), "it begins with more than it may");
+    drop(one);
+    assert!(!compiled(1).unwrap().cached, "nobody keeps it");
+}
+
+#[test]
 fn damaged_code_is_made_anew() {
     let bench = Bench::new();
     bench.cached(1);

@@ -1,10 +1,11 @@
 //! Plugins that behave.
 
-use gatewright_abi::{answer, hash64};
+use gatewright_abi::{answer, flag, hash64};
 
 use super::super::request::Edit;
 use super::super::{Decision, Outcome};
 use super::*;
+use crate::balance::Turn;
 
 #[test]
 fn a_balancer_reads_live_columns_from_its_own_memory() {
@@ -39,6 +40,36 @@ fn a_balancer_reads_live_columns_from_its_own_memory() {
     assert_eq!(instance.change_endpoints(&four), Ok(true));
     let _first = four[0].endpoint.begin();
     assert_eq!(instance.pick(&request, &four, &[], 0), Ok(Decision::Endpoint(1)));
+}
+
+#[test]
+fn flags_are_shown_for_the_turn_that_the_request_has() {
+    // Refuses with the flags of the second endpoint, beyond 400.
+    let bytes = wat(&format!(
+        r#"(import "gatewright" "column_flags" (func $flags (result i32)))
+        {USUAL}
+        (func (export "gw_pick") (param i32) (result i64)
+            (i64.or (i64.const 0x200000000)
+                (i64.extend_i32_u (i32.add (i32.const 400) (i32.load offset=4 (call $flags))))))"#
+    ));
+    let host = Host::new();
+    let mut endpoints = endpoints(&[1, 1]);
+    endpoints[1].priority = 1;
+    let mut instance = host.load(&bytes, &endpoints).unwrap();
+    let mut sees = |priority, distrusts, tried: &[usize], flags: u32| {
+        instance.set_turn(Turn { priority, distrusts });
+        let decision = instance.pick(&Request::default(), &endpoints, tried, 0);
+        assert_eq!(decision, Ok(Decision::Refuse(400 + u16::try_from(flags).unwrap())));
+    };
+    sees(None, false, &[], flag::HEALTHY);
+    sees(Some(0), false, &[], flag::STANDBY);
+    sees(Some(0), false, &[1], flag::STANDBY | flag::TRIED);
+    sees(Some(0), false, &[], flag::STANDBY);
+    sees(Some(1), false, &[], flag::HEALTHY);
+    endpoints[1].endpoint.stats.change_flags(flag::EJECTED, flag::HEALTHY);
+    sees(Some(1), false, &[], flag::EJECTED);
+    sees(Some(0), false, &[], flag::EJECTED);
+    sees(None, true, &[], flag::HEALTHY);
 }
 
 #[test]

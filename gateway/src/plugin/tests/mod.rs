@@ -56,6 +56,7 @@ fn endpoints(weights: &[u16]) -> Vec<Candidate> {
             endpoint: Arc::new(Endpoint::new(&model, None)),
             weight: *weight,
             priority: 0,
+            drain: false,
             zone: format!("zone-{index}"),
             metadata: vec![("rack".into(), index.to_string())],
         }
@@ -67,7 +68,7 @@ const BUDGET: Budget =
     Budget { decision: Duration::from_millis(5), configure: Duration::from_millis(200), memory: 16 << 20 };
 
 /// What every plugin needs, around what this one does.
-fn wat(body: &str) -> Vec<u8> {
+pub(crate) fn wat(body: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
         {body}
@@ -78,16 +79,7 @@ fn wat(body: &str) -> Vec<u8> {
 }
 
 /// An allocator that never frees, a table at 64, and a configuration that always fits.
-const USUAL: &str = r#"
-    (memory (export "memory") 2)
-    (global $next (mut i32) (i32.const 4096))
-    (func (export "gw_alloc") (param $size i32) (result i32)
-        (local $at i32)
-        (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-        (global.set $next (i32.add (local.get $at) (local.get $size)))
-        (local.get $at))
-    (func (export "gw_table") (result i32) (i32.const 64))
-    (func (export "gw_configure") (param i32 i32 i32) (result i64) (i64.const 0))"#;
+pub(crate) const USUAL: &str = include_str!("../../../../tests/fixtures/usual.wat");
 
 struct Host {
     compiler: Compiler,
@@ -101,7 +93,7 @@ impl Host {
         Host { compiler, services: Arc::new(Services::new("test")) }
     }
 
-    fn compile(&self, bytes: &[u8]) -> Result<Compiled, LoadError> {
+    fn compile(&self, bytes: &[u8]) -> Result<Arc<Compiled>, LoadError> {
         self.compiler.compile(bytes, BUDGET.memory)
     }
 

@@ -39,6 +39,7 @@ fn route(matches: Match) -> Route {
         rewrite: None,
         request_headers: Default::default(),
         response_headers: Default::default(),
+        retry: None,
         timeouts: Default::default(),
         body_limit: None,
     }

@@ -1,0 +1,113 @@
+//! What an endpoint did to requests, for those who judge it.
+//!
+//! In: outcomes, from all workers; atomics only. Out: how many failures there were in a row, and what happened since this was
+//! asked last. Kept only where endpoints of the pool may be ejected.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// On a cache line of its own: all workers write here.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Outcomes {
+    failures_in_a_row: AtomicU32,
+    refusals_in_a_row: AtomicU32,
+    requests: AtomicU32,
+    failures: AtomicU32,
+    answered: AtomicU32,
+    /// Of those that were answered, in microseconds.
+    latencies: AtomicU64,
+}
+
+/// What happened in a while.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
+    /// Requests that ended.
+    pub requests: u32,
+    /// Those that failed.
+    pub failures: u32,
+    /// Those of which the latency is known.
+    pub answered: u32,
+    /// The sum of their latencies.
+    pub latencies: Duration,
+}
+
+impl Outcomes {
+    /// Takes in how a request ended. How many have failed in a row with it.
+    pub fn note(&self, latency: Option<Duration>, failed: bool) -> u32 {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if let Some(latency) = latency {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+            let latency = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+            self.latencies.fetch_add(latency, Ordering::Relaxed);
+        }
+        if failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        row(&self.failures_in_a_row, failed)
+    }
+
+    /// Takes in whether a connection came about. How many have not in a row with it.
+    pub fn note_connection(&self, failed: bool) -> u32 {
+        row(&self.refusals_in_a_row, failed)
+    }
+
+    /// Requests that have failed in a row.
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.failures_in_a_row.load(Ordering::Relaxed)
+    }
+
+    /// Connections that have not come about in a row.
+    pub fn refusals_in_a_row(&self) -> u32 {
+        self.refusals_in_a_row.load(Ordering::Relaxed)
+    }
+
+    /// What happened since the last call. What comes in meanwhile may be told half now and half later.
+    pub fn take(&self) -> Sample {
+        let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        Sample {
+            requests: take(&self.requests),
+            failures: take(&self.failures),
+            answered: take(&self.answered),
+            latencies: Duration::from_micros(self.latencies.swap(0, Ordering::Relaxed)),
+        }
+    }
+
+    /// Begins anew.
+    pub fn forget(&self) {
+        self.take();
+        self.failures_in_a_row.store(0, Ordering::Relaxed);
+        self.refusals_in_a_row.store(0, Ordering::Relaxed);
+    }
+}
+
+fn row(count: &AtomicU32, failed: bool) -> u32 {
+    if failed {
+        return count.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    }
+    // Mostly it is 0 already, and then nothing is written.
+    if count.load(Ordering::Relaxed) != 0 {
+        count.store(0, Ordering::Relaxed);
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_end_with_a_success_and_samples_begin_anew() {
+        let outcomes = Outcomes::default();
+        let ms = Duration::from_millis;
+        assert_eq!([outcomes.note(None, true), outcomes.note(Some(ms(3)), true)], [1, 2]);
+        assert_eq!(outcomes.note(Some(ms(4)), false), 0);
+        assert_eq!(outcomes.note(None, true), 1);
+        assert_eq!([outcomes.note_connection(true), outcomes.note_connection(true)], [1, 2]);
+        assert_eq!((outcomes.failures_in_a_row(), outcomes.refusals_in_a_row()), (1, 2));
+        let sample = Sample { requests: 4, failures: 3, answered: 2, latencies: ms(7) };
+        assert_eq!((outcomes.take(), outcomes.take()), (sample, Sample::default()));
+        outcomes.forget();
+        assert_eq!((outcomes.failures_in_a_row(), outcomes.refusals_in_a_row()), (0, 0));
+    }
+}

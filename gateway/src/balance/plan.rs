@@ -1,0 +1,327 @@
+//! What the endpoints of a pool can take, looked at whenever flags change, and which of them each request is for.
+//!
+//! In: the flags of endpoints. Out: a [`Plan`] for each worker, which draws a [`Turn`] for each request. As long as all is well
+//! that is one comparison for a request. Invariant: workers may differ in what they have seen, not in whether it is believed,
+//! which the pool's [`Watch`] holds for all of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::shares::{Level, Trust, shares};
+use super::stats::tell_flags;
+use super::turn::{Turn, is_usable};
+use super::{Candidate, flag_changes};
+use crate::config::model::Selection;
+
+/// What all workers share about a pool's endpoints.
+#[derive(Debug)]
+pub struct Watch {
+    pool: String,
+    selection: Selection,
+    /// [`Trust`] as a number.
+    trust: AtomicU64,
+    /// How often they were not believed any more.
+    distrusted: AtomicU64,
+    /// What became of reports of their load.
+    pub reports: Reports,
+}
+
+/// How many reports of load there were.
+#[derive(Debug, Default)]
+pub struct Reports {
+    taken: AtomicU64,
+    unreadable: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Which endpoints requests are for, as one worker has seen it.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// What [`flag_changes`] said before it was made.
+    seen: Option<u64>,
+    /// The turn of all requests, unless it is drawn.
+    only: Option<Turn>,
+    /// Turns with what is drawn below each, in order.
+    drawn: SmallVec<[(Turn, f64); 2]>,
+    /// The turns that there are, the first choice first.
+    all: SmallVec<[Turn; 2]>,
+    /// Time changes what endpoints are given.
+    passing: bool,
+}
+
+/// How a pool's endpoints stand, for those who ask.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Outlook {
+    /// What is known of endpoints is not believed.
+    pub distrusts: bool,
+    /// How often that came about.
+    pub distrusted: u64,
+    /// The share of requests that each priority has; nothing where there is one, or all get requests.
+    pub shares: Vec<(u8, f64)>,
+}
+
+impl Watch {
+    /// With what the one before it had found out.
+    pub fn new(pool: &str, selection: &Selection, before: Option<&Watch>) -> Watch {
+        let carried = |of: fn(&Watch) -> &AtomicU64| before.map_or(0, |before| of(before).load(Ordering::Relaxed));
+        Watch {
+            pool: pool.to_owned(),
+            selection: selection.clone(),
+            trust: AtomicU64::new(carried(|watch| &watch.trust)),
+            distrusted: AtomicU64::new(carried(|watch| &watch.distrusted)),
+            reports: Reports {
+                taken: AtomicU64::new(carried(|watch| &watch.reports.taken)),
+                unreadable: AtomicU64::new(carried(|watch| &watch.reports.unreadable)),
+                failed: AtomicU64::new(carried(|watch| &watch.reports.failed)),
+            },
+        }
+    }
+
+    /// Looks at the endpoints.
+    pub fn plan(&self, candidates: &[Candidate], now: Duration) -> Plan {
+        // Asked first: what changes while they are looked at is looked at again.
+        let seen = Some(flag_changes());
+        let passing = candidates.iter().filter(|candidate| self.give(candidate, now)).count() > 0;
+        let levels = levels(candidates);
+        let distrusts = !self.judge(&levels, now).is_full();
+        if distrusts || levels.len() <= 1 {
+            let turn = Turn { distrusts, ..Turn::default() };
+            return Plan { seen, only: Some(turn), drawn: SmallVec::new(), all: [turn].into_iter().collect(), passing };
+        }
+        let all: SmallVec<[Turn; 2]> =
+            levels.iter().map(|level| Turn { priority: Some(level.priority), ..Turn::default() }).collect();
+        let shares = shares(&levels, self.selection.spill_factor);
+        let mut below = 0.0;
+        let drawn = all.iter().zip(&shares).filter(|(_, share)| **share > 0.0).map(|(turn, share)| {
+            below += share;
+            (*turn, below)
+        });
+        let drawn: SmallVec<[(Turn, f64); 2]> = drawn.collect();
+        let only = if let [(turn, _)] = &drawn[..] { Some(*turn) } else { None };
+        Plan { seen, only, drawn, all, passing }
+    }
+
+    /// Gives an endpoint its part of its share: less as long as it is new, and when it has too much. Whether time changes that.
+    fn give(&self, candidate: &Candidate, now: Duration) -> bool {
+        let endpoint = &candidate.endpoint;
+        let usable = is_usable(endpoint.stats.flags());
+        let begun = self.selection.slow_start.as_ref().map_or(1.0, |slow| endpoint.start.share(slow, usable, now));
+        // Where no reports are wanted any more the last ones are old.
+        let age = self.selection.load.as_ref().map_or(Duration::ZERO, |load| load.age);
+        let reports = endpoint.reported.forget(age, &endpoint.stats, now);
+        endpoint.stats.set_warmth(begun * endpoint.reported.share());
+        begun < 1.0 || reports
+    }
+
+    /// Whether the endpoints are believed, which is told where it changes.
+    fn judge(&self, levels: &[Level], now: Duration) -> Trust {
+        let before = self.trust.load(Ordering::Acquire);
+        let next = decode(before).next(levels, self.selection.distrust_below, now);
+        let changed = self.trust.compare_exchange(before, encode(next), Ordering::AcqRel, Ordering::Acquire).is_ok();
+        if changed && decode(before).is_full() != next.is_full() {
+            let usable: u32 = levels.iter().map(|level| level.usable).sum();
+            let of: u32 = levels.iter().map(|level| level.count).sum();
+            let pool = &*self.pool;
+            if next.is_full() {
+                tracing::info!(pool, usable, of, "enough endpoints are well; what is known of them is believed again");
+            } else {
+                self.distrusted.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(
+                    pool,
+                    usable,
+                    of,
+                    "too few endpoints are well; what is known of them is not believed, and all get requests"
+                );
+            }
+            // Other workers may have looked before this was known.
+            tell_flags();
+        }
+        next
+    }
+
+    /// Whether it changes without a change of flags, by time alone.
+    fn is_pending(&self) -> bool {
+        matches!(decode(self.trust.load(Ordering::Acquire)), Trust::NoneYet(_))
+    }
+
+    /// How these stand.
+    pub fn outlook(&self, candidates: &[Candidate]) -> Outlook {
+        let levels = levels(candidates);
+        let distrusts = !decode(self.trust.load(Ordering::Acquire)).is_full();
+        let mut told = Vec::new();
+        if levels.len() > 1 && !distrusts {
+            let shares = shares(&levels, self.selection.spill_factor);
+            told = levels.iter().map(|level| level.priority).zip(shares).collect();
+        }
+        Outlook { distrusts, distrusted: self.distrusted.load(Ordering::Relaxed), shares: told }
+    }
+}
+
+impl Plan {
+    /// The turn of a request, with a number drawn from 0 to 1.
+    #[inline]
+    pub fn draw(&self, random: impl FnOnce() -> f64) -> Turn {
+        match self.only {
+            Some(turn) => turn,
+            None => {
+                let at = random();
+                let drawn = self.drawn.iter().find(|(_, below)| at < *below).or(self.drawn.last());
+                drawn.map_or(Turn::default(), |(turn, _)| *turn)
+            }
+        }
+    }
+
+    /// Whether flags have changed since it was made.
+    #[inline]
+    pub fn is_old(&self) -> bool {
+        self.seen != Some(flag_changes())
+    }
+
+    /// Whether it has to be made again, changes or not.
+    pub fn is_due(&self, watch: &Watch) -> bool {
+        self.is_old() || self.passing || watch.is_pending()
+    }
+
+    /// The turn of a request that has failed at some: the one that was drawn as long as that has others, else the first that has.
+    pub fn again(&self, drawn: Turn, candidates: &[Candidate], tried: &[usize]) -> Turn {
+        let has = |turn: &Turn| {
+            let mut all = candidates.iter().enumerate();
+            all.any(|(index, candidate)| !tried.contains(&index) && turn.offers(candidate))
+        };
+        [drawn].iter().chain(&self.all).find(|turn| has(turn)).copied().unwrap_or(drawn)
+    }
+}
+
+impl Reports {
+    /// Something was said; whether it told a load.
+    pub fn note(&self, told: bool) {
+        if told { &self.taken } else { &self.unreadable }.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nothing was said.
+    pub fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many there were, by what became of them.
+    pub fn counts(&self) -> [(&'static str, u64); 3] {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        [("taken", count(&self.taken)), ("unreadable", count(&self.unreadable)), ("failed", count(&self.failed))]
+    }
+}
+
+/// What there is of each priority, in their order.
+fn levels(candidates: &[Candidate]) -> SmallVec<[Level; 4]> {
+    let mut levels: SmallVec<[Level; 4]> = SmallVec::new();
+    for candidate in candidates {
+        let priority = u8::try_from(candidate.priority).unwrap_or(u8::MAX);
+        let at = match levels.binary_search_by_key(&priority, |level| level.priority) {
+            Ok(at) => at,
+            Err(at) => {
+                levels.insert(at, Level { priority, ..Level::default() });
+                at
+            }
+        };
+        let Some(level) = levels.get_mut(at) else { continue };
+        let flags = candidate.endpoint.stats.flags();
+        let (weight, usable) = (u64::from(candidate.weight), is_usable(flags));
+        level.weight += weight;
+        level.count += u32::from(flags & gatewright_abi::flag::DRAINING == 0);
+        if usable {
+            level.usable += 1;
+            level.usable_weight += weight;
+        }
+    }
+    levels
+}
+
+fn encode(trust: Trust) -> u64 {
+    match trust {
+        Trust::Full => 0,
+        Trust::None => 1,
+        Trust::NoneYet(since) => u64::try_from(since.as_millis()).unwrap_or(u64::MAX - 2) + 2,
+    }
+}
+
+fn decode(number: u64) -> Trust {
+    match number {
+        0 => Trust::Full,
+        1 => Trust::None,
+        since => Trust::NoneYet(Duration::from_millis(since - 2)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gatewright_abi::flag::{DRAINING, HEALTHY};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::balance::Endpoint;
+    use crate::config::model;
+
+    /// Endpoints with these priorities.
+    fn candidates(priorities: &[u32]) -> Vec<Candidate> {
+        let candidate = |(number, priority): (usize, &u32)| {
+            let endpoint = model::Endpoint { address: format!("10.0.0.1:{number}"), weight: 1 };
+            let endpoint = Arc::new(Endpoint::new(&endpoint, None));
+            Candidate { priority: *priority, ..Candidate::of(endpoint) }
+        };
+        priorities.iter().enumerate().map(candidate).collect()
+    }
+
+    fn watch() -> Watch {
+        Watch::new("a", &Selection::default(), None)
+    }
+
+    fn of(priority: u8) -> Turn {
+        Turn { priority: Some(priority), distrusts: false }
+    }
+
+    #[test]
+    fn nothing_is_drawn_where_one_priority_takes_all() {
+        let never = || panic!("nothing is to be drawn");
+        let one = candidates(&[3, 3]);
+        assert_eq!(watch().plan(&one, Duration::ZERO).draw(never), Turn::default());
+        let two = candidates(&[0, 1, 0]);
+        assert_eq!(watch().plan(&two, Duration::ZERO).draw(never), of(0));
+        two.iter().step_by(2).for_each(|one| one.endpoint.stats.change_flags(DRAINING, 0));
+        assert_eq!(watch().plan(&two, Duration::ZERO).draw(never), of(1));
+    }
+
+    #[test]
+    fn a_request_that_failed_goes_to_the_first_priority_that_has_others() {
+        let all = candidates(&[0, 0, 1, 2]);
+        let plan = watch().plan(&all, Duration::ZERO);
+        assert_eq!(plan.again(of(0), &all, &[0]), of(0));
+        assert_eq!(plan.again(of(0), &all, &[0, 1]), of(1));
+        assert_eq!(plan.again(of(1), &all, &[2]), of(0));
+        all[2].endpoint.stats.change_flags(0, HEALTHY);
+        assert_eq!(plan.again(of(0), &all, &[0, 1]), of(2));
+        assert_eq!(plan.again(of(0), &all, &[0, 1, 3]), of(0));
+    }
+
+    proptest! {
+        #[test]
+        fn turns_are_drawn_by_their_shares(sick in prop::collection::vec(any::<bool>(), 12), seed in any::<u64>()) {
+            let all = candidates(&[0, 0, 0, 0, 1, 1, 1, 1, 5, 5, 5, 5]);
+            for (candidate, _) in all.iter().zip(&sick).filter(|(_, sick)| **sick) {
+                candidate.endpoint.stats.change_flags(0, HEALTHY);
+            }
+            let watch = watch();
+            let plan = watch.plan(&all, Duration::ZERO);
+            let mut random = fastrand::Rng::with_seed(seed);
+            let drawn: Vec<Turn> = (0..2000).map(|_| plan.draw(|| random.f64())).collect();
+            let outlook = watch.outlook(&all);
+            prop_assert!(!outlook.distrusts || drawn.iter().all(|turn| turn.distrusts));
+            for (priority, share) in outlook.shares {
+                let count = drawn.iter().filter(|turn| **turn == of(priority)).count() as f64;
+                prop_assert!((count / 2000.0 - share).abs() < 0.06, "{priority}: {count} of 2000, not {share}");
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! `discover = { … }` of a pool: one source, and the keys that belong to it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::super::report::Span;
+use super::{At, Reader, file, value};
+use crate::config::model::{Discover, DiscoverSource, Dns, DnsName, Etcd};
+
+impl Reader<'_, '_> {
+    pub(super) fn discover(&mut self, pool: &str, at: &At<file::Discover>) -> Option<Discover> {
+        let written = &at.value;
+        let sources = [
+            ("file", written.file.as_ref().map(|file| &file.span)),
+            ("dns", written.dns.as_ref().map(|name| &name.span)),
+            ("srv", written.srv.as_ref().map(|name| &name.span)),
+            ("etcd", written.etcd.as_ref().and_then(|servers| Some(&servers.first()?.span))),
+        ];
+        let mut given = sources.into_iter().filter_map(|(name, span)| Some((name, span?)));
+        let Some((source, _)) = given.next() else {
+            // What it should have said may have been taken out.
+            if !self.report.is_damaged(&at.span) {
+                self.report.at(&at.span, "needs one of \"file\", \"dns\", \"srv\" and \"etcd\"");
+            }
+            return None;
+        };
+        if let Some((name, span)) = given.next() {
+            self.report.at(span, format!("endpoints are looked for in one place: {source:?} or {name:?}"));
+            return None;
+        }
+        let belongs: [(&str, Option<&Span>, &[&str]); 4] = [
+            ("resolvers", written.resolvers.as_ref().and_then(|servers| Some(&servers.first()?.span)), &["dns", "srv"]),
+            ("prefix", written.prefix.as_ref().map(|at| &at.span), &["etcd"]),
+            ("credentials", written.credentials.as_ref().map(|at| &at.span), &["etcd"]),
+            ("tls", written.tls.as_ref().map(|at| &at.span), &["etcd"]),
+        ];
+        for (name, span, to) in belongs {
+            if let Some(span) = span.filter(|_| !to.contains(&source)) {
+                let to: Vec<String> = to.iter().map(|word| format!("{word:?}")).collect();
+                self.report.at(span, format!("{name:?} has a meaning only beside {}", to.join(" or ")));
+            }
+        }
+        let source = match source {
+            "file" => DiscoverSource::File(self.path(&written.file.as_ref()?.value, &written.file.as_ref()?.span)?),
+            "dns" | "srv" => DiscoverSource::Dns(self.dns(written)?),
+            _ => DiscoverSource::Etcd(self.etcd(pool, at)?),
+        };
+        Some(Discover { source, keep_last: written.keep_last.unwrap_or(false) })
+    }
+
+    fn dns(&mut self, written: &file::Discover) -> Option<Dns> {
+        let servers = self.texts(written.resolvers.as_deref().unwrap_or_default(), |text| match text.parse() {
+            Ok(address) => Ok(SocketAddr::new(address, 53)),
+            Err(_) => value::socket_address(text),
+        });
+        let host = |text: &str| {
+            let address = value::endpoint(text)?;
+            let (name, port) = address.rsplit_once(':').unwrap_or_default();
+            match name.trim_matches(['[', ']']).parse::<IpAddr>() {
+                Ok(_) => Err("takes a name, whose addresses may change; an address stands in \"endpoints\"".to_owned()),
+                Err(_) => Ok(DnsName::Host { name: name.to_owned(), port: port.parse().unwrap_or(0) }),
+            }
+        };
+        let name = match (&written.dns, &written.srv) {
+            (Some(name), _) => self.text(name, host)?,
+            (None, Some(name)) => {
+                self.text(name, |text| value::host_name(text).map(|()| DnsName::Service(text.to_owned())))?
+            }
+            (None, None) => return None,
+        };
+        Some(Dns { name, servers })
+    }
+
+    fn etcd(&mut self, pool: &str, at: &At<file::Discover>) -> Option<Etcd> {
+        let written = &at.value;
+        let servers = self.texts(written.etcd.as_deref().unwrap_or_default(), value::etcd_server);
+        let Some(prefix) = &written.prefix else {
+            self.report.at(&at.span, "needs the \"prefix\" of the endpoints' keys beside \"etcd\"");
+            return None;
+        };
+        let prefix = self.text(prefix, |text| match text.is_empty() {
+            true => Err("takes what the keys of endpoints begin with, such as \"/services/api/\"".to_owned()),
+            false => Ok(text.to_owned()),
+        });
+        let credentials = written.credentials.as_ref().and_then(|at| self.credentials(at));
+        let tls = written.tls.as_ref().map(|tls| self.upstream_tls(pool, &tls.value)).unwrap_or_default();
+        let all = servers.len() == written.etcd.as_ref().map_or(0, Vec::len);
+        Some(Etcd { servers, prefix: prefix?, credentials, tls }).filter(|_| all)
+    }
+
+    fn credentials(&mut self, at: &At<String>) -> Option<std::path::PathBuf> {
+        let path = self.path(&at.value, &at.span)?;
+        self.named.push(crate::config::model::Named::Credentials(path.clone()));
+        Some(path)
+    }
+}

@@ -1,0 +1,51 @@
+//! What is told of pools as they are now, as plain rows.
+
+use super::families as family;
+use super::render::Text;
+
+/// One pool.
+#[derive(Clone, Debug, Default)]
+pub struct PoolRow {
+    /// Its name.
+    pub name: String,
+    /// How many of its endpoints are so.
+    pub endpoints: [(&'static str, u64); 6],
+    /// Reports of load, by what became of them.
+    pub reports: [(&'static str, u64); 3],
+    /// Whether what is known of its endpoints is not believed.
+    pub distrusts: bool,
+    /// How often that came about.
+    pub distrusted: u64,
+    /// The share of requests that each priority has; nothing where there is one.
+    pub shares: Vec<(u8, f64)>,
+}
+
+pub(super) fn render(text: &mut Text, pools: &[PoolRow]) {
+    text.family(&family::POOL_ENDPOINTS);
+    for pool in pools {
+        for (state, count) in pool.endpoints {
+            text.line(family::POOL_ENDPOINTS.name, &[("pool", &pool.name), ("state", state)], count);
+        }
+    }
+    text.family(&family::POOL_REPORTS);
+    for pool in pools {
+        for (result, count) in pool.reports.iter().filter(|(_, count)| *count > 0) {
+            text.line(family::POOL_REPORTS.name, &[("pool", &pool.name), ("result", result)], *count);
+        }
+    }
+    text.family(&family::POOL_DISTRUSTED);
+    for pool in pools {
+        text.line(family::POOL_DISTRUSTED.name, &[("pool", &pool.name)], u64::from(pool.distrusts));
+    }
+    text.family(&family::POOL_DISTRUSTS);
+    for pool in pools {
+        text.line(family::POOL_DISTRUSTS.name, &[("pool", &pool.name)], pool.distrusted);
+    }
+    text.family(&family::POOL_SHARE);
+    for pool in pools {
+        for (priority, share) in &pool.shares {
+            let labels = [("pool", &*pool.name), ("priority", &*priority.to_string())];
+            text.number(family::POOL_SHARE.name, &labels, None, *share);
+        }
+    }
+}
