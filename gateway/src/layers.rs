@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "discovery",
             "files",
             "http::Control",
@@ -49,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "balance",
+            "cache",
             "clock",
             "config::model",
             "error",
@@ -159,6 +161,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "config",
             "fetch",
             "files",
