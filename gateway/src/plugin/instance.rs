@@ -68,6 +68,10 @@ struct Core {
     faulted: bool,
 }
 
+/// A filter does not want to be asked that again.
+const INDIFFERENT: i64 =
+    gatewright_abi::decision::pack(gatewright_abi::decision::TAKE, gatewright_abi::decision::INDIFFERENT);
+
 /// A call asks at each beat of the clock whether it may go on.
 const BEAT: u64 = 1;
 
@@ -236,6 +240,9 @@ impl Instance {
     pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
         let Some(call) = &self.calls.on_request else { return Ok(Decision::Continue) };
         let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        if packed == INDIFFERENT {
+            self.calls.on_request = None;
+        }
         self.core.checked(|memory| decision::of_filter(packed, memory))
     }
 
@@ -243,6 +250,9 @@ impl Instance {
     pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
         let Some(call) = &self.calls.on_response else { return Ok(Decision::Continue) };
         let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        if packed == INDIFFERENT {
+            self.calls.on_response = None;
+        }
         self.core.checked(|memory| decision::of_filter(packed, memory))
     }
 
