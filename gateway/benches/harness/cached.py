@@ -31,6 +31,12 @@ NAMES = [load.name for load in LOADS]
 CROWD = 10_000
 
 
+class Bounded:
+    """Mixed into a contestant: how much it may keep, in MiB."""
+
+    room = 200
+
+
 class NginxCache(Nginx):
     def write(self, site: Site) -> list[str]:
         shutil.rmtree(self.folder / "kept", ignore_errors=True)
@@ -54,7 +60,7 @@ class HaproxyCache(Haproxy):
         return command
 
 
-class Varnish(Contestant):
+class Varnish(Bounded, Contestant):
     name = "varnish"
 
     def version(self) -> str:
@@ -65,7 +71,7 @@ class Varnish(Contestant):
         vcl.write_text(f'vcl 4.1;\nbackend origin {{ .host = "127.0.0.1"; .port = "{site.origin_port}"; '
                        ".max_connections = 10000; .first_byte_timeout = 60s; }\n")
         return [self.binary, "-F", "-n", str(self.folder / "work"), "-a", f"127.0.0.1:{self.http}", "-f", str(vcl),
-                "-s", "malloc,200m", "-T", "none", "-p", "thread_pools=1", "-j", "none"]
+                "-s", f"malloc,{self.room}m", "-T", "none", "-p", "thread_pools=1", "-j", "none"]
 
     def start(self, site: Site, core: int) -> Child:
         [self.http] = free_ports(1)
@@ -75,11 +81,11 @@ class Varnish(Contestant):
         return self.child
 
 
-class GatewrightCache(Gatewright):
+class GatewrightCache(Bounded, Gatewright):
     def write(self, site: Site) -> list[str]:
         command = super().write(site)
         file = self.folder / "gateway.toml"
-        file.write_text(file.read_text() + "cache = true\n")
+        file.write_text(file.read_text() + f'cache = true\n\n[cache]\nmemory = "{self.room}MiB"\n')
         return command
 
 

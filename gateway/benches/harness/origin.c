@@ -5,6 +5,7 @@
  * In: GET requests without a body, on 127.0.0.1.
  *   /128, /1024, /102400, any number   that many bytes
  *   /kept/128 and so on                the same, with leave to keep it for an hour
+ *   /varied/128 and so on              that too, and another one for each Accept-Language
  *   /echo                              the request head as it arrived: shows what a proxy sends
  *   /count                             "CONNECTIONS REQUESTS" so far: shows whether a proxy keeps connections
  * One thread and one epoll. A response is made once for each size and then only written.
@@ -55,10 +56,14 @@ static void on_term(int signal) {
     stopping = 1;
 }
 
+/* What the response says of being kept, by `kept`. */
+static const char *const LEAVES[] = {"", "cache-control: max-age=3600\r\n",
+                                     "cache-control: max-age=3600\r\nvary: accept-language\r\n"};
+
 static size_t make_head(char *to, size_t room, long length, int kept) {
     return (size_t)snprintf(to, room,
                             "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: %ld\r\n%s%s\r\n",
-                            length, kept ? "cache-control: max-age=3600\r\n" : "", stopping ? "connection: close\r\n" : "");
+                            length, LEAVES[kept], stopping ? "connection: close\r\n" : "");
 }
 
 /* The response of `size` bytes; kept for the next time while there is room, else `own` says to free it. */
@@ -148,8 +153,8 @@ static void answer(int fd) {
             int n = snprintf(line, sizeof line, "%lu %lu\n", accepted, served);
             response = text(line, (size_t)n, &c->own);
         } else {
-            int kept = strncmp(path, "kept/", 5) == 0;
-            long size = atol(kept ? path + 5 : path);
+            int kept = strncmp(path, "kept/", 5) == 0 ? 1 : strncmp(path, "varied/", 7) == 0 ? 2 : 0;
+            long size = atol(path + (kept == 1 ? 5 : kept == 2 ? 7 : 0));
             response = sized(size < 0 || size > BODY_MAX ? 0 : size, kept, &c->own);
         }
         served++;
