@@ -49,3 +49,4 @@ mod tls;
 mod upstream;
 mod versions;
 mod warnings;
+mod zones;

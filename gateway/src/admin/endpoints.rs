@@ -18,11 +18,19 @@ pub(super) fn pool(pool: &CompiledPool, snapshot: &Snapshot, now: (Instant, Dura
         "name": model.name,
         "balance": plugin.unwrap_or(model.balance.name()),
         "availability": availability(shares),
+        "zones": zones(pool),
         "usable": candidates.iter().filter(|one| is_usable(one)).count(),
         "active": candidates.iter().map(|one| u64::from(one.endpoint.active())).sum::<u64>(),
         "rate": rounded(candidates.iter().map(|one| f64::from(one.endpoint.stats.rate_at(now.1))).sum()),
         "endpoints": candidates.iter().map(|one| endpoint(one, is_checked, now)).collect::<Vec<_>>(),
     })
+}
+
+/// The share of requests that each zone has, the gateway's own first; `None` where zones make no difference.
+fn zones(pool: &CompiledPool) -> Option<Value> {
+    let zones = pool.state.watch.outlook(&pool.state.candidates).zones;
+    let told = zones.iter().map(|(zone, share)| json!({ "zone": zone, "share": rounded(*share) })).collect::<Vec<_>>();
+    Some(Value::from(told)).filter(|_| !zones.is_empty())
 }
 
 /// The chance that one of them at least is up, if each is up for its share of the time and they fail independently of each

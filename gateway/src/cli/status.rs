@@ -99,6 +99,11 @@ fn section(pool: &Value, now: f64) -> String {
         let _ = write!(section, ", availability {}", percent(availability));
     }
     section.push('\n');
+    if let [home, others @ ..] = list(&pool["zones"]) {
+        let share = |zone: &Value| format!("{} {}", text(&zone["zone"]), percent(number(&zone["share"])));
+        let others: Vec<String> = others.iter().map(share).collect();
+        let _ = writeln!(section, "  zones: {} (its own), {}", share(home), others.join(", "));
+    }
     let rows: Vec<[String; 8]> = endpoints.iter().map(row).collect();
     let mut widths = HEADINGS.map(str::len);
     for cells in &rows {
@@ -215,7 +220,8 @@ mod tests {
                       "reason": "5 requests failed in a row", "last_check": null, "active": 0, "rate": 0.0, "latency_ms": 2.0,
                       "errors": 0.9, "availability": 0.987 },
                 ] },
-                { "name": "plain", "balance": "fastest", "availability": null, "usable": 1, "active": 0, "rate": 0.0, "endpoints": [
+                { "name": "plain", "balance": "fastest", "availability": null,
+                  "zones": [{ "zone": "a", "share": 0.8 }, { "zone": "b", "share": 0.2 }], "usable": 1, "active": 0, "rate": 0.0, "endpoints": [
                     { "address": "b:80", "weight": 1, "state": "unchecked", "reason": null, "since": null, "last_check": null,
                       "active": 0, "rate": 0.0, "latency_ms": null, "errors": 0.0, "availability": null },
                 ] },
@@ -240,6 +246,7 @@ api (p2c): 1 of 4 endpoints usable, 12 under way, 340.2 requests/s, availability
       for 10 s: 5 requests failed in a row; back in 20 s
 
 plain (fastest): 1 of 1 endpoint usable, 0 under way, 0.0 requests/s
+  zones: a 80% (its own), b 20%
   ENDPOINT  STATE      WEIGHT  ACTIVE  REQUESTS/S  LATENCY  ERRORS  UP
   b:80      unchecked       1       0         0.0        -    0.0%   -
 

@@ -94,6 +94,8 @@ families! {
         "How often that began.";
     POOL_SHARE = Gauge "gatewright_pool_priority_share" ("pool, priority")
         "The share of requests that is for each priority of a pool, where it has several.";
+    POOL_ZONE = Gauge "gatewright_pool_zone_share" ("pool, zone")
+        "The share of requests that is for each zone of a pool, where the gateway's own is preferred.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
         "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
     ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")

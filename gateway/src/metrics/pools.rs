@@ -18,6 +18,8 @@ pub struct PoolRow {
     pub distrusted: u64,
     /// The share of requests that each priority has; nothing where there is one.
     pub shares: Vec<(u8, f64)>,
+    /// The share that each zone has; nothing where zones make no difference.
+    pub zones: Vec<(String, f64)>,
 }
 
 pub(super) fn render(text: &mut Text, pools: &[PoolRow]) {
@@ -46,6 +48,12 @@ pub(super) fn render(text: &mut Text, pools: &[PoolRow]) {
         for (priority, share) in &pool.shares {
             let labels = [("pool", &*pool.name), ("priority", &*priority.to_string())];
             text.number(family::POOL_SHARE.name, &labels, None, *share);
+        }
+    }
+    text.family(&family::POOL_ZONE);
+    for pool in pools {
+        for (zone, share) in &pool.zones {
+            text.number(family::POOL_ZONE.name, &[("pool", &pool.name), ("zone", zone)], None, *share);
         }
     }
 }

@@ -15,7 +15,7 @@ use gatewright_abi::{flag, kind};
 use super::Tried;
 use super::hedging::Hedging;
 use super::site::Site;
-use crate::balance::{Candidate, Changes, Drain, Endpoint, Plan, Room, Turn, Watch, is_usable};
+use crate::balance::{Candidate, Changes, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, is_usable, places};
 use crate::clock;
 use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
@@ -178,6 +178,7 @@ impl PoolState {
             distrusts: outlook.distrusts,
             distrusted: outlook.distrusted,
             shares: outlook.shares,
+            zones: outlook.zones,
         }
     }
 
@@ -430,9 +431,15 @@ fn candidates(
         priority: member.priority,
         drain: member.drain,
         zone: member.zone.clone(),
+        place: HOME,
         metadata: member.metadata.clone(),
     };
-    members.map(candidate).collect()
+    let mut candidates: Vec<Candidate> = members.map(candidate).collect();
+    if let Some(zone) = &model.selection.zone {
+        let places = places(candidates.iter().map(|candidate| &*candidate.zone), Some(&zone.home));
+        candidates.iter_mut().zip(places).for_each(|(candidate, place)| candidate.place = place);
+    }
+    candidates.into()
 }
 
 /// Gives up idle connections whenever another worker wants one, as long as the pool is in use.

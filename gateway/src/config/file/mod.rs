@@ -31,6 +31,9 @@ pub struct File {
     /// Worker threads, each with its own connections. When not given: one per core.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<At<u32>>,
+    /// Where the gateway stands: pools prefer endpoints of the same zone. When not given, what the environment says in
+    /// GATEWRIGHT_ZONE.
+    pub zone: Option<At<String>>,
     /// Where clients connect.
     pub listener: Option<Vec<At<Listener>>>,
     /// WebAssembly modules that balance, route and filter, by name.

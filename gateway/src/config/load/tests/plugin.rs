@@ -224,6 +224,9 @@ fn those_who_name_plugins_are_checked() {
     selection("load = { headers = true, metric = \"a=b\" }", "pool.a.load.metric: takes the name of a metric");
     selection("proxy_protocol = \"v2\"\nload = { path = \"/l\" }", "pool.a.load.path: cannot be asked for");
     endpoint("drain = 1", "pool.a.endpoints[0].drain: takes true or false");
+    selection("prefer_zone = \"a\"", "pool.a.prefer_zone: takes true or false or a table");
+    selection("prefer_zone = { share = \"0%\" }", "pool.a.prefer_zone.share: takes a share from");
+    selection("prefer_zone = { spill_factor = 0.5 }", "pool.a.prefer_zone.spill_factor: takes a number from 1 to 100");
     endpoint("zone = 5", "pool.a.endpoints[0].zone: takes a string");
     endpoint("metadata = { rack = 7 }", "pool.a.endpoints[0].metadata.rack: takes a string, not a whole number");
     endpoint("metadata = \"x\"", "pool.a.endpoints[0].metadata: takes a table");

@@ -1,7 +1,7 @@
 //! `[pool.NAME]`.
 
 use super::*;
-use crate::config::model::{Check, Eject};
+use crate::config::model::{Check, Eject, Zone};
 use crate::config::schema;
 
 #[test]
@@ -25,6 +25,26 @@ fn a_plugin_goes_before_the_built_in_whose_name_it_bears() {
     let text = "[plugin.ring]\nsource = \"builtin:ring\"\n[pool.a]\nendpoints = [\"a:80\"]\nbalance = \"ring\"\nfallback = \"ring\"";
     let pool = &read(&format!("{LISTENER}{text}")).pools[0];
     assert_eq!((pool.balance.name(), pool.balancer), ("ring", Some(0)));
+}
+
+#[test]
+fn pools_prefer_the_zone_of_the_gateway() {
+    let zone = |top: &str, keys: &str| {
+        let text = format!("{top}\n{LISTENER}[pool.a]\nendpoints = [\"a:80\"]\n{keys}");
+        read(&text).pools[0].selection.zone.clone()
+    };
+    let plain = Zone { home: "b".into(), share: None, spill_factor: 1.0 };
+    assert_eq!(zone("zone = \"b\"", ""), Some(plain.clone()));
+    assert_eq!(zone("zone = \"b\"", "prefer_zone = true"), Some(plain));
+    assert_eq!(zone("zone = \"b\"", "prefer_zone = false"), None);
+    let full = Zone { home: "b".into(), share: Some(2500), spill_factor: 1.5 };
+    assert_eq!(zone("zone = \"b\"", "prefer_zone = { share = \"25%\", spill_factor = 1.5 }"), Some(full));
+    assert!(
+        parse(&format!("zone = \"\"\n{LISTENER}"), Path::new("g"))
+            .unwrap_err()
+            .to_string()
+            .contains("1:8: zone: takes a name")
+    );
 }
 
 #[test]
