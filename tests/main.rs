@@ -45,6 +45,7 @@ mod simulate;
 mod slow;
 mod sources;
 mod stock;
+mod subsets;
 mod tls;
 mod upstream;
 mod versions;

@@ -11,6 +11,7 @@ mod shares;
 mod standing;
 mod start;
 mod stats;
+mod subset;
 mod turn;
 mod zones;
 

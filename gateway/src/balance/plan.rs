@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use super::census::{is_zoned, levels, shares_of_zones};
 use super::shares::{Level, Trust, shares};
 use super::stats::tell_flags;
+use super::subset;
 use super::turn::{Turn, is_usable};
 use super::zones::HOME;
 use super::{Candidate, flag_changes};
@@ -83,14 +84,17 @@ impl Watch {
         }
     }
 
-    /// Looks at the endpoints.
-    pub fn plan(&self, candidates: &[Candidate], now: Duration) -> Plan {
+    /// Looks at all endpoints of the pool, and says which of those that are used here requests are for.
+    pub fn plan(&self, used: &[Candidate], everyone: &[Candidate], now: Duration) -> Plan {
         // Asked first: what changes while they are looked at is looked at again.
         let seen = Some(flag_changes());
-        let passing = candidates.iter().filter(|candidate| self.give(candidate, now)).count() > 0;
-        let levels = levels(candidates);
+        let passing = everyone.iter().filter(|candidate| self.give(candidate, now)).count() > 0;
+        let levels = levels(everyone);
         let distrusts = !self.judge(&levels, now).is_full();
-        let zoned = !distrusts && is_zoned(candidates, &self.selection);
+        let is_there = |turn: &Turn| used.len() == everyone.len() || used.iter().any(|one| turn.offers(one));
+        // In a subset all may have failed before others are in their place, who soon will be.
+        let distrusts = distrusts || (levels.iter().any(|level| level.usable > 0) && !is_there(&Turn::default()));
+        let zoned = !distrusts && is_zoned(everyone, &self.selection);
         if distrusts || (levels.len() <= 1 && !zoned) {
             let turn = Turn { distrusts, ..Turn::default() };
             return Plan { seen, only: Some(turn), drawn: SmallVec::new(), all: [turn].into_iter().collect(), passing };
@@ -99,20 +103,22 @@ impl Watch {
         for (level, share) in levels.iter().zip(shares(&levels, self.selection.spill_factor)) {
             let turn = Turn { priority: Some(level.priority).filter(|_| levels.len() > 1), ..Turn::default() };
             let mut add = |turn, share| {
-                if share > 0.0 {
+                if share > 0.0 && is_there(&turn) {
                     below += share;
                     drawn.push((turn, below));
                 }
             };
             if zoned {
                 all.push(Turn { place: Some(HOME), ..turn });
-                let of_zones = shares_of_zones(candidates, level.priority, &self.selection);
+                let of_zones = shares_of_zones(everyone, level.priority, &self.selection);
                 (HOME..).zip(of_zones).for_each(|(place, part)| add(Turn { place: Some(place), ..turn }, share * part));
             } else {
                 add(turn, share);
             }
             all.push(turn);
         }
+        // What has nobody here goes to the others in proportion.
+        drawn.iter_mut().for_each(|(_, share)| *share /= below);
         let only = if let [(turn, _)] = &drawn[..] { Some(*turn) } else { None };
         Plan { seen, only, drawn, all, passing }
     }
@@ -160,10 +166,19 @@ impl Watch {
         matches!(decode(self.trust.load(Ordering::Acquire)), Trust::NoneYet(_))
     }
 
+    /// Which of all endpoints are to be used here, by their indices; `None`: all of them.
+    pub fn choose(&self, everyone: &[Candidate]) -> Option<Vec<usize>> {
+        subset::choose(everyone, &self.selection, self.distrusts())
+    }
+
+    fn distrusts(&self) -> bool {
+        !decode(self.trust.load(Ordering::Acquire)).is_full()
+    }
+
     /// How these stand.
     pub fn outlook(&self, candidates: &[Candidate]) -> Outlook {
         let levels = levels(candidates);
-        let distrusts = !decode(self.trust.load(Ordering::Acquire)).is_full();
+        let distrusts = self.distrusts();
         let mut told = Vec::new();
         if levels.len() > 1 && !distrusts {
             let shares = shares(&levels, self.selection.spill_factor);
@@ -308,17 +323,37 @@ mod tests {
     fn nothing_is_drawn_where_one_priority_takes_all() {
         let never = || panic!("nothing is to be drawn");
         let one = candidates(&[3, 3]);
-        assert_eq!(watch().plan(&one, Duration::ZERO).draw(never), Turn::default());
+        assert_eq!(watch().plan(&one, &one, Duration::ZERO).draw(never), Turn::default());
         let two = candidates(&[0, 1, 0]);
-        assert_eq!(watch().plan(&two, Duration::ZERO).draw(never), of(0));
+        assert_eq!(watch().plan(&two, &two, Duration::ZERO).draw(never), of(0));
         two.iter().step_by(2).for_each(|one| one.endpoint.stats.change_flags(DRAINING, 0));
-        assert_eq!(watch().plan(&two, Duration::ZERO).draw(never), of(1));
+        assert_eq!(watch().plan(&two, &two, Duration::ZERO).draw(never), of(1));
+    }
+
+    #[test]
+    fn of_a_subset_only_those_get_requests_who_are_in_it() {
+        let all = candidates(&[0, 0, 0, 1, 1]);
+        let watch = watch();
+        let plan = |used: &[usize]| {
+            let used: Vec<Candidate> = used.iter().map(|index| all[*index].clone()).collect();
+            watch.plan(&used, &all, Duration::ZERO)
+        };
+        // Nobody of the second is here, and nobody is needed.
+        assert_eq!(plan(&[0, 1]).draw(|| 0.9), of(0));
+        all[0].endpoint.stats.change_flags(0, HEALTHY);
+        all[1].endpoint.stats.change_flags(0, HEALTHY);
+        let shares = |plan: &Plan| [0.0, 0.4, 0.5, 0.99].map(|at| plan.draw(|| at));
+        assert_eq!(shares(&plan(&[2, 3])), [of(0), of(0), of(1), of(1)]);
+        assert_eq!(shares(&plan(&[1, 3])), [of(1); 4], "those who are well of the first are elsewhere");
+        let distrusts = Turn { distrusts: true, ..Turn::default() };
+        assert_eq!(shares(&plan(&[0, 1])), [distrusts; 4], "until others are in their place");
+        assert!(!watch.outlook(&all).distrusts);
     }
 
     #[test]
     fn a_request_that_failed_goes_to_the_first_priority_that_has_others() {
         let all = candidates(&[0, 0, 1, 2]);
-        let plan = watch().plan(&all, Duration::ZERO);
+        let plan = watch().plan(&all, &all, Duration::ZERO);
         assert_eq!(plan.again(of(0), &all, &[0]), of(0));
         assert_eq!(plan.again(of(0), &all, &[0, 1]), of(1));
         assert_eq!(plan.again(of(1), &all, &[2]), of(0));
@@ -332,10 +367,10 @@ mod tests {
         let never = || panic!("nothing is to be drawn");
         let (all, watch) = zoned(&[(0, 0), (0, 1), (0, 0), (0, 1)]);
         let home = Turn { place: Some(HOME), ..Turn::default() };
-        assert_eq!(watch.plan(&all, Duration::ZERO).draw(never), home);
+        assert_eq!(watch.plan(&all, &all, Duration::ZERO).draw(never), home);
         assert_eq!(watch.outlook(&all).zones, [("zone-0".to_owned(), 1.0), ("zone-1".to_owned(), 0.0)]);
         let (only_here, watch) = zoned(&[(0, 0), (0, 0)]);
-        assert_eq!(watch.plan(&only_here, Duration::ZERO).draw(never), Turn::default());
+        assert_eq!(watch.plan(&only_here, &only_here, Duration::ZERO).draw(never), Turn::default());
         assert_eq!(watch.outlook(&only_here).zones, []);
     }
 
@@ -345,7 +380,7 @@ mod tests {
         let turn = |priority, place| Turn { priority: Some(priority), place: Some(place), distrusts: false };
         let drawn = |plan: &Plan, at: f64| plan.draw(|| at);
         // A quarter of the first is here, where half of the requests come in.
-        let plan = watch.plan(&all, Duration::ZERO);
+        let plan = watch.plan(&all, &all, Duration::ZERO);
         assert_eq!(
             [0.0, 0.49, 0.51, 0.99].map(|at| drawn(&plan, at)),
             [turn(0, 0), turn(0, 0), turn(0, 1), turn(0, 1)]
@@ -353,7 +388,7 @@ mod tests {
         // Half of the first is left, none of it here; it takes seven of ten. The next has as much here as there.
         all[0].endpoint.stats.change_flags(0, HEALTHY);
         all[1].endpoint.stats.change_flags(DRAINING, 0);
-        let plan = watch.plan(&all, Duration::ZERO);
+        let plan = watch.plan(&all, &all, Duration::ZERO);
         assert_eq!(
             [0.0, 0.69, 0.71, 0.99].map(|at| drawn(&plan, at)),
             [turn(0, 1), turn(0, 1), turn(1, 0), turn(1, 0)]
@@ -367,7 +402,7 @@ mod tests {
     fn where_health_is_not_believed_zones_are_not_looked_at() {
         let (all, watch) = zoned(&[(0, 0), (0, 1), (0, 1)]);
         all[1..].iter().for_each(|one| one.endpoint.stats.change_flags(0, HEALTHY));
-        let turn = watch.plan(&all, Duration::ZERO).draw(|| 0.0);
+        let turn = watch.plan(&all, &all, Duration::ZERO).draw(|| 0.0);
         assert_eq!(turn, Turn { distrusts: true, ..Turn::default() });
         assert_eq!(watch.outlook(&all).zones, []);
     }
@@ -375,7 +410,7 @@ mod tests {
     #[test]
     fn a_request_that_failed_in_its_zone_goes_to_others_before_it_goes_to_another_priority() {
         let (all, watch) = zoned(&[(0, 0), (0, 1), (1, 0)]);
-        let plan = watch.plan(&all, Duration::ZERO);
+        let plan = watch.plan(&all, &all, Duration::ZERO);
         let home = Turn { priority: Some(0), place: Some(HOME), distrusts: false };
         assert_eq!(plan.again(home, &all, &[]), home);
         assert_eq!(plan.again(home, &all, &[0]), of(0));
@@ -390,7 +425,7 @@ mod tests {
                 candidate.endpoint.stats.change_flags(0, HEALTHY);
             }
             let watch = watch();
-            let plan = watch.plan(&all, Duration::ZERO);
+            let plan = watch.plan(&all, &all, Duration::ZERO);
             let mut random = fastrand::Rng::with_seed(seed);
             let drawn: Vec<Turn> = (0..2000).map(|_| plan.draw(|| random.f64())).collect();
             let outlook = watch.outlook(&all);

@@ -85,7 +85,7 @@ families! {
     REFUSED = Counter "gatewright_upstream_refused_total" ("pool, limit")
         "Those of them that were not let wait, or waited in vain.";
     POOL_ENDPOINTS = Gauge "gatewright_pool_endpoints" ("pool, state")
-        "Endpoints of a pool: available; of those warming, which get less; draining; unavailable. Of all: reporting their load; overloaded.";
+        "Endpoints of a pool: available; of those warming, which get less, and spare, which are not in the subset; draining; unavailable. Of all: reporting their load; overloaded.";
     POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
         "Reports of load by endpoints: taken, unreadable, or failed when one was asked in vain.";
     POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")

@@ -9,7 +9,7 @@ pub struct PoolRow {
     /// Its name.
     pub name: String,
     /// How many of its endpoints are so.
-    pub endpoints: [(&'static str, u64); 6],
+    pub endpoints: [(&'static str, u64); 7],
     /// Reports of load, by what became of them.
     pub reports: [(&'static str, u64); 3],
     /// Whether what is known of its endpoints is not believed.

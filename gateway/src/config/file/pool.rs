@@ -82,6 +82,9 @@ pub struct Pool {
     /// Where the gateway has a zone: whether endpoints in it go before others as long as they can take what comes in there; or a table.
     #[schemars(extend("default" = true))]
     pub prefer_zone: Option<At<Either<bool, PreferZone>>>,
+    /// How many endpoints of each priority this gateway uses, which are chosen by its name. When not given, all.
+    #[schemars(range(min = 1))]
+    pub subset: Option<At<u32>>,
     /// Gives an endpoint that is new or well again its share step by step over this time; or a table. When not given, at
     /// once.
     #[schemars(extend("examples" = ["30s"]))]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{At, Either, Reader, file, value};
-use crate::config::model::{Load, Selection, SlowStart, Zone};
+use crate::config::model::{Load, Selection, SlowStart, Subset, Zone};
 
 /// Nobody is asked more often.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -17,6 +17,7 @@ impl Reader<'_, '_> {
             distrust_below: below.unwrap_or(default.distrust_below),
             spill_factor: factor.unwrap_or(default.spill_factor),
             zone: self.prefer_zone(pool.prefer_zone.as_ref()),
+            subset: pool.subset.as_ref().map(|size| Subset { size: size.value, name: self.identity.name.clone() }),
             slow_start: pool.slow_start.as_ref().and_then(|slow| self.slow_start(slow)),
             load: pool.load.as_ref().and_then(|load| self.load(load, pool)),
         }
@@ -37,7 +38,7 @@ impl Reader<'_, '_> {
                 factor = table.spill_factor.as_ref().and_then(|factor| self.spill_factor(factor));
             }
         }
-        Some(Zone { home: self.zone.clone()?, share, spill_factor: factor.unwrap_or(1.0) })
+        Some(Zone { home: self.identity.zone.clone()?, share, spill_factor: factor.unwrap_or(1.0) })
     }
 
     fn load(&mut self, at: &At<file::Load>, pool: &file::Pool) -> Option<Load> {

@@ -1,7 +1,7 @@
 //! `[pool.NAME]`.
 
 use super::*;
-use crate::config::model::{Check, Eject, Zone};
+use crate::config::model::{Check, Eject, Subset, Zone};
 use crate::config::schema;
 
 #[test]
@@ -45,6 +45,18 @@ fn pools_prefer_the_zone_of_the_gateway() {
             .to_string()
             .contains("1:8: zone: takes a name")
     );
+}
+
+#[test]
+fn subsets_are_chosen_by_the_name_of_the_gateway() {
+    let subset = |top: &str, keys: &str| {
+        let text = format!("{top}\n{LISTENER}[pool.a]\nendpoints = [\"a:80\"]\n{keys}");
+        read(&text).pools[0].selection.subset.clone()
+    };
+    assert_eq!(subset("name = \"g\"", ""), None);
+    assert_eq!(subset("name = \"g\"", "subset = 5"), Some(Subset { size: 5, name: "g".into() }));
+    assert!(!subset("", "subset = 5").unwrap().name.is_empty(), "the host has a name");
+    says("[pool.a]\nendpoints = [\"a:80\"]\nsubset = 0", "pool.a.subset: takes a whole number from 1");
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub struct Selection {
     pub spill_factor: f64,
     /// `prefer_zone`, where the gateway has a zone: that endpoints in it go before others.
     pub zone: Option<Zone>,
+    /// `subset`
+    pub subset: Option<Subset>,
     /// `slow_start`
     pub slow_start: Option<SlowStart>,
     /// `load`
@@ -19,7 +21,7 @@ pub struct Selection {
 
 impl Default for Selection {
     fn default() -> Selection {
-        Selection { distrust_below: 5000, spill_factor: 1.4, zone: None, slow_start: None, load: None }
+        Selection { distrust_below: 5000, spill_factor: 1.4, zone: None, subset: None, slow_start: None, load: None }
     }
 }
 
@@ -32,6 +34,15 @@ pub struct Zone {
     pub share: Option<u32>,
     /// `spill_factor`: how much more than its part the zone keeps. Default 1.
     pub spill_factor: f64,
+}
+
+/// `subset`: a gateway uses so many endpoints of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subset {
+    /// How many of each priority.
+    pub size: u32,
+    /// What the gateway is called, by which its endpoints are chosen.
+    pub name: String,
 }
 
 /// `slow_start = "30s" | { time, curve, least }`
