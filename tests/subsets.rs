@@ -58,7 +58,7 @@ async fn a_member_that_fails_is_replaced_and_has_its_place_back_when_it_is_well(
         );
         stats.change_flags(HEALTHY, 0);
         eventually("it to be back", async || used(&gateway, &origins).await == members).await;
-        assert_eq!(gateway.metric("gatewright_pool_endpoints{pool=\"a\",state=\"spare\"}").await, 6.0);
+        assert_eq!(gateway.metric("gatewright_endpoints{pool=\"a\",state=\"spare\"}").await, 6.0);
     }
 }
 

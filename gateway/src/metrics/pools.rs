@@ -3,13 +3,19 @@
 use super::families as family;
 use super::render::Text;
 
+/// What an endpoint can be.
+pub const ENDPOINT_STATES: [&str; 7] =
+    ["healthy", "warming", "overloaded", "spare", "draining", "ejected", "unhealthy"];
+
 /// One pool.
 #[derive(Clone, Debug, Default)]
 pub struct PoolRow {
     /// Its name.
     pub name: String,
-    /// How many of its endpoints are so.
-    pub endpoints: [(&'static str, u64); 7],
+    /// How many of its endpoints are so; each is in one of these states.
+    pub endpoints: [(&'static str, u64); ENDPOINT_STATES.len()],
+    /// How many have told their load.
+    pub reporting: u64,
     /// Reports of load, by what became of them.
     pub reports: [(&'static str, u64); 3],
     /// Whether what is known of its endpoints is not believed.
@@ -23,11 +29,15 @@ pub struct PoolRow {
 }
 
 pub(super) fn render(text: &mut Text, pools: &[PoolRow]) {
-    text.family(&family::POOL_ENDPOINTS);
+    text.family(&family::ENDPOINTS);
     for pool in pools {
         for (state, count) in pool.endpoints {
-            text.line(family::POOL_ENDPOINTS.name, &[("pool", &pool.name), ("state", state)], count);
+            text.line(family::ENDPOINTS.name, &[("pool", &pool.name), ("state", state)], count);
         }
+    }
+    text.family(&family::POOL_REPORTING);
+    for pool in pools.iter().filter(|pool| pool.reports.iter().any(|(_, count)| *count > 0)) {
+        text.line(family::POOL_REPORTING.name, &[("pool", &pool.name)], pool.reporting);
     }
     text.family(&family::POOL_REPORTS);
     for pool in pools {

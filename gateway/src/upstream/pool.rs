@@ -15,7 +15,7 @@ use gatewright_abi::{flag, kind};
 use super::Tried;
 use super::hedging::Hedging;
 use super::site::Site;
-use crate::balance::{Candidate, Changes, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, is_usable, places};
+use crate::balance::{Candidate, Changes, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, places};
 use crate::clock;
 use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
@@ -169,27 +169,18 @@ impl PoolState {
     /// How it stands, for those who count.
     pub fn row(&self) -> metrics::PoolRow {
         let outlook = self.watch.outlook(&self.everyone);
-        let states = ["available", "spare", "warming", "draining", "unavailable", "reporting", "overloaded"];
-        let mut endpoints = states.map(|state| (state, 0));
-        let [available, spare, warming, draining, unavailable, reporting, overloaded] = &mut endpoints;
+        let used: HashSet<_> = self.candidates.iter().map(|one| Arc::as_ptr(&one.endpoint)).collect();
+        let mut endpoints = metrics::ENDPOINT_STATES.map(|state| (state, 0));
         for candidate in self.everyone.iter() {
-            let flags = candidate.endpoint.stats.flags();
-            let (_, count) = match flags {
-                _ if flags & flag::DRAINING != 0 => &mut *draining,
-                _ if !is_usable(flags) => &mut *unavailable,
-                _ => &mut *available,
-            };
-            *count += 1;
-            spare.1 += u64::from(is_usable(flags));
-            warming.1 += u64::from(is_usable(flags) && flags & flag::WARMING != 0);
-            reporting.1 += u64::from(!candidate.endpoint.stats.load().is_nan());
-            overloaded.1 += u64::from(flags & flag::DEGRADED != 0);
+            let is_used = used.contains(&Arc::as_ptr(&candidate.endpoint));
+            let state = state(candidate.endpoint.stats.flags(), is_used);
+            endpoints.iter_mut().filter(|(known, _)| *known == state).for_each(|(_, count)| *count += 1);
         }
-        let used = self.candidates.iter().filter(|one| is_usable(one.endpoint.stats.flags())).count();
-        spare.1 = spare.1.saturating_sub(used as u64);
+        let reporting = self.everyone.iter().filter(|one| !one.endpoint.stats.load().is_nan()).count();
         metrics::PoolRow {
             name: self.model.name.clone(),
             endpoints,
+            reporting: reporting as u64,
             reports: self.watch.reports.counts(),
             distrusts: outlook.distrusts,
             distrusted: outlook.distrusted,
@@ -456,6 +447,19 @@ fn candidates(
         candidates.iter_mut().zip(places).for_each(|(candidate, place)| candidate.place = place);
     }
     candidates.into()
+}
+
+/// The one state that an endpoint is counted in.
+fn state(flags: u32, is_used: bool) -> &'static str {
+    match flags {
+        _ if flags & flag::HEALTHY == 0 => "unhealthy",
+        _ if flags & flag::EJECTED != 0 => "ejected",
+        _ if flags & flag::DRAINING != 0 => "draining",
+        _ if !is_used => "spare",
+        _ if flags & flag::DEGRADED != 0 => "overloaded",
+        _ if flags & flag::WARMING != 0 => "warming",
+        _ => "healthy",
+    }
 }
 
 /// Those that are used here.
