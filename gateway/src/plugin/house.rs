@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -36,17 +36,6 @@ pub fn built_in(name: &str) -> Option<Code> {
     Some(Code::BuiltIn(name, plugin()))
 }
 
-/// Makes an instance in the place of one that failed.
-fn replace(crew: &Weak<Crew>) {
-    if let Some(crew) = crew.upgrade()
-        && !crew.version.is_quarantined()
-        && let Err(error) = crew.make()
-    {
-        let plugin = crew.version.plugin.name();
-        tracing::error!(plugin, %error, "an instance cannot be replaced");
-    }
-}
-
 impl House {
     /// For so many workers; compiled modules are kept in the folder. `unfit` is told of versions that are not called any more.
     pub fn new(
@@ -62,10 +51,9 @@ impl House {
                 match want {
                     Want::Quarantined(version) => unfit(version),
                     Want::Nothing(instance) => drop(instance),
-                    Want::Instance(crew) => {
+                    Want::Instance(missing) => {
                         // Whoever wanted it may be gone, also by the time when it is made.
-                        let name = crew.upgrade().map(|crew| crew.version.plugin.name().to_owned());
-                        let _ = name.map(|name| makers.want(&name, move || replace(&crew)));
+                        let _ = missing.plugin().map(|name| makers.want(&name, move || missing.make()));
                     }
                 }
             }
