@@ -25,7 +25,7 @@ pub struct House {
     workers: usize,
     cache: Option<PathBuf>,
     engine: OnceLock<Arc<Engine>>,
-    compiler: OnceLock<Compiler>,
+    compiler: OnceLock<Arc<Compiler>>,
     plugins: Mutex<HashMap<String, Arc<Plugin>>>,
     requests: Requests,
 }
@@ -78,13 +78,17 @@ impl House {
 
     /// Compiles a module.
     pub fn compile(&self, bytes: &[u8], memory: u64) -> Result<Code, LoadError> {
+        self.compiler()?.compile(bytes, memory).map(Code::Wasm)
+    }
+
+    /// Who compiles, also for those who cannot wait here until it is done.
+    pub fn compiler(&self) -> Result<Arc<Compiler>, LoadError> {
         if self.compiler.get().is_none() {
             let compiler = Compiler::new(self.engine()?.clone(), self.cache.as_deref())?;
             // Two who come at once make two of them, and one stays.
-            let _ = self.compiler.set(compiler);
+            let _ = self.compiler.set(Arc::new(compiler));
         }
-        let compiler = self.compiler.get().ok_or_else(|| LoadError::Engine("no compiler".to_owned()))?;
-        compiler.compile(bytes, memory).map(Code::Wasm)
+        self.compiler.get().cloned().ok_or_else(|| LoadError::Engine("no compiler".to_owned()))
     }
 
     /// Makes a version of a plugin.
