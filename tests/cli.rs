@@ -496,6 +496,9 @@ async fn a_reader_that_has_gone_is_no_failure() {
         let ended = within("the command", quiet.wait_with_output()).await.expect("to run");
         assert_eq!(ended.status.code(), Some(code), "{arguments:?}");
     }
+    let mut quiet = command(&folder, &["plugin", "new", "mine"]);
+    let ended = within("the command", quiet.stdout(gone()).spawn().expect("to start").wait_with_output()).await;
+    assert_eq!(ended.expect("to run").status.code(), Some(0));
 }
 
 #[tokio::test]
