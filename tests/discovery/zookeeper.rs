@@ -223,8 +223,8 @@ impl Visitor {
         self.send(&[&question[..4], &[0; 12], body].concat()).await;
     }
 
-    /// It goes.
-    async fn is_gone(mut self) {
+    /// Waits until it goes.
+    async fn leaves(mut self) {
         let reading = async { while self.0.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {} };
         within("the connection to end", reading).await;
     }
@@ -238,7 +238,7 @@ async fn a_server_that_says_nothing_any_more_is_left_and_asked_anew() {
     answers(&gateway, "one").await;
     // It asks whether somebody is there before it goes.
     assert_eq!(visitor.frame().await, [0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11]);
-    visitor.is_gone().await;
+    visitor.leaves().await;
     assert_eq!(gateway.get("a/", &[]).await.text(), "one");
     let mut visitor = server.tell(600, &[&two]).await;
     answers(&gateway, "two").await;
@@ -261,7 +261,7 @@ async fn what_is_no_answer_of_zookeeper_leaves_the_last_endpoints() {
         let mut visitor = server.welcome(10_000).await;
         visitor.answer(9, b"").await;
         visitor.answer(12, list).await;
-        visitor.is_gone().await;
+        visitor.leaves().await;
         server.tell(10_000, &[&one]).await;
     }
     // Instead of an answer: one that was not asked for, one that is cut short, and lengths that are none.
@@ -269,14 +269,14 @@ async fn what_is_no_answer_of_zookeeper_leaves_the_last_endpoints() {
     for bytes in none {
         let mut visitor = server.welcome(10_000).await;
         visitor.0.write_all(&bytes).await.expect("to send");
-        visitor.is_gone().await;
+        visitor.leaves().await;
         server.tell(10_000, &[&one]).await;
     }
     // Instead of a session.
     for first in [b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), text(&[0; 36]), text(&[])] {
         let mut visitor = server.accept().await;
         visitor.0.write_all(&first).await.expect("to send");
-        visitor.is_gone().await;
+        visitor.leaves().await;
     }
     assert_eq!(gateway.get("a/", &[]).await.text(), "one");
     assert_eq!(gateway.metric("gatewright_discovery_connected{pool=\"a\"}").await, 0.0);
