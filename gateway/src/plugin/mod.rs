@@ -11,7 +11,7 @@
 mod attempt;
 mod body;
 mod check;
-
+mod choice;
 mod compile;
 mod crew;
 mod decision;
@@ -37,7 +37,7 @@ mod version;
 
 pub use attempt::Attempt;
 pub use check::Interface;
-
+pub use choice::{By, Picked, Question};
 pub use compile::{Compiled, Compiler, Digest, MODULE_SIZE};
 pub use crew::{Crew, Requests, Seat, Trying, Want};
 pub use decision::{Answer, Decision, Field};
