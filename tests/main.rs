@@ -16,6 +16,7 @@ mod authors;
 mod cache;
 mod cli;
 mod counted;
+mod crowd;
 mod departure;
 mod discovery;
 mod drain;
