@@ -64,14 +64,9 @@ impl Agent {
         assert!(sent.success());
     }
 
-    /// Ends it as the system does, and the backend that it leaves behind after it.
+    /// Ends it as the system does when there is no memory left.
     fn kill(&mut self) {
-        let Some(id) = self.child.id() else { return };
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        for id in std::iter::once(id.to_string()).chain(children.split_whitespace().map(str::to_owned)) {
-            // The backend may have ended before.
-            let _ = std::process::Command::new("kill").args(["-KILL", &id]).stderr(Stdio::null()).status();
-        }
+        let _ = self.child.start_kill();
     }
 
     async fn code(&mut self) -> Option<i32> {
@@ -141,7 +136,10 @@ async fn a_backend_whose_agent_was_killed_is_forgotten() {
     let Some(etcd) = Etcd::start().await else { return };
     let mut agent = Agent::start(&["--etcd", &etcd.url()], &[]);
     knows(&etcd, 1).await;
+    assert!(agent.backend_is_there().await);
     agent.kill();
+    // It does not outlive its agent.
+    eventually("the backend to end", async || !agent.backend_is_there().await).await;
     knows(&etcd, 0).await;
 }
 
