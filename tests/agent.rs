@@ -2,6 +2,7 @@
 
 mod zookeeper;
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::harness::etcd::{Etcd, free_port};
-use crate::harness::{Client, Gateway, Wire, eventually, within};
+use crate::harness::{Client, Gateway, Raw, RawOrigin, Wire, eventually, within};
 
 const POOL: &str = "
     [pool.a]
@@ -71,6 +72,11 @@ impl Agent {
 
     async fn code(&mut self) -> Option<i32> {
         within("the agent to end", self.child.wait()).await.expect("an end").code()
+    }
+
+    /// Whether its desk answers.
+    async fn is_up(&self) -> bool {
+        tokio::net::TcpStream::connect(("127.0.0.1", self.desk)).await.is_ok()
     }
 
     /// What its desk answers.
@@ -186,6 +192,35 @@ async fn too_much_memory_for_too_long_is_a_reason_to_start_anew_as_often_as_allo
     let code = tokio::time::timeout(Duration::from_secs(30), agent.child.wait()).await.expect("an end");
     assert_eq!(code.expect("an end").code(), Some(1));
     assert_eq!(etcd.count("/services/site/").await, 0);
+}
+
+#[tokio::test]
+async fn requests_under_way_are_held_against_what_is_too_much() {
+    let origin = RawOrigin::start().await;
+    let address: SocketAddr = origin.to_string().parse().expect("an address");
+    let options = ["--max-requests", "1", "--patience", "1h"];
+    // No registry is needed for that.
+    let agent = Agent::run(&["--etcd", "http://127.0.0.1:9"], &options, address.port(), &["sleep", "1000"]);
+    let health = async |expected: (u16, &str)| {
+        eventually(expected.1, async || {
+            agent.is_up().await && agent.asks("/health").await == (expected.0, format!("{}\n", expected.1))
+        })
+        .await;
+    };
+    health((200, "ok")).await;
+    let mut idle = Raw::connect(address).await;
+    let mut clients = [Raw::connect(address).await, Raw::connect(address).await];
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\n\r\n").await;
+    }
+    health((503, "it has too many requests")).await;
+    let load: serde_json::Value = serde_json::from_str(&agent.asks("/load").await.1).expect("JSON");
+    let named = &load["named_metrics"];
+    assert_eq!((&named["connections"], &named["requests"]), (&3.into(), &2.into()), "{load}");
+    assert_eq!(load["application_utilization"], 2.0, "{load}");
+    drop(clients);
+    health((200, "ok")).await;
+    idle.send("G").await;
 }
 
 #[tokio::test]
