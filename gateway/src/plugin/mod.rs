@@ -25,6 +25,7 @@ mod native;
 pub mod request;
 mod runner;
 mod services;
+mod shortage;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -45,6 +46,7 @@ pub use instance::{Budget, Instance, Mould, Outcome};
 pub use native::Native;
 pub use runner::Runner;
 pub use services::{BOUNDS, Series, Services, Shared, Value};
+pub use shortage::Missing;
 pub use time::Time;
 pub use trial::{LEAST_DECISIONS, Part, Rollout, Stage, Standing, Trial, Verdict};
 pub use version::{Code, Entry, Plugin, Reason, Swap, Unclear, Version};

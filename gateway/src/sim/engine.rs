@@ -184,7 +184,7 @@ impl<'p> Run<'p> {
             Some(Event::Full(key)) => self.answered(key, 503, End::Full),
             Some(Event::Turn(backend)) => self.turn(backend),
             Some(Event::Replace(gateway)) => {
-                if let Some(gateway) = self.gateways.get(gateway) {
+                if let Some(gateway) = self.gateways.get_mut(gateway) {
                     gateway.replace();
                 }
             }

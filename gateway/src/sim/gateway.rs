@@ -3,6 +3,7 @@
 //! What is called here is what the gateway calls: a crew and a seat in it, endpoints with their counts and averages, the
 //! built-in behind the plugin. What decides between them is [`crate::upstream::Pool::pick`], said again without connections.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use crate::balance::{Active, Candidate, Endpoint, HOME};
 use crate::config::model;
 use crate::plugin::request::Head;
 use crate::plugin::{
-    Code, Crew, Decision, LoadError, Mould, Native, Outcome, Plugin, Seat, Services, Time, Version, Want, built_in,
+    Code, Crew, Decision, LoadError, Missing, Mould, Native, Outcome, Plugin, Seat, Services, Time, Version, Want,
+    built_in,
 };
 
 /// The built-in that takes over where the plugin does not decide: what a pool names that names none.
@@ -27,11 +29,12 @@ const FALLBACK: &str = "p2c";
 pub(super) struct Gateway {
     candidates: Vec<Candidate>,
     plugin: Arc<Plugin>,
-    crew: Arc<Crew>,
     seat: Seat,
     own: Native,
     time: Time,
     wants: mpsc::UnboundedReceiver<Want>,
+    /// Instances that are to be made.
+    missing: VecDeque<Missing>,
     /// Picks that the plugin left to the fallback.
     pub(super) fallbacks: u64,
     /// Picks without the plugin's word.
@@ -76,9 +79,10 @@ impl Gateway {
         let seed = derived(seed, &format!("gateway {number}"));
         let (version, endpoints) = (Arc::new(version), candidates.clone());
         let crew = Crew::assemble(version, kind::BALANCER, endpoints, 1, &arena.engine, &requests, seed)?;
-        let seat = Seat::new(crew.clone(), time.now());
+        let seat = Seat::new(crew, time.now());
         let own = fallback(&candidates, &time, seed)?;
-        Ok(Gateway { candidates, plugin, crew, seat, own, time, wants, fallbacks: 0, without_plugin: 0 })
+        let missing = VecDeque::new();
+        Ok(Gateway { candidates, plugin, seat, own, time, wants, missing, fallbacks: 0, without_plugin: 0 })
     }
 
     /// Lets time pass up to this.
@@ -133,7 +137,10 @@ impl Gateway {
     pub(super) fn need(&mut self) -> Option<Need> {
         loop {
             match self.wants.try_recv() {
-                Ok(Want::Instance(_)) => return Some(Need::Instance),
+                Ok(Want::Instance(missing)) => {
+                    self.missing.push_back(missing);
+                    return Some(Need::Instance);
+                }
                 Ok(Want::Quarantined(_)) => return Some(Need::Quarantine),
                 Ok(Want::Nothing(_)) => {}
                 Err(_) => return None,
@@ -141,10 +148,10 @@ impl Gateway {
         }
     }
 
-    /// Makes the instance that was asked for. One that cannot be made stays away, as it does in a gateway.
-    pub(super) fn replace(&self) {
-        if let Err(error) = self.crew.make() {
-            tracing::error!(plugin = self.plugin.name(), %error, "an instance cannot be replaced");
+    /// Makes the instance that was asked for first. One that cannot be made is asked for again, as it is in a gateway.
+    pub(super) fn replace(&mut self) {
+        if let Some(missing) = self.missing.pop_front() {
+            missing.make();
         }
     }
 
