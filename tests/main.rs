@@ -34,6 +34,7 @@ mod limits;
 mod loads;
 mod matrix;
 mod orders;
+mod outages;
 mod plugins;
 mod priorities;
 mod refusals_h2;
