@@ -7,15 +7,15 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::body::{FileBody, Piece};
-use super::conditional::{self, Verdict};
 use super::load::{Content, Loaded};
-use super::ranges::{self, Selection};
+use crate::http::conditional::{self, Validators, Verdict};
+use crate::http::ranges::{self, Selection};
 use crate::http::{Body, Fields, Known, Method, RequestHead, ResponseHead, StatusCode, name};
 
 /// The response to a GET or HEAD for this file.
 pub(super) fn file(file: &Loaded, request: &RequestHead) -> (ResponseHead, Body) {
-    let tag = file.tag.as_bytes();
-    match conditional::evaluate(&request.fields, tag, file.modified) {
+    let known = Validators { tag: Some(file.tag.as_bytes()), modified: Some(file.modified) };
+    match conditional::evaluate(&request.fields, known) {
         Verdict::Proceed => {}
         Verdict::NotModified => return (not_modified(file), Body::Empty),
         Verdict::Failed => return empty(StatusCode::PRECONDITION_FAILED),
@@ -24,7 +24,7 @@ pub(super) fn file(file: &Loaded, request: &RequestHead) -> (ResponseHead, Body)
     // RFC 9110 section 14.2: Range is for GET only.
     let range = request.fields.value(name::RANGE).filter(|_| request.method == Method::GET);
     let selection = match range {
-        Some(range) if conditional::range_holds(&request.fields, tag, file.modified) => ranges::select(range, length),
+        Some(range) if conditional::range_holds(&request.fields, known) => ranges::select(range, length),
         _ => Selection::Whole,
     };
     match selection {

@@ -10,12 +10,14 @@ pub mod h2;
 // What they share.
 pub mod body;
 pub mod claims;
+pub mod conditional;
 pub mod control;
 pub mod ending;
 pub mod fields;
 pub mod head;
 pub mod hygiene;
 pub mod pump;
+pub mod ranges;
 pub mod replay;
 pub mod responder;
 pub mod stream;
