@@ -12,6 +12,7 @@ pub mod body;
 pub mod claims;
 pub mod conditional;
 pub mod control;
+pub mod encoding;
 pub mod ending;
 pub mod fields;
 pub mod head;
