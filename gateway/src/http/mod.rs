@@ -8,6 +8,7 @@ pub mod h1;
 pub mod h2;
 
 // What they share.
+pub mod accept;
 pub mod body;
 pub mod claims;
 pub mod conditional;
