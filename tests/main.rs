@@ -44,6 +44,7 @@ mod sharing;
 mod simulate;
 mod slow;
 mod sources;
+mod static_files;
 mod stock;
 mod tls;
 mod upstream;

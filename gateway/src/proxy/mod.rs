@@ -59,8 +59,12 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
         (Action::Static(_), _) => {
             let below = policy::below(x.request.path(), found.segments);
             let folder = route.folder.as_ref().ok_or(Error::gateway(Kind::Internal("route without its folder")))?;
-            let (head, body) = x.worker.files.serve(folder, &x.request, below).await?;
-            Response::new(head, body)
+            let served = x.worker.files.serve(folder, &x.request, below).await?;
+            x.facts.error = x.facts.error.or(served.error);
+            Response {
+                keep: served.error.is_none_or(|error| error.outcome().keep),
+                ..Response::new(served.head, served.body)
+            }
         }
         (Action::Pool(pool), _) => forward::forward(x, &view, *pool, route).await?,
     };
