@@ -116,24 +116,38 @@ async fn a_folder_is_the_same_over_every_protocol() {
 async fn sent_while(wire: Wire, change: fn(&Path)) -> Result<u64, u64> {
     let gateway = site().await;
     let path = gateway.folder().join("public/big");
-    File::create(&path).expect("a file").set_len(BIG).expect("room");
+    let file = File::create(&path).expect("a file");
+    file.set_len(BIG).expect("room");
+    for place in places() {
+        file.write_all_at(&place.to_be_bytes(), place).expect("to write");
+    }
     let mut client = client(&gateway, wire).await;
     let asked = request(&client, "GET", "/big", &[]);
     let response = client.send(asked).await.expect("a response");
     assert_eq!(response.headers()["content-length"], BIG.to_string());
     let mut body = response.into_body();
-    let mut length = 0;
+    let mut got = Vec::new();
     let mut change = Some(change);
     loop {
         match within("a piece of a body", body.frame()).await {
-            Some(Ok(frame)) => length += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) => return Err(length),
-            None => return Ok(length),
+            Some(Ok(frame)) => got.extend_from_slice(frame.data_ref().expect("data")),
+            Some(Err(_)) => return Err(got.len() as u64),
+            None => break,
         }
         if let Some(change) = change.take() {
             change(&path);
         }
     }
+    for place in places() {
+        let found = got.get(place as usize..).and_then(|rest| rest.first_chunk());
+        assert_eq!(found, Some(&place.to_be_bytes()), "{wire:?}");
+    }
+    Ok(got.len() as u64)
+}
+
+/// Where something stands in a large file by which its parts are told from each other.
+fn places() -> impl Iterator<Item = u64> {
+    (0..BIG).step_by(1_000_000)
 }
 
 fn writable(path: &Path) -> File {
@@ -142,11 +156,14 @@ fn writable(path: &Path) -> File {
 
 #[tokio::test]
 async fn a_file_that_is_changed_on_its_way_never_looks_complete() {
-    let changes: [fn(&Path); 4] = [
+    let changes: [fn(&Path); 6] = [
         |path| writable(path).set_len(0).expect("to shrink"),
         |path| writable(path).set_len(BIG - 1).expect("to shrink"),
         |path| writable(path).set_len(BIG + 1).expect("to grow"),
         |path| writable(path).write_all_at(b"x", BIG / 2).expect("to write"),
+        // What may be on its way just now, and what is on its way last.
+        |path| writable(path).write_all_at(&[b'x'; 4_000_000], 100_000).expect("to write"),
+        |path| writable(path).write_all_at(b"x", BIG - 1).expect("to write"),
     ];
     for wire in WIRES {
         for (number, change) in changes.into_iter().enumerate() {

@@ -2,7 +2,8 @@
 //!
 //! In: an open file and which parts of it to send, with texts between them. Out: frames. What the system has in memory
 //! is read at once; the rest is read on the blocking pool, one chunk ahead of the client. Invariant: when the file
-//! shrinks or changes the body ends with an error, so that it never looks complete. Limits: two chunks of memory; no more than
+//! shrinks or changes the body ends with an error, so that it never looks complete. The beginning of a large file goes out without
+//! passing through here ([`parts`]), where the connection allows it. Limits: two chunks of memory; no more than
 //! [`BURST`] is read before others on the worker have their turn.
 
 use std::collections::VecDeque;
@@ -20,13 +21,17 @@ use bytes::Bytes;
 use tokio::task::JoinHandle;
 
 use super::chunk::{self, Chunk};
+use super::parts;
 use crate::error::{Error, Kind};
-use crate::http::{Frame, Source};
+use crate::http::{FilePart, Frame, Source};
 
 /// The least that is read at once: for clients that take their time, of which there may be many.
 const LEAST: usize = 64 * 1024;
 /// A client that is as fast as the memory lets others wait no longer than this takes.
 const BURST: usize = 2 * 1024 * 1024;
+
+/// The most that the system sends by itself before the file is looked at again.
+const PART: u64 = 1024 * 1024;
 
 /// What makes a file another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -181,6 +186,28 @@ impl Source for FileBody {
     fn held_back(&mut self) {
         self.held_back = true;
         self.burst = 0;
+    }
+
+    fn part(&mut self) -> Option<FilePart> {
+        let most = self.left.checked_sub(parts::kept_back()?)?;
+        let Some(Piece::File(range)) = self.pieces.front() else { return None };
+        let length = most.min(range.end.saturating_sub(range.start)).min(PART);
+        let offset = range.start;
+        // What a part of the last one is not to be believed for, the next frame finds out.
+        if length == 0
+            || self.ahead.is_some()
+            || self.burst >= BURST
+            || !self.is_unchanged()
+            || !parts::are_cached(&self.file, offset..offset + length)
+        {
+            return None;
+        }
+        if let Some(Piece::File(range)) = self.pieces.front_mut() {
+            range.start += length;
+        }
+        self.left -= length;
+        self.burst += length as usize;
+        Some(FilePart { file: self.file.clone(), offset, length: length as usize })
     }
 }
 

@@ -20,6 +20,7 @@ mod cache;
 mod chunk;
 mod listing;
 mod load;
+mod parts;
 pub mod pattern;
 pub mod resolve;
 mod respond;

@@ -27,7 +27,7 @@ mod tcp;
 pub mod tunnel;
 pub mod upgrade;
 
-pub use body::{Body, Frame, Source};
+pub use body::{Body, FilePart, Frame, Source};
 pub use control::Control;
 pub use ending::Ending;
 pub use fields::{FieldName, Fields, Known, Name, name};
