@@ -25,8 +25,6 @@ use super::parts;
 use crate::error::{Error, Kind};
 use crate::http::{FilePart, Frame, Source};
 
-/// The least that is read at once: for clients that take their time, of which there may be many.
-const LEAST: usize = 64 * 1024;
 /// A client that is as fast as the memory lets others wait no longer than this takes.
 const BURST: usize = 2 * 1024 * 1024;
 
@@ -60,10 +58,6 @@ pub(super) struct FileBody {
     pieces: VecDeque<Piece>,
     left: u64,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
-    /// How much is read at once.
-    size: usize,
-    /// The client has let us wait since the last read.
-    held_back: bool,
     /// How much was read since others had their turn.
     burst: usize,
 }
@@ -100,18 +94,13 @@ impl Identity {
 impl FileBody {
     pub(super) fn new(file: Arc<File>, identity: Identity, pieces: VecDeque<Piece>) -> FileBody {
         let left = pieces.iter().map(Piece::length).sum();
-        FileBody { file, identity, pieces, left, ahead: None, size: LEAST, held_back: false, burst: 0 }
-    }
-
-    /// How much of this to read next.
-    fn want(&self, range: &Range<u64>) -> usize {
-        usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX).min(self.size)
+        FileBody { file, identity, pieces, left, ahead: None, burst: 0 }
     }
 
     /// The next bytes of the file from `range` on.
     fn poll_read(&mut self, range: Range<u64>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         if self.ahead.is_none() {
-            let want = self.want(&range);
+            let want = want(&range);
             if let Some(result) = Chunk::take().fill_cached(&self.file, range.start, want) {
                 return Poll::Ready(result);
             }
@@ -125,8 +114,7 @@ impl FileBody {
         // While the disk is the slower one, it reads on. Once it is ahead, the system may have the rest in memory.
         let next = range.start.saturating_add(bytes.len() as u64)..range.end;
         if !early && !bytes.is_empty() && !next.is_empty() {
-            let want = self.want(&next);
-            self.ahead = Some(read_later(&self.file, next.start, want));
+            self.ahead = Some(read_later(&self.file, next.start, want(&next)));
         }
         Poll::Ready(Ok(bytes))
     }
@@ -165,8 +153,6 @@ impl Source for FileBody {
             return Poll::Ready(Some(Err(Error::gateway(Kind::Internal("a file changed while it was sent")))));
         }
         self.burst += bytes.len();
-        self.size = if self.held_back { LEAST } else { (self.size * 2).min(chunk::LARGEST) };
-        self.held_back = false;
         let sent = bytes.len() as u64;
         self.left = self.left.saturating_sub(sent);
         if let Some(Piece::File(first)) = self.pieces.front_mut() {
@@ -184,7 +170,6 @@ impl Source for FileBody {
     }
 
     fn held_back(&mut self) {
-        self.held_back = true;
         self.burst = 0;
     }
 
@@ -220,6 +205,11 @@ impl Piece {
     }
 }
 
+/// How much of this to read at once.
+fn want(range: &Range<u64>) -> usize {
+    usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX).min(chunk::SIZE)
+}
+
 fn read_later(file: &Arc<File>, offset: u64, want: usize) -> JoinHandle<io::Result<Bytes>> {
     let (file, chunk) = (file.clone(), Chunk::take());
     tokio::task::spawn_blocking(move || chunk.fill(&file, offset, want))
@@ -233,7 +223,7 @@ mod tests {
     fn what_the_disk_has_to_bring_comes_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
-        let content: Vec<u8> = (0..3 * chunk::LARGEST as u64 + 17).map(|n| (n / 251) as u8).collect();
+        let content: Vec<u8> = (0..3 * chunk::SIZE as u64 + 17).map(|n| (n / 251) as u8).collect();
         std::fs::write(&path, &content).unwrap();
         let file = Arc::new(File::open(&path).unwrap());
         let identity = Identity::of(&file.metadata().unwrap());

@@ -10,8 +10,8 @@ use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 
-/// The most that is read at once.
-pub(super) const LARGEST: usize = 256 * 1024;
+/// What is read at once: with less there are more system calls, with more it does not stay in the processor's own memory.
+pub(super) const SIZE: usize = 128 * 1024;
 /// As many are kept for the next file.
 const SPARE: usize = 16;
 
@@ -19,7 +19,7 @@ thread_local! {
     static STORE: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Memory of [`LARGEST`] bytes, and how many of them are read.
+/// Memory of [`SIZE`] bytes, and how many of them are read.
 pub(super) struct Chunk {
     memory: Box<[u8]>,
     filled: usize,
@@ -27,7 +27,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     pub(super) fn take() -> Chunk {
-        let memory = STORE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; LARGEST].into());
+        let memory = STORE.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE].into());
         Chunk { memory, filled: 0 }
     }
 

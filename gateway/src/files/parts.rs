@@ -24,7 +24,7 @@ pub(super) fn kept_back() -> Option<u64> {
         let (sends, takes): (u64, u64) = (last("ipv4/tcp_wmem")?, last("ipv4/tcp_rmem")?);
         // A recipient may ask for more by itself, which the system counts twice.
         let takes = takes.max(last("core/rmem_max")?.saturating_mul(2));
-        Some(sends.saturating_add(takes).saturating_add(2 * chunk::LARGEST as u64))
+        Some(sends.saturating_add(takes).saturating_add(2 * chunk::SIZE as u64))
     })
 }
 
