@@ -110,6 +110,10 @@ async fn a_folder_is_the_same_over_every_protocol() {
         assert_eq!((post.status.as_u16(), post.header("allow")), (405, Some("GET, HEAD")));
         assert_eq!(client.get("/about").await.text(), "about");
     }
+    for knew in ["memory", "system", "disk"] {
+        let found = gateway.metric(&format!("gatewright_files_found_total{{knew=\"{knew}\"}}")).await;
+        assert!(found > 0.0, "{knew}");
+    }
 }
 
 /// What becomes of a large file of which the beginning was read when `change` happens: its length, or that it was cut.

@@ -67,6 +67,19 @@ pub struct Served {
     pub body: Body,
     /// The error that it tells of.
     pub error: Option<Error>,
+    /// Who knew what there is.
+    pub knew: Knew,
+}
+
+/// Who knew what there is at a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Knew {
+    /// The worker, as it was looked up a moment ago.
+    Memory,
+    /// The system, without waiting.
+    System,
+    /// The blocking pool was asked, as a disk may have had to be.
+    Disk,
 }
 
 /// What is sent.
@@ -74,6 +87,17 @@ enum Answer {
     File(Rc<Entry>),
     Redirect,
     Listing(listing::List),
+}
+
+impl Knew {
+    /// As the metric spells it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Knew::Memory => "memory",
+            Knew::System => "system",
+            Knew::Disk => "disk",
+        }
+    }
 }
 
 impl Files {
@@ -93,7 +117,7 @@ impl Files {
         let site = &*folder.0;
         let preferred = site.preferred(&request.fields);
         let error = match self.answer(folder, request, path_below, preferred.clone()).await {
-            Ok((head, body)) => return Ok(Served { head, body, error: None }),
+            Ok(served) => return Ok(served),
             Err(error) => error,
         };
         let status = error.outcome().status.ok_or(error)?;
@@ -103,9 +127,9 @@ impl Files {
             Ok(())
         };
         match self.find(folder, Ask::Name, preferred, names).await {
-            Ok(Answer::File(entry)) => {
+            Ok((Answer::File(entry), knew)) => {
                 let (head, body) = respond::error_page(status, &entry.file, request);
-                Ok(Served { head, body, error: Some(error) })
+                Ok(Served { head, body, error: Some(error), knew })
             }
             _ => Err(error),
         }
@@ -117,7 +141,7 @@ impl Files {
         request: &RequestHead,
         path_below: &str,
         preferred: Preferred,
-    ) -> Result<(ResponseHead, Body), Error> {
+    ) -> Result<Served, Error> {
         if request.method != Method::GET && request.method != Method::HEAD {
             return Err(Error::client(Kind::MethodNotAllowed));
         }
@@ -127,11 +151,13 @@ impl Files {
             Err(Refused::Malformed) => Err(Error::client(Kind::Malformed("bad percent-encoding in the path"))),
             Err(Refused::Hidden) => Err(Error::client(Kind::NotFound)),
         };
-        Ok(match self.find(folder, ask, preferred, names).await? {
+        let (answer, knew) = self.find(folder, ask, preferred, names).await?;
+        let (head, body) = match answer {
             Answer::File(entry) => respond::file(&entry.file, request),
             Answer::Redirect => respond::redirect(&resolve::with_slash(request.path(), request.query())),
             Answer::Listing(list) => respond::listing(&list, request),
-        })
+        };
+        Ok(Served { head, body, error: None, knew })
     }
 
     /// Looks for a file whose names `write` appends.
@@ -141,13 +167,13 @@ impl Files {
         ask: Ask,
         preferred: Preferred,
         write: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
-    ) -> Result<Answer, Error> {
+    ) -> Result<(Answer, Knew), Error> {
         let (key, known, order) = {
             let key = &mut *self.key.borrow_mut();
             write_key(key, &folder.0, ask, &preferred, write)?;
             let known = self.cache.borrow_mut().look(key);
             if let Some(entry) = known.as_ref().filter(|entry| self.is_fresh(entry)) {
-                return Ok(Answer::File(entry.clone()));
+                return Ok((Answer::File(entry.clone()), Knew::Memory));
             }
             let site = folder.0.clone();
             let known_file = known.as_ref().map(|entry| entry.file.clone());
@@ -156,7 +182,7 @@ impl Files {
         };
         let asked = clock::coarse();
         if let Some(found) = load::load(&order, Wait::No) {
-            return self.settle(key, known, found, asked);
+            return Ok((self.settle(key, known, found, asked)?, Knew::System));
         }
         if let Some(entry) = &known {
             // This request asks the disk; those that come in the meantime are served what is known.
@@ -166,13 +192,13 @@ impl Files {
         if known.is_none() {
             // Another request may have brought it while this one waited for its turn.
             if let Some(entry) = self.cache.borrow_mut().look(&key).filter(|entry| self.is_fresh(entry)) {
-                return Ok(Answer::File(entry));
+                return Ok((Answer::File(entry), Knew::Memory));
             }
         }
         let asked = clock::coarse();
         let found = tokio::task::spawn_blocking(move || load::load(&order, Wait::Yes)).await.ok().flatten();
         let found = found.unwrap_or(Err(Error::gateway(Kind::Internal("the file look-up failed"))));
-        self.settle(key, known, found, asked)
+        Ok((self.settle(key, known, found, asked)?, Knew::Disk))
     }
 
     /// Keeps what was found in the cache, or takes out what is no longer there.
