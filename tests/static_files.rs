@@ -14,6 +14,8 @@ const WIRES: [Wire; 4] = [Wire::H1, Wire::H1Tls, Wire::H2, Wire::H2Tls];
 const BIG: u64 = 48 * 1024 * 1024;
 
 const SITE: &str = "
+    [admin]
+    address = '127.0.0.1:0'
     [[listener]]
     address = '127.0.0.1:0'
     [[listener]]

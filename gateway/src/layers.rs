@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "discovery",
             "files",
             "http::Control",
@@ -49,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "balance",
+            "cache",
             "clock",
             "config::model",
             "error",
@@ -68,6 +70,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("route", &["config::model", "http"]),
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
+    ("cache", &["error", "http"]),
     ("files", &["clock", "config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
@@ -170,6 +173,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "config",
             "fetch",
             "files",
@@ -236,6 +240,7 @@ const KNOTS: &[&[&str]] = &[
 /// Leaves: files and folders without input, output and clocks.
 const PURE: &[&str] = &[
     "access_log/format.rs",
+    "cache/policy",
     "access_log/stamp.rs",
     "agent/watchdog.rs",
     "balance/shares.rs",

@@ -1,7 +1,6 @@
 //! From a file and a request to a response: conditions, then ranges, then the whole.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
@@ -11,7 +10,7 @@ use super::listing::List;
 use super::load::{Content, Loaded};
 use crate::http::accept::{self, Liked};
 use crate::http::conditional::{self, Validators, Verdict};
-use crate::http::ranges::{self, Selection};
+use crate::http::ranges::{self, Multipart, Selection};
 use crate::http::{Body, Fields, Known, Method, RequestHead, ResponseHead, StatusCode, name};
 
 /// Room for what a response has beside the fields of its file: Content-Length, Content-Range, Date, and some of a route's.
@@ -122,27 +121,20 @@ fn partial(file: &Loaded, parts: &[Range<u64>]) -> (ResponseHead, Body) {
     head.fields = file.fields.copy(ADDED, ADDED_TEXT);
     let length = file.identity.length;
     if let [part] = parts {
-        text(&mut head.fields, name::CONTENT_RANGE, &content_range(part, length));
+        text(&mut head.fields, name::CONTENT_RANGE, &ranges::content_range(part, length));
         number(&mut head.fields, name::CONTENT_LENGTH, part.end - part.start);
         return (head, body(file, VecDeque::from([Piece::File(part.clone())])));
     }
-    // RFC 9110 section 14.6. The boundary cannot be guessed, so no file can hold it on purpose.
-    let boundary = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
     let content_type = file.fields.text(name::CONTENT_TYPE).unwrap_or_default();
+    let multipart = Multipart::new(parts, content_type, length);
     let mut pieces = VecDeque::with_capacity(parts.len() * 2 + 1);
-    for part in parts {
-        let mut opening = String::with_capacity(192);
-        let _ = write!(
-            opening,
-            "\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {}\r\n\r\n",
-            content_range(part, length)
-        );
+    for (opening, part) in multipart.openings.into_iter().zip(parts) {
         pieces.push_back(Piece::Text(opening.into()));
         pieces.push_back(Piece::File(part.clone()));
     }
-    pieces.push_back(Piece::Text(format!("\r\n--{boundary}--\r\n").into()));
+    pieces.push_back(Piece::Text(multipart.end.into()));
     let total = pieces.iter().map(Piece::length).sum();
-    let _ = head.fields.set(name::CONTENT_TYPE, format!("multipart/byteranges; boundary={boundary}").as_bytes());
+    let _ = head.fields.set(name::CONTENT_TYPE, multipart.content_type.as_bytes());
     number(&mut head.fields, name::CONTENT_LENGTH, total);
     (head, body(file, pieces))
 }
@@ -178,10 +170,6 @@ fn cut(bytes: &Bytes, pieces: &VecDeque<Piece>) -> Bytes {
         }
     }
     out.freeze()
-}
-
-fn content_range(part: &Range<u64>, length: u64) -> String {
-    format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1))
 }
 
 fn empty(status: StatusCode) -> (ResponseHead, Body) {
