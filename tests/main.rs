@@ -47,6 +47,7 @@ mod sharing;
 mod simulate;
 mod slow;
 mod sources;
+mod static_files;
 mod stock;
 mod subsets;
 mod tls;

@@ -68,6 +68,8 @@ families! {
         "WebSocket and other upgraded connections now.";
     TUNNELS = Counter "gatewright_tunnels_total" ("")
         "Connections that were upgraded.";
+    FILES = Counter "gatewright_files_found_total" ("knew")
+        "Static files, lists and redirects, by who knew what there is: memory (the gateway's, no system call), system (without waiting), disk (the blocking pool was asked).";
     FIRST_BYTE = Histogram "gatewright_upstream_first_byte_seconds" ("pool")
         "From the request sent to the first byte of the upstream's response.";
     UPSTREAM_OPEN = Gauge "gatewright_upstream_connections_open" ("pool")
