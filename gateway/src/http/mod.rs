@@ -11,6 +11,7 @@ pub mod h2;
 pub mod body;
 pub mod claims;
 pub mod control;
+pub mod encoding;
 pub mod ending;
 pub mod fields;
 pub mod head;
