@@ -14,6 +14,7 @@ mod admin;
 mod agent;
 mod authors;
 mod cli;
+mod compressing;
 mod counted;
 mod departure;
 mod discovery;

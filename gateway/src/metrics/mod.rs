@@ -11,6 +11,7 @@ mod endpoints;
 mod families;
 mod plugins;
 mod pools;
+mod recoding;
 mod render;
 mod searches;
 
@@ -28,6 +29,8 @@ pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use pools::PoolRow;
+pub use recoding::Recoding;
+use recoding::RecodingCells;
 pub use render::CONTENT_TYPE;
 pub use searches::SearchRow;
 
@@ -137,6 +140,7 @@ struct Shard {
     handshakes_failed: Labelled<32>,
     limits: Labelled<64>,
     log_lines_dropped: Counter,
+    recoding: RecodingCells,
 }
 
 #[derive(Default)]
@@ -433,6 +437,7 @@ impl Shard {
             handshakes_failed: Labelled::default(),
             limits: Labelled::default(),
             log_lines_dropped: Counter::default(),
+            recoding: RecodingCells::default(),
         }
     }
 }

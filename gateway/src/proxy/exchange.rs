@@ -13,6 +13,7 @@ use super::incoming::Received;
 use super::plugins::Later;
 use crate::balance::{Active, Endpoint, Stay};
 use crate::clock::{Deadline, Watchdog};
+use crate::compress;
 use crate::error::{Error, Kind};
 use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme, StatusCode};
 use crate::listener::Listener;
@@ -110,6 +111,8 @@ pub struct Facts {
     pub bytes_out: Cell<u64>,
     /// What plugins want done to its response, which is still to come.
     pub later: Option<Box<Later>>,
+    /// Whether its response was compressed or decompressed here.
+    pub recoded: Option<compress::Done>,
     /// What plugins say of it.
     pub tags: SmallVec<[(String, String); 2]>,
     /// Which versions of plugins on trial it took part in.
@@ -172,6 +175,7 @@ impl Facts {
             status: None,
             bytes_out: Cell::new(0),
             later: None,
+            recoded: None,
             tags: SmallVec::new(),
             parts: Vec::new(),
             draw: fastrand::u32(..),

@@ -22,9 +22,10 @@ pub use serve::{serve_h1, serve_h2};
 
 use plugins::Turn;
 
-use crate::config::model::Action;
+use crate::config::model::{Action, Compress};
 use crate::error::{Error, Kind};
-use crate::{policy, respond};
+use crate::worker::View;
+use crate::{compress, policy, respond};
 
 /// Takes one request from its head to the end of its response.
 pub async fn exchange(mut x: Exchange<'_>) {
@@ -48,6 +49,7 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
             pool
         }
     };
+    let asked = route.model.compress.as_ref().map(|terms| (terms, compress::Asked::of(&mut x.request, terms)));
     policy::enter(x, route, &found.captures)?;
     if let Some(response) = plugins::on_request(x, &view, route)? {
         return Ok(response);
@@ -67,5 +69,22 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
     plugins::do_later(x, &mut response);
     plugins::on_response(x, &view, route, &mut response)?;
     policy::leave(x, route, &found.captures, &mut response.head)?;
+    if let Some(asked) = asked {
+        recode(x, &view, asked, &mut response)?;
+    }
     Ok(response)
+}
+
+/// Compresses a response, or decompresses it, as its client has it best. Bytes of a tunnel are no response.
+fn recode(
+    x: &mut Exchange<'_>,
+    view: &View,
+    asked: (&Compress, compress::Asked),
+    response: &mut Response,
+) -> Result<(), Error> {
+    if response.tunnel.is_none() {
+        let (head, body) = (&mut response.head, &mut response.body);
+        x.facts.recoded = compress::apply(&x.worker.press, &view.snapshot.limits, asked, &x.request, head, body)?;
+    }
+    Ok(())
 }

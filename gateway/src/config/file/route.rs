@@ -7,6 +7,10 @@ use serde::Deserialize;
 
 use super::*;
 
+mod compress;
+
+pub use compress::*;
+
 /// What is done with a request: one of pool, static, redirect, respond.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,6 +46,9 @@ pub struct Route {
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.
     pub body_limit: Option<At<Size>>,
+    /// Whether responses are compressed for clients that take it: true, or a table.
+    #[schemars(extend("default" = false))]
+    pub compress: Option<At<Either<bool, Compress>>>,
 }
 
 /// What a request must be like.

@@ -1,5 +1,7 @@
 //! `[[route]]`: what matches, what is done, what is changed on the way.
 
+mod compress;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use http::StatusCode;
@@ -73,6 +75,7 @@ impl Reader<'_, '_> {
             Size::Bytes(bytes) => Some(*bytes),
             Size::Text(text) => self.read(&limit.span, value::size(text)),
         });
+        let compress = route.compress.as_ref().and_then(|compress| self.compress(compress));
         let name = route.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
         let action = action?;
         Some(Route {
@@ -87,6 +90,7 @@ impl Reader<'_, '_> {
             retry,
             timeouts,
             body_limit,
+            compress,
         })
     }
 

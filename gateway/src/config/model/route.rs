@@ -7,6 +7,10 @@ use http::{Method, StatusCode};
 use super::*;
 use crate::http::{FieldName, Scheme};
 
+mod compress;
+
+pub use compress::*;
+
 /// `[[route]]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
@@ -32,6 +36,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.
     pub body_limit: Option<u64>,
+    /// `compress = true` or `{ … }`
+    pub compress: Option<Compress>,
 }
 
 impl Route {
