@@ -156,3 +156,19 @@ fn outcomes_ticks_and_state_go_through() {
     assert_eq!(instance.snapshot(), Ok(Some(b"abc".to_vec())));
     assert_eq!((instance.restore(b"abc"), instance.restore(b"xyz")), (Ok(true), Ok(false)));
 }
+
+#[test]
+fn a_filter_that_does_not_care_is_not_asked_again() {
+    let body = r#"(global $asked (mut i32) (i32.const 0))
+        (func (export "gw_on_request") (result i64) (i64.const 0))
+        (func (export "gw_on_response") (result i64)
+            (if (global.get $asked) (then unreachable))
+            (global.set $asked (i32.const 1))
+            (i64.const 1))"#;
+    let host = Host::new();
+    let mut instance = host.load(&wat(&format!("{USUAL}{body}")), &[]).expect("a plugin");
+    for _ in 0..3 {
+        assert_eq!(instance.on_response(&Request::default()), Ok(Decision::Continue));
+        assert_eq!(instance.on_request(&Request::default()), Ok(Decision::Continue));
+    }
+}
