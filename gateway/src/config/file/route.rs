@@ -46,8 +46,7 @@ pub struct Route {
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.
     pub body_limit: Option<At<Size>>,
-    /// Whether responses are compressed for clients that take it: true, or a table.
-    #[schemars(extend("default" = false))]
+    /// Whether responses are compressed for clients that take it: true, or a table. When not given, they are not.
     pub compress: Option<At<Either<bool, Compress>>>,
 }
 
