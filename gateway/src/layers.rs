@@ -134,7 +134,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "control",
-        &["admin", "config::model", "fetch", "plugin", "reload", "sampling", "snapshot", "tls", "vault", "worker"],
+        &[
+            "admin",
+            "balance",
+            "config::model",
+            "fetch",
+            "plugin",
+            "reload",
+            "sampling",
+            "snapshot",
+            "tls",
+            "vault",
+            "worker",
+        ],
     ),
     // Asks endpoints for their load, over the HTTP/1.1 of upstreams.
     ("sampling", &["balance", "config::model", "error", "http", "notice", "upstream", "worker"]),

@@ -28,7 +28,7 @@ use cells::{Counter, Histogram, Labelled, Table};
 pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
-pub use pools::PoolRow;
+pub use pools::{ENDPOINT_STATES, PoolRow};
 pub use recoding::Recoding;
 use recoding::RecodingCells;
 pub use render::CONTENT_TYPE;

@@ -152,7 +152,7 @@ impl Shared {
         };
         let endpoints = |pool: &CompiledPool| EndpointsRow {
             pool: pool.state.model.name.clone(),
-            endpoints: pool.state.candidates.iter().map(each).collect(),
+            endpoints: pool.state.everyone.iter().map(each).collect(),
         };
         let endpoints: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
         let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();

@@ -57,7 +57,7 @@ fn flags_are_shown_for_the_turn_that_the_request_has() {
     endpoints[1].priority = 1;
     let mut instance = host.load(&bytes, &endpoints).unwrap();
     let mut sees = |priority, distrusts, tried: &[usize], flags: u32| {
-        instance.set_turn(Turn { priority, distrusts });
+        instance.set_turn(Turn { priority, distrusts, ..Turn::default() });
         let decision = instance.pick(&Request::default(), &endpoints, tried, 0);
         assert_eq!(decision, Ok(Decision::Refuse(400 + u16::try_from(flags).unwrap())));
     };
