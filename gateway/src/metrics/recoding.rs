@@ -40,6 +40,9 @@ struct Cells {
     nanos: Counter,
 }
 
+/// One number of them.
+type Count = fn(&Cells) -> &Counter;
+
 const ACTIONS: [&str; 2] = ["compress", "decompress"];
 
 impl Recoding {
@@ -68,7 +71,7 @@ impl Worker {
 
 impl Metrics {
     pub(super) fn recoding(&self, text: &mut Text) {
-        let families: [(_, fn(&Cells) -> &Counter); 4] = [
+        let families: [(_, Count); 4] = [
             (family::COMPRESSION, |cells| &cells.responses),
             (family::COMPRESSION_IN, |cells| &cells.bytes_in),
             (family::COMPRESSION_OUT, |cells| &cells.bytes_out),
@@ -78,7 +81,7 @@ impl Metrics {
             text.family(&row);
             for coding in Coding::ALL {
                 for (which, action) in ACTIONS.into_iter().enumerate() {
-                    let sum = |count: fn(&Cells) -> &Counter| {
+                    let sum = |count: Count| {
                         let cells = |shard: &super::Shard| {
                             Some(count(shard.recoding.cells.get(coding as usize)?.get(which)?).value())
                         };
