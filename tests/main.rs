@@ -13,6 +13,7 @@ mod access_log;
 mod admin;
 mod agent;
 mod authors;
+mod cache;
 mod cli;
 mod compressing;
 mod counted;

@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "compress::Press",
             "discovery",
             "files",
@@ -50,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "balance",
+            "cache",
             "clock",
             "compress",
             "config::model",
@@ -70,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("route", &["config::model", "http"]),
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
+    ("cache", &["error", "http"]),
     ("files", &["config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
@@ -174,6 +177,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "config",
             "fetch",
             "files",
@@ -240,6 +244,7 @@ const KNOTS: &[&[&str]] = &[
 /// Leaves: files and folders without input, output and clocks.
 const PURE: &[&str] = &[
     "access_log/format.rs",
+    "cache/policy",
     "access_log/stamp.rs",
     "agent/watchdog.rs",
     "balance/shares.rs",
@@ -267,8 +272,8 @@ const PURE: &[&str] = &[
     "fetch/address.rs",
     "fetch/challenge.rs",
     "fetch/manifest.rs",
-    "files/conditional.rs",
-    "files/ranges.rs",
+    "http/conditional.rs",
+    "http/ranges.rs",
     "files/resolve.rs",
     "files/types.rs",
     "health/outlier.rs",

@@ -34,7 +34,7 @@ pub struct FieldName {
 }
 
 /// The fields of one message, in wire order.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Fields {
     text: Vec<u8>,
     entries: Vec<Entry>,
@@ -574,6 +574,17 @@ impl Drop for Fields {
                 store.push((text, entries));
             }
         });
+    }
+}
+
+/// Into memory that a message before left behind, where there is some.
+impl Clone for Fields {
+    fn clone(&self) -> Fields {
+        let mut copy = Fields::with_capacity(self.entries.len(), self.text.len());
+        copy.text.extend_from_slice(&self.text);
+        copy.entries.extend_from_slice(&self.entries);
+        copy.present = self.present;
+        copy
     }
 }
 

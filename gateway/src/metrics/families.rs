@@ -116,6 +116,8 @@ families! {
         "Checks of endpoints: ok, what was wrong (connect, tls, timeout, status, body, broken), or not-made.";
     EJECTIONS = Counter "gatewright_ejections_total" ("pool, cause")
         "Endpoints that were left out for a while, by cause (failures, connects, success, latency).";
+    CACHE = Counter "gatewright_cache_requests_total" ("status")
+        "Requests on routes with a cache: hit, or why they went on, in the words of Cache-Status.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
     FOUND = Gauge "gatewright_discovery_endpoints" ("pool, source")

@@ -6,6 +6,7 @@
 mod admit;
 mod attempts;
 mod bodies;
+mod caching;
 mod course;
 mod exchange;
 mod forward;
@@ -13,6 +14,7 @@ pub mod forwarded;
 mod incoming;
 mod pace;
 mod plugins;
+mod recode;
 mod rooms;
 mod serve;
 mod shown;
@@ -22,8 +24,11 @@ pub use serve::{serve_h1, serve_h2};
 
 use plugins::Turn;
 
-use crate::config::model::{Action, Compress};
+use std::rc::Rc;
+
+use crate::config::model::Action;
 use crate::error::{Error, Kind};
+use crate::snapshot::CompiledRoute;
 use crate::worker::View;
 use crate::{compress, policy, respond};
 
@@ -55,7 +60,7 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
         return Ok(response);
     }
     let mut response = match (&route.model.action, sent_to) {
-        (_, Some(pool)) => forward::forward(x, &view, pool, route).await?,
+        (_, Some(pool)) => to_pool(x, &view, pool, route).await?,
         (Action::Redirect(redirect), _) => respond::redirect(x, redirect, &found.captures)?,
         (Action::Respond(fixed), _) => respond::fixed(fixed)?,
         (Action::Static(_), _) => {
@@ -64,27 +69,21 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
             let (head, body) = x.worker.files.serve(folder, &x.request, below).await?;
             Response::new(head, body)
         }
-        (Action::Pool(pool), _) => forward::forward(x, &view, *pool, route).await?,
+        (Action::Pool(pool), _) => to_pool(x, &view, *pool, route).await?,
     };
     plugins::do_later(x, &mut response);
     plugins::on_response(x, &view, route, &mut response)?;
     policy::leave(x, route, &found.captures, &mut response.head)?;
     if let Some(asked) = asked {
-        recode(x, &view, asked, &mut response)?;
+        recode::recode(x, asked, &mut response)?;
     }
     Ok(response)
 }
 
-/// Compresses a response, or decompresses it, as its client has it best. Bytes of a tunnel are no response.
-fn recode(
-    x: &mut Exchange<'_>,
-    view: &View,
-    asked: (&Compress, compress::Asked),
-    response: &mut Response,
-) -> Result<(), Error> {
-    if response.tunnel.is_none() {
-        let (head, body) = (&mut response.head, &mut response.body);
-        x.facts.recoded = compress::apply(&x.worker.press, &view.snapshot.limits, asked, &x.request, head, body)?;
+/// From the cache, or from the pool.
+async fn to_pool(x: &mut Exchange<'_>, view: &Rc<View>, pool: usize, route: &CompiledRoute) -> Result<Response, Error> {
+    match &route.caching {
+        None => forward::forward(x, view, pool, route).await,
+        Some(caching) => caching::respond(x, view, pool, route, caching).await,
     }
-    Ok(())
 }

@@ -20,6 +20,7 @@ pub use admission::{Admission, Admitted};
 
 use crate::access_log;
 use crate::balance::Candidate;
+use crate::cache::Store;
 use crate::compress::Press;
 use crate::discovery::Discovery;
 use crate::files::Files;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub house: House,
     /// Where members of pools are looked for.
     pub discovery: Discovery,
+    /// Responses that are kept.
+    pub cache: Arc<Store>,
     cut: AtomicU64,
     replaced: watch::Sender<()>,
 }
@@ -105,7 +108,9 @@ impl Shared {
     /// With a first snapshot.
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House, discovery: Discovery) -> Shared {
         let admission = Admission::default();
+        let cache = Arc::new(Store::new(snapshot.limits.cache_size));
         Shared {
+            cache,
             number: AtomicU64::new(snapshot.number),
             snapshot: ArcSwap::from_pointee(snapshot),
             metrics,
