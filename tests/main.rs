@@ -15,6 +15,7 @@ mod agent;
 mod authors;
 mod cache;
 mod cli;
+mod compressing;
 mod counted;
 mod crowd;
 mod departure;

@@ -11,6 +11,7 @@ mod endpoints;
 mod families;
 mod plugins;
 mod pools;
+mod recoding;
 mod render;
 mod searches;
 
@@ -28,6 +29,8 @@ pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use pools::{ENDPOINT_STATES, PoolRow};
+pub use recoding::Recoding;
+use recoding::RecodingCells;
 pub use render::CONTENT_TYPE;
 pub use searches::SearchRow;
 
@@ -139,6 +142,7 @@ struct Shard {
     limits: Labelled<64>,
     cache: Labelled<8>,
     log_lines_dropped: Counter,
+    recoding: RecodingCells,
 }
 
 #[derive(Default)]
@@ -454,6 +458,7 @@ impl Shard {
             limits: Labelled::default(),
             cache: Labelled::default(),
             log_lines_dropped: Counter::default(),
+            recoding: RecodingCells::default(),
         }
     }
 }

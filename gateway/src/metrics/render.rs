@@ -42,6 +42,7 @@ impl Metrics {
         self.routes(&mut text);
         self.clients(&mut text);
         self.upstreams(&mut text);
+        self.recoding(&mut text);
         self.endpoints(&mut text, endpoints);
         super::pools::render(&mut text, pools);
         text.family(&family::CACHE);

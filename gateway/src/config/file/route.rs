@@ -10,6 +10,10 @@ use serde::Deserialize;
 use super::*;
 pub use folder::*;
 
+mod compress;
+
+pub use compress::*;
+
 /// What is done with a request: one of pool, static, redirect, respond.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +51,8 @@ pub struct Route {
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.
     pub body_limit: Option<At<Size>>,
+    /// Whether responses are compressed for clients that take it: true, or a table. When not given, they are not.
+    pub compress: Option<At<Either<bool, Compress>>>,
 }
 
 /// What a request must be like.

@@ -1,5 +1,6 @@
 //! `[[route]]`: what matches, what is done, what is changed on the way.
 
+mod compress;
 mod folder;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -76,6 +77,7 @@ impl Reader<'_, '_> {
             Size::Bytes(bytes) => Some(*bytes),
             Size::Text(text) => self.read(&limit.span, value::size(text)),
         });
+        let compress = route.compress.as_ref().and_then(|compress| self.compress(compress));
         let name = route.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
         let action = action?;
         Some(Route {
@@ -91,6 +93,7 @@ impl Reader<'_, '_> {
             retry,
             timeouts,
             body_limit,
+            compress,
         })
     }
 

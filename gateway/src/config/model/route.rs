@@ -10,6 +10,10 @@ use crate::http::{FieldName, Scheme};
 pub use cache::{Cache, CacheBypass, CacheQuery};
 pub use folder::*;
 
+mod compress;
+
+pub use compress::*;
+
 /// `[[route]]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
@@ -37,6 +41,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.
     pub body_limit: Option<u64>,
+    /// `compress = true` or `{ … }`
+    pub compress: Option<Compress>,
 }
 
 impl Route {
