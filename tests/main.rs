@@ -10,6 +10,7 @@
 mod harness;
 
 mod access_log;
+mod adaptive;
 mod admin;
 mod agent;
 mod authors;

@@ -226,6 +226,7 @@ const PURE: &[&str] = &[
     "access_log/format.rs",
     "access_log/stamp.rs",
     "agent/watchdog.rs",
+    "balance/concurrency/controller.rs",
     "balance/shares.rs",
     "balance/turn.rs",
     "config/diff.rs",

@@ -1,6 +1,7 @@
 //! Endpoints: where they are, how busy, and what is known of them. Which of them takes a request is for [`crate::plugin`].
 
 mod changes;
+mod concurrency;
 mod endpoint;
 mod outcomes;
 mod plan;
@@ -15,6 +16,7 @@ mod turn;
 use std::sync::Arc;
 
 pub use changes::{Changes, FEW, Follower, Mark};
+pub use concurrency::{Admitted, Bounds, Concurrency, Figures, Shed};
 pub use endpoint::{Active, Drain, Endpoint};
 pub use outcomes::{Outcomes, Sample};
 pub use plan::{Outlook, Plan, Reports, Watch};

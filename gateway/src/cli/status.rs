@@ -98,6 +98,9 @@ fn section(pool: &Value, now: f64) -> String {
     if let Some(availability) = pool["availability"].as_f64() {
         let _ = write!(section, ", availability {}", percent(availability));
     }
+    if let Some(limit) = pool["concurrency"]["limit"].as_f64() {
+        let _ = write!(section, ", limit {limit}");
+    }
     section.push('\n');
     let rows: Vec<[String; 8]> = endpoints.iter().map(row).collect();
     let mut widths = HEADINGS.map(str::len);
@@ -215,7 +218,7 @@ mod tests {
                       "reason": "5 requests failed in a row", "last_check": null, "active": 0, "rate": 0.0, "latency_ms": 2.0,
                       "errors": 0.9, "availability": 0.987 },
                 ] },
-                { "name": "plain", "balance": "fastest", "availability": null, "usable": 1, "active": 0, "rate": 0.0, "endpoints": [
+                { "name": "plain", "balance": "fastest", "availability": null, "usable": 1, "active": 0, "rate": 0.0, "concurrency": { "limit": 75 }, "endpoints": [
                     { "address": "b:80", "weight": 1, "state": "unchecked", "reason": null, "since": null, "last_check": null,
                       "active": 0, "rate": 0.0, "latency_ms": null, "errors": 0.0, "availability": null },
                 ] },
@@ -239,7 +242,7 @@ api (p2c): 1 of 4 endpoints usable, 12 under way, 340.2 requests/s, availability
   10.20.30.43:9001  ejected         1       0         0.0    2.0 ms   90.0%   98.7%
       for 10 s: 5 requests failed in a row; back in 20 s
 
-plain (fastest): 1 of 1 endpoint usable, 0 under way, 0.0 requests/s
+plain (fastest): 1 of 1 endpoint usable, 0 under way, 0.0 requests/s, limit 75
   ENDPOINT  STATE      WEIGHT  ACTIVE  REQUESTS/S  LATENCY  ERRORS  UP
   b:80      unchecked       1       0         0.0        -    0.0%   -
 

@@ -84,10 +84,16 @@ families! {
         "Requests that found no room at an endpoint (max_requests) or in the pool (max_pool_requests), and waited.";
     REFUSED = Counter "gatewright_upstream_refused_total" ("pool, limit")
         "Those of them that were not let wait, or waited in vain.";
+    SHED = Counter "gatewright_upstream_shed_total" ("pool, reason")
+        "Requests that were refused by the limit that the pool has found (adaptive): it is reached (queue), nothing is answered any more (silence), or a probe took too long (probe).";
     POOL_ENDPOINTS = Gauge "gatewright_pool_endpoints" ("pool, state")
         "Endpoints of a pool: available; of those warming, which get less; draining; unavailable. Of all: reporting their load; overloaded.";
     POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
         "Reports of load by endpoints: taken, unreadable, or failed when one was asked in vain.";
+    POOL_LIMIT = Gauge "gatewright_pool_concurrency_limit" ("pool")
+        "Requests that a pool may have at its endpoints at the same time, where it finds that out by itself (adaptive).";
+    POOL_CONCURRENCY = Gauge "gatewright_pool_concurrency" ("pool")
+        "Those that wait there for the first byte of their answer now.";
     POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")
         "Whether so few endpoints of a pool are well that this is not believed and all get requests (1).";
     POOL_DISTRUSTS = Counter "gatewright_pool_distrusts_total" ("pool")

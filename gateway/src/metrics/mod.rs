@@ -163,6 +163,7 @@ struct PoolCells {
     hedges: Labelled<4>,
     full: Labelled<2>,
     refused: Labelled<2>,
+    shed: Labelled<4>,
 }
 
 #[derive(Default)]
@@ -382,6 +383,11 @@ impl Worker {
     /// It waits in vain, or not at all.
     pub fn upstream_refused(&self, pool: PoolId, limit: &'static str) {
         self.shard.pools.cell(pool.0).refused.add(limit);
+    }
+
+    /// It is refused by the limit that the pool has found, for this reason.
+    pub fn upstream_shed(&self, pool: PoolId, reason: &'static str) {
+        self.shard.pools.cell(pool.0).shed.add(reason);
     }
 
     /// A second endpoint got a request, or answered it.

@@ -197,6 +197,12 @@ impl Metrics {
                 text.line(family::REFUSED.name, &[("pool", pool), ("limit", limit)], count);
             }
         }
+        text.family(&family::SHED);
+        for (pool, cells) in &rows {
+            for (reason, count) in merge(cells.iter().map(|cell| cell.shed.iter())) {
+                text.line(family::SHED.name, &[("pool", pool), ("reason", reason)], count);
+            }
+        }
         text.family(&family::HEDGES);
         for (pool, cells) in &rows {
             for (event, count) in merge(cells.iter().map(|cell| cell.hedges.iter())) {

@@ -47,6 +47,7 @@ pub(super) async fn forward(
     // What HTTP/2 names is the connection that the request goes out on.
     x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let stay = to.enter_pool(x).await?;
+    let _admitted = to.enter_adaptive(x).await?;
     loop {
         let Some(mut goal) = pick(x, &to, &mut course)? else {
             let response = respond(x, &to, course.nothing_left()?, stay);

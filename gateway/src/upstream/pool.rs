@@ -15,7 +15,7 @@ use gatewright_abi::{flag, kind};
 use super::Tried;
 use super::hedging::Hedging;
 use super::site::Site;
-use crate::balance::{Candidate, Changes, Drain, Endpoint, Plan, Room, Turn, Watch, is_usable};
+use crate::balance::{Bounds, Candidate, Changes, Concurrency, Drain, Endpoint, Plan, Room, Turn, Watch, is_usable};
 use crate::clock;
 use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
@@ -49,6 +49,8 @@ pub struct PoolState {
     pub(super) tries_again: Arc<AtomicU32>,
     /// How many requests it may have at the same time.
     pub room: Arc<Room>,
+    /// How many it has at endpoints, where it finds that out by itself.
+    pub adaptive: Option<Arc<Concurrency>>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// How it is spoken to those who are asked for their load.
@@ -127,6 +129,7 @@ impl PoolState {
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
             tries_again: Arc::default(),
             room: before.map(|before| before.room.clone()).unwrap_or_default(),
+            adaptive: model.adaptive.map(|wanted| adaptive(wanted, before)),
             model: Arc::new(model),
             found,
             changes,
@@ -171,9 +174,14 @@ impl PoolState {
             reporting.1 += u64::from(!candidate.endpoint.stats.load().is_nan());
             overloaded.1 += u64::from(flags & flag::DEGRADED != 0);
         }
+        let concurrency = self.adaptive.as_ref().map(|adaptive| {
+            let figures = adaptive.figures();
+            (figures.limit, figures.there)
+        });
         metrics::PoolRow {
             name: self.model.name.clone(),
             endpoints,
+            concurrency,
             reports: self.watch.reports.counts(),
             distrusts: outlook.distrusts,
             distrusted: outlook.distrusted,
@@ -198,6 +206,9 @@ impl Pool {
         for candidate in state.candidates.iter() {
             // Here, since what is only prepared takes nothing out of use.
             candidate.endpoint.drain(Drain::File, candidate.drain);
+        }
+        if let (Some(adaptive), Some(wanted)) = (&state.adaptive, state.model.adaptive) {
+            adaptive.rebound(bounds(wanted));
         }
         let plan = RefCell::default();
         // Whoever still sends by the pool of before shares its connections with us.
@@ -350,6 +361,9 @@ impl Pool {
             *plan = self.state.watch.plan(&self.state.candidates, clock::coarse_uptime());
         }
         drop(plan);
+        if let Some(adaptive) = &self.state.adaptive {
+            adaptive.pass_time(clock::coarse_uptime());
+        }
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.tick(now);
         }
@@ -378,6 +392,16 @@ impl Pool {
 fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
     let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
     before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
+}
+
+/// Goes on with what was found out, whatever the bounds are now: those are put in place with the pool.
+fn adaptive(model: model::Adaptive, before: Option<&PoolState>) -> Arc<Concurrency> {
+    let before = before.and_then(|before| before.adaptive.clone());
+    before.unwrap_or_else(|| Arc::new(Concurrency::new(bounds(model), clock::coarse_uptime())))
+}
+
+fn bounds(model: model::Adaptive) -> Bounds {
+    Bounds { least: model.least, most: model.most, tolerance: model.tolerance }
 }
 
 /// How often the time of a pool's own balancer passes at the most.
