@@ -32,6 +32,7 @@ mod languages;
 mod limits;
 mod loads;
 mod matrix;
+mod mirror;
 mod orders;
 mod plugins;
 mod priorities;

@@ -9,6 +9,7 @@ pub mod h2;
 
 // What they share.
 pub mod body;
+pub mod branch;
 pub mod claims;
 pub mod control;
 pub mod ending;

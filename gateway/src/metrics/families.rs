@@ -102,6 +102,8 @@ families! {
         "The share of requests that is for each priority of a pool, where it has several.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
         "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
+    MIRRORED = Counter "gatewright_mirrored_requests_total" ("pool, result")
+        "Copies of requests for a pool (mirror), by what became of them: answered, failed; not made since there were too many (full); given up since the pool was slower (slow) or the request itself broke off (broken).";
     ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")
         "Endpoints of each pool: healthy, unhealthy by their checks, or ejected.";
     ENDPOINT_UP = Gauge "gatewright_endpoint_up" ("pool, endpoint")

@@ -209,6 +209,12 @@ impl Metrics {
                 text.line(family::HEDGES.name, &[("pool", pool), ("event", event)], count);
             }
         }
+        text.family(&family::MIRRORED);
+        for (pool, cells) in &rows {
+            for (result, count) in merge(cells.iter().map(|cell| cell.mirrored.iter())) {
+                text.line(family::MIRRORED.name, &[("pool", pool), ("result", result)], count);
+            }
+        }
     }
 
     fn process(&self, text: &mut Text) {
@@ -257,6 +263,7 @@ impl PoolCells {
     fn used(&self) -> bool {
         [&self.opened, &self.reused, &self.failed].iter().any(|count| count.value() > 0)
             || self.errors.iter().next().is_some()
+            || self.mirrored.iter().next().is_some()
     }
 }
 

@@ -11,6 +11,7 @@ mod exchange;
 mod forward;
 pub mod forwarded;
 mod incoming;
+mod mirror;
 mod pace;
 mod plugins;
 mod rooms;

@@ -18,6 +18,7 @@ use super::site::Site;
 use crate::balance::{Bounds, Candidate, Changes, Concurrency, Drain, Endpoint, Plan, Room, Turn, Watch, is_usable};
 use crate::clock;
 use crate::config::model::{self, StartAs};
+use crate::http::Scheme;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -127,7 +128,7 @@ impl PoolState {
             watch: Arc::new(watch),
             candidates: candidates(&model, found.as_deref(), before, &changes),
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
-            tries_again: Arc::default(),
+            tries_again: before.map(|before| before.tries_again.clone()).unwrap_or_default(),
             room: before.map(|before| before.room.clone()).unwrap_or_default(),
             adaptive: model.adaptive.map(|wanted| adaptive(wanted, before)),
             model: Arc::new(model),
@@ -295,6 +296,11 @@ impl Pool {
             }
         }
         Picked::Nowhere
+    }
+
+    /// What HTTP/2 names is the connection that a request goes out on.
+    pub fn scheme(&self) -> Scheme {
+        if self.state.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
     /// Our connections to the endpoint with this index.

@@ -1,11 +1,14 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod mirror;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use mirror::Mirror;
 
 /// What is done with a request: one of pool, static, redirect, respond.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,6 +41,8 @@ pub struct Route {
     pub response_headers: Option<At<HeaderChanges>>,
     /// When a request is sent again; in place of the pool's.
     pub retry: Option<At<Retry>>,
+    /// Sends copies of requests to another pool, and throws its answers away.
+    pub mirror: Option<At<Mirror>>,
     /// Time-outs of this route's requests; they go before the pool's.
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.

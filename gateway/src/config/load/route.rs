@@ -1,5 +1,7 @@
 //! `[[route]]`: what matches, what is done, what is changed on the way.
 
+mod mirror;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use http::StatusCode;
@@ -68,6 +70,7 @@ impl Reader<'_, '_> {
         let request_headers = self.header_changes(route.request_headers.as_ref(), captures, true);
         let response_headers = self.header_changes(route.response_headers.as_ref(), captures, false);
         let retry = route.retry.as_ref().map(|retry| self.retry(retry));
+        let mirror = route.mirror.as_ref().and_then(|mirror| self.mirror(mirror, action.as_ref(), pools));
         let timeouts = self.timeouts(route.timeouts.as_ref());
         let body_limit = route.body_limit.as_ref().and_then(|limit| match &limit.value {
             Size::Bytes(bytes) => Some(*bytes),
@@ -85,6 +88,7 @@ impl Reader<'_, '_> {
             request_headers,
             response_headers,
             retry,
+            mirror,
             timeouts,
             body_limit,
         })
@@ -280,6 +284,7 @@ impl Reader<'_, '_> {
             route.rewrite.as_ref().map(|at| &at.span),
             route.request_headers.as_ref().map(|at| &at.span),
             route.retry.as_ref().map(|at| &at.span),
+            route.mirror.as_ref().map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.connect.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.first_byte.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.queue.as_ref()).map(|at| &at.span),

@@ -1,11 +1,14 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod mirror;
+
 use std::path::PathBuf;
 
 use http::{Method, StatusCode};
 
 use super::*;
 use crate::http::{FieldName, Scheme};
+pub use mirror::Mirror;
 
 /// `[[route]]`
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +31,8 @@ pub struct Route {
     pub response_headers: HeaderChanges,
     /// `retry = { … }`; `None`: the pool's.
     pub retry: Option<Retry>,
+    /// `mirror = { … }`
+    pub mirror: Option<Mirror>,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.
