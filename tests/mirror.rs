@@ -75,7 +75,7 @@ async fn a_copy_is_the_same_request_with_a_mark() {
         let request = request.body(with_trailers("data", &[("x-sum", "1")])).expect("a request");
         client.exchange(request).await.expect("a response");
         eventually("all copies", async || count(&gateway, "answered").await == 4.0).await;
-        let got = got.lock().expect("whole");
+        let got = std::mem::take(&mut *got.lock().expect("whole"));
         let line = |line: &str| got.iter().find(|got| got.0 == line).expect("its copy");
         let (_, fields, body, _) = line("GET /a?b=c");
         assert_eq!((&fields["x-mirrored"], body.len()), (&"1".parse().expect("a value"), 0), "{wire:?}");

@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "discovery",
             "files",
             "http::Control",
@@ -49,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "balance",
+            "cache",
             "clock",
             "config::model",
             "error",
@@ -68,6 +70,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("route", &["config::model", "http"]),
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
+    ("cache", &["error", "http"]),
     ("files", &["config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
@@ -130,7 +133,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "control",
-        &["admin", "config::model", "fetch", "plugin", "reload", "sampling", "snapshot", "tls", "vault", "worker"],
+        &[
+            "admin",
+            "balance",
+            "config::model",
+            "fetch",
+            "plugin",
+            "reload",
+            "sampling",
+            "snapshot",
+            "tls",
+            "vault",
+            "worker",
+        ],
     ),
     // Asks endpoints for their load, over the HTTP/1.1 of upstreams.
     ("sampling", &["balance", "config::model", "error", "http", "notice", "upstream", "worker"]),
@@ -158,6 +173,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "config",
             "fetch",
             "files",
@@ -224,6 +240,7 @@ const KNOTS: &[&[&str]] = &[
 /// Leaves: files and folders without input, output and clocks.
 const PURE: &[&str] = &[
     "access_log/format.rs",
+    "cache/policy",
     "access_log/stamp.rs",
     "agent/watchdog.rs",
     "balance/concurrency/controller.rs",
@@ -248,8 +265,8 @@ const PURE: &[&str] = &[
     "fetch/address.rs",
     "fetch/challenge.rs",
     "fetch/manifest.rs",
-    "files/conditional.rs",
-    "files/ranges.rs",
+    "http/conditional.rs",
+    "http/ranges.rs",
     "files/resolve.rs",
     "files/types.rs",
     "health/outlier.rs",

@@ -17,6 +17,7 @@ pub mod route;
 
 pub mod policy;
 
+pub mod cache;
 pub mod files;
 
 pub mod balance;

@@ -3,17 +3,15 @@
 //! In: a GET or HEAD request and the path below a route's folder. Out: the file, a part of it, a folder's index or list, or
 //! the one answer that RFC 9110 has for everything else. Invariants: nothing outside the folder is ever sent; what is
 //! sent is one version of the file, or visibly incomplete. Names are resolved by [`resolve`], conditions by
-//! [`conditional`], ranges by [`ranges`]: pure functions. Everything that may wait for a disk runs on the blocking pool.
+//! [`conditional`](crate::http::conditional), ranges by [`ranges`](crate::http::ranges): pure functions. Everything that may wait for a disk runs on the blocking pool.
 //!
 //! Limits, by worker: `file_cache_size` of small files in memory (256 KiB each at most), of which each is looked up on
 //! the disk again after `file_cache_time`; [`LOADS`] look-ups at a time; two chunks of memory for a large file on its way.
 
 mod body;
 mod cache;
-pub mod conditional;
 mod listing;
 mod load;
-pub mod ranges;
 pub mod resolve;
 mod respond;
 #[cfg(test)]

@@ -1,21 +1,20 @@
 //! From a file and a request to a response: conditions, then ranges, then the whole.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
 use super::body::{FileBody, Piece};
-use super::conditional::{self, Verdict};
 use super::load::{Content, Loaded};
-use super::ranges::{self, Selection};
+use crate::http::conditional::{self, Validators, Verdict};
+use crate::http::ranges::{self, Multipart, Selection};
 use crate::http::{Body, Fields, Known, Method, RequestHead, ResponseHead, StatusCode, name};
 
 /// The response to a GET or HEAD for this file.
 pub(super) fn file(file: &Loaded, request: &RequestHead) -> (ResponseHead, Body) {
-    let tag = file.tag.as_bytes();
-    match conditional::evaluate(&request.fields, tag, file.modified) {
+    let known = Validators { tag: Some(file.tag.as_bytes()), modified: Some(file.modified) };
+    match conditional::evaluate(&request.fields, known) {
         Verdict::Proceed => {}
         Verdict::NotModified => return (not_modified(file), Body::Empty),
         Verdict::Failed => return empty(StatusCode::PRECONDITION_FAILED),
@@ -24,7 +23,7 @@ pub(super) fn file(file: &Loaded, request: &RequestHead) -> (ResponseHead, Body)
     // RFC 9110 section 14.2: Range is for GET only.
     let range = request.fields.value(name::RANGE).filter(|_| request.method == Method::GET);
     let selection = match range {
-        Some(range) if conditional::range_holds(&request.fields, tag, file.modified) => ranges::select(range, length),
+        Some(range) if conditional::range_holds(&request.fields, known) => ranges::select(range, length),
         _ => Selection::Whole,
     };
     match selection {
@@ -78,27 +77,19 @@ fn partial(file: &Loaded, parts: &[Range<u64>]) -> (ResponseHead, Body) {
     head.fields = file.fields.clone();
     let length = file.identity.length;
     if let [part] = parts {
-        text(&mut head.fields, name::CONTENT_RANGE, &content_range(part, length));
+        text(&mut head.fields, name::CONTENT_RANGE, &ranges::content_range(part, length));
         number(&mut head.fields, name::CONTENT_LENGTH, part.end - part.start);
         return (head, body(file, VecDeque::from([Piece::File(part.clone())])));
     }
-    // RFC 9110 section 14.6. The boundary cannot be guessed, so no file can hold it on purpose.
-    let boundary = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let multipart = Multipart::new(parts, file.content_type, length);
     let mut pieces = VecDeque::with_capacity(parts.len() * 2 + 1);
-    for part in parts {
-        let mut opening = String::with_capacity(192);
-        let _ = write!(
-            opening,
-            "\r\n--{boundary}\r\nContent-Type: {}\r\nContent-Range: {}\r\n\r\n",
-            file.content_type,
-            content_range(part, length)
-        );
+    for (opening, part) in multipart.openings.into_iter().zip(parts) {
         pieces.push_back(Piece::Text(opening.into()));
         pieces.push_back(Piece::File(part.clone()));
     }
-    pieces.push_back(Piece::Text(format!("\r\n--{boundary}--\r\n").into()));
+    pieces.push_back(Piece::Text(multipart.end.into()));
     let total = pieces.iter().map(Piece::length).sum();
-    let _ = head.fields.set(name::CONTENT_TYPE, format!("multipart/byteranges; boundary={boundary}").as_bytes());
+    let _ = head.fields.set(name::CONTENT_TYPE, multipart.content_type.as_bytes());
     number(&mut head.fields, name::CONTENT_LENGTH, total);
     (head, body(file, pieces))
 }
@@ -134,10 +125,6 @@ fn cut(bytes: &Bytes, pieces: &VecDeque<Piece>) -> Bytes {
         }
     }
     out.freeze()
-}
-
-fn content_range(part: &Range<u64>, length: u64) -> String {
-    format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1))
 }
 
 fn empty(status: StatusCode) -> (ResponseHead, Body) {

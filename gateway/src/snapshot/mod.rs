@@ -3,6 +3,7 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
+mod caching;
 mod course;
 pub mod given;
 mod members;
@@ -24,6 +25,7 @@ use crate::plugin::House;
 use crate::route::RouteTable;
 use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
+pub use caching::{Caching, place};
 pub use given::Given;
 pub use members::Found;
 pub use plugins::{Course, Deployed, Step};
@@ -60,6 +62,8 @@ pub struct CompiledRoute {
     pub times: Times,
     /// The folder of a static route.
     pub folder: Option<Folder>,
+    /// What is kept of its responses.
+    pub caching: Option<Box<Caching>>,
     /// Where copies of its requests go.
     pub mirror: Option<CompiledMirror>,
 }
@@ -232,6 +236,7 @@ fn compile_route(
         times: Times::of(&route.timeouts, pool.map(|pool| &pool.timeouts), &config.limits),
         folder,
         mirror: route.mirror.map(|mirror| compile_mirror(mirror, &route.name, config, before)),
+        caching: route.cache.as_ref().map(|cache| Box::new(Caching::new(&route.name, cache))),
         model: route.clone(),
     })
 }

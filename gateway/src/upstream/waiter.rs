@@ -35,7 +35,8 @@ impl<'a> Waiter<'a> {
         self.informed.get()
     }
 
-    pub(super) fn inform(&self, head: ResponseHead) {
+    /// Sends it an interim response.
+    pub fn inform(&self, head: ResponseHead) {
         self.informed.set(true);
         if let Some(responder) = self.responder.borrow_mut().as_mut() {
             responder.inform(head);

@@ -9,8 +9,8 @@ use http::StatusCode;
 use super::{At, Either, Names, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
-    Action, HeaderChanges, HostPattern, Match, Named, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
-    ValuePattern,
+    Action, Cache, HeaderChanges, HostPattern, Match, Named, PathPattern, Redirect, Respond, Rewrite, Route, Segment,
+    Static, ValuePattern,
 };
 use crate::config::{hint, pattern, shadow};
 use crate::http::fields::{is_token, is_value};
@@ -69,6 +69,7 @@ impl Reader<'_, '_> {
         let rewrite = route.rewrite.as_ref().and_then(|rewrite| self.rewrite(rewrite, captures));
         let request_headers = self.header_changes(route.request_headers.as_ref(), captures, true);
         let response_headers = self.header_changes(route.response_headers.as_ref(), captures, false);
+        let cache = route.cache.as_ref().and_then(|cache| cache.value.then(Cache::default));
         let retry = route.retry.as_ref().map(|retry| self.retry(retry));
         let mirror = route.mirror.as_ref().and_then(|mirror| self.mirror(mirror, action.as_ref(), pools));
         let timeouts = self.timeouts(route.timeouts.as_ref());
@@ -87,6 +88,7 @@ impl Reader<'_, '_> {
             rewrite,
             request_headers,
             response_headers,
+            cache,
             retry,
             mirror,
             timeouts,
@@ -283,6 +285,7 @@ impl Reader<'_, '_> {
         let spans = [
             route.rewrite.as_ref().map(|at| &at.span),
             route.request_headers.as_ref().map(|at| &at.span),
+            route.cache.as_ref().filter(|_| route.router.is_none()).map(|at| &at.span),
             route.retry.as_ref().map(|at| &at.span),
             route.mirror.as_ref().map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.connect.as_ref()).map(|at| &at.span),

@@ -1,5 +1,6 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod cache;
 mod mirror;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use http::{Method, StatusCode};
 
 use super::*;
 use crate::http::{FieldName, Scheme};
+pub use cache::{Cache, CacheBypass, CacheQuery};
 pub use mirror::Mirror;
 
 /// `[[route]]`
@@ -29,6 +31,8 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// `response_headers = { … }`
     pub response_headers: HeaderChanges,
+    /// `cache = true | { … }`; `None`: no.
+    pub cache: Option<Cache>,
     /// `retry = { … }`; `None`: the pool's.
     pub retry: Option<Retry>,
     /// `mirror = { … }`

@@ -55,6 +55,38 @@ pub fn select(value: &[u8], length: u64) -> Selection {
     }
 }
 
+/// The value of `Content-Range` (RFC 9110 section 14.4).
+pub fn content_range(part: &Range<u64>, length: u64) -> String {
+    format!("bytes {}-{}/{length}", part.start, part.end.saturating_sub(1))
+}
+
+/// What stands between the parts of a response with several (RFC 9110 section 14.6).
+#[derive(Debug)]
+pub struct Multipart {
+    /// The response's own type.
+    pub content_type: String,
+    /// What goes before each part.
+    pub openings: Vec<String>,
+    /// What goes behind the last.
+    pub end: String,
+}
+
+impl Multipart {
+    /// For these parts of something of this type and length. The boundary cannot be guessed, so nothing can hold it on purpose.
+    pub fn new(parts: &[Range<u64>], content_type: &str, length: u64) -> Multipart {
+        let boundary = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let opening = |part: &Range<u64>| {
+            let range = content_range(part, length);
+            format!("\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {range}\r\n\r\n")
+        };
+        Multipart {
+            openings: parts.iter().map(opening).collect(),
+            content_type: format!("multipart/byteranges; boundary={boundary}"),
+            end: format!("\r\n--{boundary}--\r\n"),
+        }
+    }
+}
+
 struct Malformed;
 
 /// One range-spec; `None` when it is well-formed but outside.

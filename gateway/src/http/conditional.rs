@@ -1,11 +1,20 @@
-//! Conditional requests (RFC 9110 section 13), as a pure decision.
+//! Conditional requests (RFC 9110 section 13), as pure decisions.
 //!
-//! In: the fields of a GET or HEAD request, the entity tag (strong, with its quotes) and the second of the last change.
-//! Out: whether to answer, and whether the ranges of the request hold.
+//! In: the fields of a GET or HEAD request, and what is known of the version that there is. Out: whether to answer, and whether the
+//! ranges of the request hold.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::http::{Fields, name};
+
+/// What tells one version from another.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Validators<'a> {
+    /// The entity tag with its quotes, and `W/` before it when it is weak.
+    pub tag: Option<&'a [u8]>,
+    /// The second of the last change.
+    pub modified: Option<u64>,
+}
 
 /// What the conditions come to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,33 +27,51 @@ pub enum Verdict {
     Failed,
 }
 
-/// RFC 9110 section 13.2.2, step by step.
-pub fn evaluate(fields: &Fields, tag: &[u8], modified: u64) -> Verdict {
+impl<'a> Validators<'a> {
+    /// The tag without the mark of weakness.
+    fn opaque(&self) -> Option<&'a [u8]> {
+        self.tag.map(|tag| tag.strip_prefix(b"W/").unwrap_or(tag))
+    }
+
+    /// RFC 9110 section 8.8.3.2: weak tags are the same as none.
+    fn is_strongly(&self, weak: bool, other: &[u8]) -> bool {
+        !weak && self.tag == Some(other)
+    }
+}
+
+/// RFC 9110 section 13.2.2, step by step, as the origin of a response takes them.
+pub fn evaluate(fields: &Fields, known: Validators<'_>) -> Verdict {
     if fields.contains(name::IF_MATCH) {
         // Section 13.1.1: the strong comparison.
-        if !any_tag(fields, name::IF_MATCH, |weak, other| !weak && other == tag) {
+        if !any_tag(fields, name::IF_MATCH, |weak, other| known.is_strongly(weak, other)) {
             return Verdict::Failed;
         }
-    } else if date(fields, name::IF_UNMODIFIED_SINCE).is_some_and(|since| modified > since) {
+    } else if date(fields, name::IF_UNMODIFIED_SINCE).zip(known.modified).is_some_and(|(since, at)| at > since) {
         return Verdict::Failed;
     }
-    if fields.contains(name::IF_NONE_MATCH) {
-        // Section 13.1.2: the weak comparison, and If-Modified-Since does not count beside it.
-        if any_tag(fields, name::IF_NONE_MATCH, |_, other| other == tag) {
-            return Verdict::NotModified;
-        }
-    } else if date(fields, name::IF_MODIFIED_SINCE).is_some_and(|since| modified <= since) {
-        return Verdict::NotModified;
+    match is_known(fields, known) {
+        true => Verdict::NotModified,
+        false => Verdict::Proceed,
     }
-    Verdict::Proceed
+}
+
+/// Whether the client has this version already (sections 13.1.2 and 13.1.3): all that a cache looks at (RFC 9111 section 4.3.2).
+pub fn is_known(fields: &Fields, known: Validators<'_>) -> bool {
+    if fields.contains(name::IF_NONE_MATCH) {
+        // The weak comparison, and If-Modified-Since does not count beside it.
+        return any_tag(fields, name::IF_NONE_MATCH, |_, other| known.opaque() == Some(other));
+    }
+    date(fields, name::IF_MODIFIED_SINCE).zip(known.modified).is_some_and(|(since, at)| at <= since)
 }
 
 /// RFC 9110 section 13.1.5: whether `Range` is to be obeyed. Tags compare strongly, dates exactly.
-pub fn range_holds(fields: &Fields, tag: &[u8], modified: u64) -> bool {
+pub fn range_holds(fields: &Fields, known: Validators<'_>) -> bool {
     match fields.value(name::IF_RANGE) {
         None => true,
-        Some(value) if value.starts_with(b"\"") || value.starts_with(b"W/") => value == tag,
-        Some(_) => date(fields, name::IF_RANGE) == Some(modified),
+        Some(value) if value.starts_with(b"\"") || value.starts_with(b"W/") => {
+            known.is_strongly(false, value) && !value.starts_with(b"W/")
+        }
+        Some(_) => known.modified.is_some() && date(fields, name::IF_RANGE) == known.modified,
     }
 }
 
@@ -87,7 +114,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const MODIFIED: u64 = 784_111_777;
+    const KNOWN: Validators<'_> = Validators { tag: Some(b"\"a\""), modified: Some(784_111_777) };
     const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     const BEFORE: &str = "Sunday, 06-Nov-94 08:49:36 GMT";
     const AFTER: &str = "Sun Nov  6 08:49:38 1994";
@@ -130,7 +157,7 @@ mod tests {
             (&[("if-match", "\"a\""), ("if-none-match", "\"a\"")], NotModified),
         ];
         for (list, verdict) in rows {
-            assert_eq!(evaluate(&fields(list), b"\"a\"", MODIFIED), *verdict, "{list:?}");
+            assert_eq!(evaluate(&fields(list), KNOWN), *verdict, "{list:?}");
         }
     }
 
@@ -138,9 +165,24 @@ mod tests {
     fn a_range_holds_only_for_the_very_same() {
         let rows = [("\"a\"", true), ("W/\"a\"", false), ("\"b\"", false), (SAME, true), (AFTER, false), ("x", false)];
         for (value, holds) in rows {
-            assert_eq!(range_holds(&fields(&[("if-range", value)]), b"\"a\"", MODIFIED), holds, "{value}");
+            assert_eq!(range_holds(&fields(&[("if-range", value)]), KNOWN), holds, "{value}");
         }
-        assert!(range_holds(&Fields::new(), b"\"a\"", MODIFIED));
+        assert!(range_holds(&Fields::new(), KNOWN));
+    }
+
+    #[test]
+    fn a_weak_tag_is_known_and_no_more() {
+        let weak = Validators { tag: Some(b"W/\"a\""), modified: None };
+        for tag in ["\"a\"", "W/\"a\""] {
+            assert_eq!(evaluate(&fields(&[("if-none-match", tag)]), weak), Verdict::NotModified, "{tag}");
+            assert_eq!(evaluate(&fields(&[("if-match", tag)]), weak), Verdict::Failed, "{tag}");
+            assert!(!range_holds(&fields(&[("if-range", tag)]), weak), "{tag}");
+        }
+        // Nothing is known of when it changed.
+        for field in ["if-modified-since", "if-unmodified-since"] {
+            assert_eq!(evaluate(&fields(&[(field, SAME)]), weak), Verdict::Proceed, "{field}");
+        }
+        assert!(!range_holds(&fields(&[("if-range", SAME)]), weak));
     }
 
     proptest! {

@@ -1,0 +1,178 @@
+//! A response that is kept.
+//!
+//! In: the head of a response, what was asked, and its body, which may still be coming. Out: the head to answer with, and what
+//! the policy wants to know. Immutable but for a mark that it was made stale and a count of its uses.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::body::Shared;
+use super::policy::directives::ResponseDirectives;
+use super::policy::freshness::{self, Basis, Times};
+use super::policy::reuse::Kept;
+use super::policy::rules::Rules;
+use super::policy::{storable, vary};
+use crate::http::{Fields, StatusCode, name};
+
+/// What one entry takes besides its texts and its body: this structure, its place in the store.
+const OVERHEAD: u64 = 512;
+
+/// A response, ready to be given again.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it is the answer to, as people write it.
+    pub url: String,
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields, without those that are for one connection or user.
+    pub fields: Fields,
+    /// What it says to caches.
+    pub directives: ResponseDirectives,
+    /// How long it is fresh, in seconds, and why.
+    pub lifetime: (u64, Basis),
+    /// Its body.
+    pub body: Arc<Shared>,
+    /// Names that it can be purged by.
+    pub tags: Vec<String>,
+    /// What it varies by, and what the request said there.
+    pub vary: (Vec<String>, Vec<u8>),
+    /// By what route it came and went: requests that would go elsewhere have another.
+    pub place: u64,
+    times: Times,
+    initial_age: u64,
+    stale: AtomicBool,
+    uses: AtomicU64,
+}
+
+/// To what request a response is the answer.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Its URL, as it stands in keys.
+    pub url: String,
+    /// By what route it goes.
+    pub place: u64,
+    /// Its fields.
+    pub fields: &'a Fields,
+}
+
+impl Entry {
+    /// From a response that may be kept, to this request.
+    pub fn new(
+        asked: Asked<'_>,
+        (status, fields): (StatusCode, &Fields),
+        body: Arc<Shared>,
+        times: Times,
+        rules: &Rules,
+    ) -> Entry {
+        let directives = ResponseDirectives::of(fields);
+        let mut names = vary::names(fields).unwrap_or_default();
+        if !rules.key_fields.is_empty() {
+            names.extend(rules.key_fields.iter().cloned());
+            names.sort_unstable();
+            names.dedup();
+        }
+        let selecting = vary::selecting(asked.fields, &names);
+        let mut kept = storable::kept_fields(fields, &directives);
+        if !kept.contains(name::DATE) {
+            // RFC 9110 section 6.6.1. A date is a valid value.
+            let received = UNIX_EPOCH + Duration::from_secs(times.received);
+            let _ = kept.append(name::DATE, httpdate::fmt_http_date(received).as_bytes());
+        }
+        Entry {
+            url: asked.url,
+            place: asked.place,
+            status,
+            lifetime: freshness::lifetime(status, fields, &directives, times, rules),
+            initial_age: freshness::initial_age(fields, times),
+            fields: kept,
+            tags: tags(fields),
+            vary: (names, selecting),
+            directives,
+            body,
+            times,
+            stale: AtomicBool::new(false),
+            uses: AtomicU64::new(0),
+        }
+    }
+
+    /// The same after the origin said that it still holds (RFC 9111 section 4.3.4).
+    pub fn freshened(&self, asked: &Fields, news: &Fields, times: Times, rules: &Rules) -> Entry {
+        let mut fields = self.fields.clone();
+        // Its age counts from the news, so a date of before is out of place.
+        fields.remove(name::DATE);
+        storable::freshen(&mut fields, news, rules);
+        if let Some(age) = news.value(name::AGE) {
+            let _ = fields.append(name::AGE, age);
+        }
+        let asked = Asked { url: self.url.clone(), place: self.place, fields: asked };
+        let renewed = Entry::new(asked, (self.status, &fields), self.body.clone(), times, rules);
+        renewed.uses.store(self.uses(), Ordering::Relaxed);
+        renewed
+    }
+
+    /// How old it is.
+    pub fn age(&self, now: u64) -> u64 {
+        freshness::current_age(self.initial_age, self.times, now)
+    }
+
+    /// Seconds for which it is still fresh; negative since when it is not (RFC 9211 section 2.4).
+    pub fn ttl(&self, now: u64) -> i64 {
+        let seconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        seconds(self.lifetime.0) - seconds(self.age(now))
+    }
+
+    /// What the policy wants to know.
+    pub fn kept(&self, now: u64) -> Kept<'_> {
+        let invalidated = self.stale.load(Ordering::Acquire);
+        Kept { directives: &self.directives, lifetime: self.lifetime.0, age: self.age(now), invalidated }
+    }
+
+    /// When it was made, as it says; else when it came.
+    pub fn dated(&self) -> u64 {
+        freshness::moment(&self.fields, name::DATE).unwrap_or(self.times.received)
+    }
+
+    /// Whether it answers a request that goes by this route with these fields.
+    pub fn answers(&self, place: u64, asked: &Fields) -> bool {
+        self.place == place && (self.vary.0.is_empty() || vary::selecting(asked, &self.vary.0) == self.vary.1)
+    }
+
+    /// Whether the origin can be asked if it still holds.
+    pub fn has_validator(&self) -> bool {
+        self.fields.contains(name::ETAG) || self.fields.contains(name::LAST_MODIFIED)
+    }
+
+    /// From now on the origin is asked before it is given again.
+    pub fn make_stale(&self) {
+        self.stale.store(true, Ordering::Release);
+    }
+
+    /// Counts a use.
+    pub fn used(&self) {
+        self.uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it was given.
+    pub fn uses(&self) -> u64 {
+        self.uses.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it takes.
+    pub fn weight(&self) -> u64 {
+        let texts =
+            self.url.len() + self.fields.list_size() + self.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
+        OVERHEAD + (texts + self.vary.1.len()) as u64 + self.body.length().unwrap_or(0)
+    }
+}
+
+/// `Surrogate-Key` has its tags apart by spaces, `Cache-Tag` by commas.
+fn tags(fields: &Fields) -> Vec<String> {
+    let text = |tag: &[u8]| String::from_utf8_lossy(tag).into_owned();
+    let keys = fields.values("surrogate-key").flat_map(|value| value.split(u8::is_ascii_whitespace));
+    let tags = fields.values("cache-tag").flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+    let mut all: Vec<String> = keys.chain(tags).filter(|tag| !tag.is_empty()).map(text).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}

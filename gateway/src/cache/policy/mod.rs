@@ -1,0 +1,9 @@
+//! What may be kept and given again: RFC 9111, as pure decisions that are told the time.
+
+pub mod directives;
+pub mod freshness;
+pub mod reuse;
+pub mod rules;
+pub mod storable;
+pub mod structured;
+pub mod vary;
