@@ -247,6 +247,7 @@ const PURE: &[&str] = &[
     "cache/policy",
     "access_log/stamp.rs",
     "agent/watchdog.rs",
+    "balance/concurrency/controller.rs",
     "balance/shares.rs",
     "balance/turn.rs",
     "compress/codec",

@@ -12,6 +12,7 @@ mod exchange;
 mod forward;
 pub mod forwarded;
 mod incoming;
+mod mirror;
 mod pace;
 mod plugins;
 mod recode;

@@ -16,9 +16,10 @@ use super::hedging::Hedging;
 use super::own::OwnBalancers;
 use super::site::Site;
 use super::sites::Sites;
-use crate::balance::{Candidate, Changes, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, places};
+use crate::balance::{Bounds, Candidate, Changes, Concurrency, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, places};
 use crate::clock;
 use crate::config::model::{self, StartAs};
+use crate::http::Scheme;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -54,6 +55,8 @@ pub struct PoolState {
     pub(super) tries_again: Arc<AtomicU32>,
     /// How many requests it may have at the same time.
     pub room: Arc<Room>,
+    /// How many it has at endpoints, where it finds that out by itself.
+    pub adaptive: Option<Arc<Concurrency>>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// How it is spoken to those who are asked for their load.
@@ -118,8 +121,9 @@ impl PoolState {
             everyone,
             watch: Arc::new(watch),
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
-            tries_again: Arc::default(),
+            tries_again: before.map(|before| before.tries_again.clone()).unwrap_or_default(),
             room: before.map(|before| before.room.clone()).unwrap_or_default(),
+            adaptive: model.adaptive.map(|wanted| adaptive(wanted, before)),
             model: Arc::new(model),
             found,
             changes,
@@ -175,10 +179,15 @@ impl PoolState {
             endpoints.iter_mut().filter(|(known, _)| *known == state).for_each(|(_, count)| *count += 1);
         }
         let reporting = self.everyone.iter().filter(|one| !one.endpoint.stats.load().is_nan()).count();
+        let concurrency = self.adaptive.as_ref().map(|adaptive| {
+            let figures = adaptive.figures();
+            (figures.limit, figures.there)
+        });
         metrics::PoolRow {
             name: self.model.name.clone(),
             endpoints,
             reporting: reporting as u64,
+            concurrency,
             reports: self.watch.reports.counts(),
             distrusts: outlook.distrusts,
             distrusted: outlook.distrusted,
@@ -201,6 +210,9 @@ impl Pool {
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let seat = RefCell::new(seat);
         let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
+        if let (Some(adaptive), Some(wanted)) = (&state.adaptive, state.model.adaptive) {
+            adaptive.rebound(bounds(wanted));
+        }
         let plan = before
             .filter(|before| Arc::ptr_eq(&before.state.watch, &state.watch))
             .map(|before| before.plan.borrow().for_others());
@@ -271,6 +283,11 @@ impl Pool {
     fn look(&self) {
         let (used, everyone) = (&self.state.candidates, &self.state.everyone);
         *self.plan.borrow_mut() = self.state.watch.plan(used, everyone, clock::coarse_uptime());
+    }
+
+    /// What HTTP/2 names is the connection that a request goes out on.
+    pub fn scheme(&self) -> Scheme {
+        if self.state.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
     /// Our connections to the endpoint with this index.
@@ -345,6 +362,9 @@ impl Pool {
         if self.plan.borrow().is_due(&self.state.watch) {
             self.look();
         }
+        if let Some(adaptive) = &self.state.adaptive {
+            adaptive.pass_time(clock::coarse_uptime());
+        }
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.tick(now);
         }
@@ -381,6 +401,16 @@ impl Drop for Pool {
 fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
     let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
     before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
+}
+
+/// Goes on with what was found out, whatever the bounds are now: those are put in place with the pool.
+fn adaptive(model: model::Adaptive, before: Option<&PoolState>) -> Arc<Concurrency> {
+    let before = before.and_then(|before| before.adaptive.clone());
+    before.unwrap_or_else(|| Arc::new(Concurrency::new(bounds(model), clock::coarse_uptime())))
+}
+
+fn bounds(model: model::Adaptive) -> Bounds {
+    Bounds { least: model.least, most: model.most, tolerance: model.tolerance }
 }
 
 /// How often the time of a pool's own balancer passes at the most.
