@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "access_log",
             "balance",
             "cache",
+            "compress::Press",
             "discovery",
             "files",
             "http::Control",
@@ -52,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "balance",
             "cache",
             "clock",
+            "compress",
             "config::model",
             "error",
             "http",
@@ -71,7 +73,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("route", &["config::model", "http"]),
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
     ("cache", &["error", "http"]),
-    ("files", &["config::model", "error", "escape", "http", "limits"]),
+    ("files", &["clock", "config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
     ("plugin", &["balance", "stock", "vault"]),
@@ -91,6 +93,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
+    // Knows bodies and fields, and no route, pool or cache.
+    ("compress", &["config::model", "error", "http", "limits", "metrics"]),
     (
         "respond",
         &[
@@ -167,7 +171,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
-    ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits", "stock"]),
+    ("config", &["http::FieldName", "http::Scheme", "http::encoding", "http::fields", "limits", "stock"]),
     (
         "snapshot",
         &[
@@ -245,6 +249,10 @@ const PURE: &[&str] = &[
     "agent/watchdog.rs",
     "balance/shares.rs",
     "balance/turn.rs",
+    "compress/codec",
+    "compress/dress.rs",
+    "compress/load.rs",
+    "compress/plan.rs",
     "config/diff.rs",
     "config/file",
     "config/hint.rs",
@@ -266,14 +274,17 @@ const PURE: &[&str] = &[
     "fetch/address.rs",
     "fetch/challenge.rs",
     "fetch/manifest.rs",
+    "files/pattern.rs",
     "http/conditional.rs",
     "http/ranges.rs",
     "files/resolve.rs",
+    "files/site.rs",
     "files/types.rs",
     "health/outlier.rs",
     "health/term.rs",
     "health/verdict.rs",
     "http/claims.rs",
+    "http/encoding.rs",
     "http/fields.rs",
     "http/h1/decode.rs",
     "http/h1/framing.rs",
