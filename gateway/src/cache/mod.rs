@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod body;
+pub mod disk;
 pub mod entry;
 pub mod flight;
 pub mod policy;
