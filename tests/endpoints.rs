@@ -23,7 +23,7 @@ async fn an_operator_takes_an_endpoint_out_of_use_and_back() {
     let (status, answer) = gateway.order(&format!("/drain{query}"), b"").await;
     assert_eq!((status, &answer["draining"], &answer["active"]), (200, &true.into(), &0.into()));
     assert_eq!(spread(&gateway, [&one, &other], 10).await, [0, 10]);
-    assert_eq!(gateway.metric("gatewright_pool_endpoints{pool=\"a\",state=\"draining\"}").await, 1.0);
+    assert_eq!(gateway.metric("gatewright_endpoints{pool=\"a\",state=\"draining\"}").await, 1.0);
     // A reload does not change it, and neither does another limit, which makes another endpoint of it.
     gateway.apply(TWO).await.unwrap();
     gateway.apply(&TWO.replace("[[route]]", "max_connections = 5\n[[route]]")).await.unwrap();
@@ -141,7 +141,7 @@ async fn endpoints_that_come_back_or_are_new_begin_slowly() {
     let second = gateway.endpoint("a", &other);
     eventually("it to be warming", async || second.stats.flags() & WARMING != 0).await;
     assert!((0.009..0.02).contains(&second.stats.warmth()), "{}", second.stats.warmth());
-    assert_eq!(gateway.metric("gatewright_pool_endpoints{pool=\"a\",state=\"warming\"}").await, 1.0);
+    assert_eq!(gateway.metric("gatewright_endpoints{pool=\"a\",state=\"warming\"}").await, 1.0);
     // The other was away for a while.
     first.stats.change_flags(DRAINING, 0);
     assert_eq!(spread(&gateway, [&one, &other], 5).await, [0, 5]);

@@ -30,7 +30,7 @@ async fn endpoints_are_asked_for_their_load() {
             let gateway = gateway(&origin, "path = '/load', interval = '100ms'", tls).await;
             let endpoint = gateway.endpoint("a", &origin);
             eventually("a report", async || endpoint.stats.load() == 0.25).await;
-            assert_eq!(gateway.metric("gatewright_pool_endpoints{pool=\"a\",state=\"reporting\"}").await, 1.0);
+            assert_eq!(gateway.metric("gatewright_pool_load_reporting{pool=\"a\"}").await, 1.0);
             assert!(gateway.metric("gatewright_pool_load_reports_total{pool=\"a\",result=\"taken\"}").await >= 1.0);
         }
     }
@@ -65,7 +65,7 @@ async fn who_has_too_much_gets_less_until_that_is_over_or_forgotten() {
     let gateway = gateway(&origin, "path = '/load', interval = '100ms', age = '1s'", "").await;
     let endpoint = gateway.endpoint("a", &origin);
     eventually("less", async || endpoint.stats.warmth() < 1.0 && endpoint.stats.flags() & DEGRADED != 0).await;
-    assert_eq!(gateway.metric("gatewright_pool_endpoints{pool=\"a\",state=\"overloaded\"}").await, 1.0);
+    assert_eq!(gateway.metric("gatewright_endpoints{pool=\"a\",state=\"overloaded\"}").await, 1.0);
     busy.store(false, Ordering::Relaxed);
     eventually("all of it", async || endpoint.stats.warmth() == 1.0 && endpoint.stats.flags() & DEGRADED == 0).await;
     busy.store(true, Ordering::Relaxed);

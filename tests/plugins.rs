@@ -184,6 +184,34 @@ async fn a_filter_changes_both_heads_and_its_tags_stand_in_the_log() {
 }
 
 #[tokio::test]
+async fn names_of_fields_are_the_same_in_any_case_also_those_that_no_plugin_writes() {
+    let module = plugin(
+        r#"(import "gatewright" "edit_header" (func $edit (param i32 i32 i32 i32 i32 i32) (result i32)))
+        (import "gatewright" "header" (func $header (param i32 i32 i32 i32 i32) (result i32)))"#,
+        r#"(data (i32.const 1024) "X-UserContent-LengthHoST7X-Mine")
+        (func (export "gw_on_request") (result i64)
+            ;; Nothing goes on unless the client's x-user was read under another spelling.
+            (if (i32.ne (call $header (i32.const 0) (i32.const 1024) (i32.const 6) (i32.const 2048) (i32.const 64)) (i32.const 5))
+                (then unreachable))
+            ;; Length and host are not taken, -2 says so; what the plugin may write is.
+            (if (i32.ne (call $edit (i32.const 0) (i32.const 0) (i32.const 1030) (i32.const 14) (i32.const 1048) (i32.const 1)) (i32.const -2))
+                (then unreachable))
+            (if (i32.ne (call $edit (i32.const 1) (i32.const 0) (i32.const 1044) (i32.const 4) (i32.const 1048) (i32.const 1)) (i32.const -2))
+                (then unreachable))
+            (drop (call $edit (i32.const 0) (i32.const 0) (i32.const 1049) (i32.const 6) (i32.const 1048) (i32.const 1)))
+            (i64.const 0))"#,
+    );
+    let origin = RawOrigin::start().await;
+    let text = "[plugin.mine]\nsource = 'mine.wasm'\n[pool.a]\nendpoints = ['<origin>']\n\
+                [[route]]\npool = 'a'\nfilters = ['mine']";
+    let gateway = Gateway::of(text).with("origin", &origin).file("mine.wasm", module).start().await;
+    let mut client = gateway.raw().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nx-User: alice\r\nx-mine: 1\r\nContent-Length: 2\r\n\r\nhi").await;
+    let request = origin.accept().await.request().await;
+    assert_eq!((request.field("x-mine").as_deref(), request.body.as_slice()), (Some("7"), &b"hi"[..]), "{request:?}");
+}
+
+#[tokio::test]
 async fn what_a_filter_sets_no_client_says_in_other_letters_or_in_trailers() {
     let module = plugin(
         r#"(import "gatewright" "edit_header" (func $edit (param i32 i32 i32 i32 i32 i32) (result i32)))"#,

@@ -1,6 +1,6 @@
 //! Which endpoints of a pool get requests, whichever balancer chooses among them: by their health and priority.
 
-use gatewright_abi::flag::{EJECTED, HEALTHY};
+use gatewright_abi::flag::{DRAINING, EJECTED, HEALTHY};
 
 use crate::harness::{Gateway, Origin, eventually, guests};
 
@@ -112,6 +112,19 @@ async fn when_most_of_a_pool_is_sick_all_get_requests() {
         eventually("what is known to be believed again", async || !distrusts().await).await;
         assert_eq!(spread(&gateway, &origins, 20).await[..2], [0, 0], "{balance}");
         assert_eq!(gateway.metric("gatewright_pool_distrusts_total{pool=\"a\"}").await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn the_only_endpoint_of_a_pool_gets_requests_sick_or_not() {
+    for balance in BALANCERS {
+        let origins = origins(1).await;
+        let gateway = gateway(&origins, 0, balance).await;
+        sickens(&gateway, &origins[0]);
+        assert_eq!(spread(&gateway, &origins, 5).await, [5], "{balance}");
+        assert_eq!(gateway.metric("gatewright_pool_distrusted{pool=\"a\"}").await, 1.0);
+        gateway.endpoint("a", &origins[0]).stats.change_flags(DRAINING, 0);
+        assert_eq!(gateway.get("a/", &[]).await.status(), 503, "{balance}: it was taken out of use");
     }
 }
 

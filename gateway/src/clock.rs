@@ -142,7 +142,8 @@ pub fn coarse_uptime() -> Duration {
     coarse().saturating_duration_since(*BEGAN.get_or_init(coarse))
 }
 
-fn coarse_second() -> u64 {
+/// The Unix time in seconds.
+pub fn second() -> u64 {
     #[cfg(target_os = "linux")]
     {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
@@ -158,7 +159,7 @@ thread_local! {
 
 /// Hands the current date in the form of RFC 9110 section 5.6.7 to the function. Made once a second.
 pub fn with_date<T>(use_it: impl FnOnce(&[u8]) -> T) -> T {
-    let second = coarse_second();
+    let second = second();
     DATE.with_borrow_mut(|(made_for, text)| {
         if *made_for != second {
             let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(second));

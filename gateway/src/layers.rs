@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "discovery",
             "files",
             "http::Control",
@@ -49,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "balance",
+            "cache",
             "clock",
             "config::model",
             "error",
@@ -131,7 +133,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "control",
-        &["admin", "config::model", "fetch", "plugin", "reload", "sampling", "snapshot", "tls", "vault", "worker"],
+        &[
+            "admin",
+            "balance",
+            "config::model",
+            "fetch",
+            "plugin",
+            "reload",
+            "sampling",
+            "snapshot",
+            "tls",
+            "vault",
+            "worker",
+        ],
     ),
     // Asks endpoints for their load, over the HTTP/1.1 of upstreams.
     ("sampling", &["balance", "config::model", "error", "http", "notice", "upstream", "worker"]),
@@ -159,6 +173,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "balance",
+            "cache",
             "config",
             "fetch",
             "files",

@@ -142,6 +142,7 @@ limits! {
     access_log_queue_size: size = 8388608, "\"8MiB\"", "Access-log lines that wait to be written; beyond it new ones are dropped and counted.";
     file_cache_size: size = 67108864, "\"64MiB\"", "Static files that each worker keeps in memory; the least used go beyond it.";
     file_cache_time: time = 200, "\"200ms\"", "How long a static file in memory is served before the disk is asked whether it changed.";
+    cache_size: size = 268435456, "\"256MiB\"", "Responses that all workers keep together in memory, their heads and what holds them counted; the least used go beyond it. A quarter of it may be bodies that are still coming.";
     health_checks: count = 256, "256", "Checks of endpoints' health at the same time, in all pools; others wait for their turn.";
     health_body_size: size = 65536, "\"64KiB\"", "Of the body of an answer to a health check, read to look for the text that it is to have.";
     plugin_download_time: time = 60000, "\"60s\"", "For fetching one plugin from elsewhere, redirects and tokens included; the configuration that wants it does not come into force beyond it.";

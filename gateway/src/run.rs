@@ -158,7 +158,7 @@ impl Running {
     pub fn endpoint(&self, pool: &str, address: &str) -> Option<Arc<Endpoint>> {
         let snapshot = self.shared.snapshot();
         let pool = snapshot.pools.iter().find(|compiled| compiled.state.model.name == pool)?;
-        let mut candidates = pool.state.candidates.iter();
+        let mut candidates = pool.state.everyone.iter();
         candidates.find(|candidate| candidate.endpoint.address == address).map(|candidate| candidate.endpoint.clone())
     }
 

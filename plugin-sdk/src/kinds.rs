@@ -137,13 +137,14 @@ pub trait Filter: Sized {
 
     /// The head of a request is there. Changes to it are done when this has returned.
     fn on_request(&mut self, request: &RequestMut) -> Verdict {
-        let _ = request;
+        request.ignore();
         Verdict::CarryOn
     }
 
     /// The head of a response is there. Changes to it are done when this has returned.
     fn on_response(&mut self, request: &Request, response: &Response) -> Verdict {
-        let _ = (request, response);
+        let _ = response;
+        request.ignore();
         Verdict::CarryOn
     }
 

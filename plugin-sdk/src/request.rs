@@ -2,6 +2,7 @@
 //!
 //! Nothing of it is copied before it is asked for; what was read stays until the call ends.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::ops::Deref;
 
@@ -15,11 +16,13 @@ use crate::sys::{self, Arena};
 pub struct Request {
     arena: Arena,
     attempt: u32,
+    /// Whether the call that it was shown to does nothing, ever.
+    indifferent: Cell<bool>,
 }
 
 impl Request {
     pub(crate) const fn new() -> Request {
-        Request { arena: Arena::new(), attempt: 0 }
+        Request { arena: Arena::new(), attempt: 0, indifferent: Cell::new(false) }
     }
 
     /// Another request than before.
@@ -27,6 +30,19 @@ impl Request {
     pub(crate) fn begin(&mut self, attempt: u32) {
         self.arena.clear();
         self.attempt = attempt;
+        self.indifferent.set(false);
+    }
+
+    /// Said by calls that a plugin has left as they are.
+    #[inline(always)]
+    pub(crate) fn ignore(&self) {
+        self.indifferent.set(true);
+    }
+
+    #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn is_ignored(&self) -> bool {
+        self.indifferent.get()
     }
 
     fn text(&self, what: u32) -> Option<&str> {

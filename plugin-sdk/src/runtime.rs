@@ -87,6 +87,13 @@ impl<B: Balancer, R: Router, F: Filter> Runtime<B, R, F> {
         filter.on_response(&self.request, &self.response)
     }
 
+    /// Whether the last call of the filter is one that does nothing, ever.
+    #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code))]
+    #[inline(always)]
+    pub(crate) fn is_indifferent(&self) -> bool {
+        self.request.is_ignored()
+    }
+
     /// All kinds that still want to be called are, at the time of the one that wants it first.
     pub(crate) fn tick(&mut self, endpoints: &Endpoints) -> Option<Duration> {
         let mut next: Option<Duration> = None;

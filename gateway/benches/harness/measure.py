@@ -7,6 +7,7 @@ rounds is what counts: what else happens on the machine hits neighbours alike.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from .load import Answered, check, origin_counts
 from .machine import Cores, Memory, Usage, free_ports, make_certificate, memory, usage
 from .workloads import Generators, Idle, Load
 
-PEERS = ("nginx", "haproxy")  # the better of them is the measure
+PEERS = ("nginx", "haproxy", "varnish", "caddy")  # the best of those in a run is the measure
 
 
 @dataclass
@@ -192,6 +193,21 @@ class Bench:
         if contestant.child:
             contestant.child.check_alive()
         return Sample(answered, used, origin_counts(self.site.origin_port)[0] - opened - 1)
+
+    def turns(self, workload: Load, contestants: list[Contestant], check: Callable[[Contestant], None]) -> LoadResult:
+        """Of contestants that run already. `check`: whether one answers rightly."""
+        result = LoadResult(workload)
+        for contestant in contestants:
+            check(contestant)
+            self.sample(workload, contestant, 1)
+        for number in range(self.plan.rounds):
+            install.say(f"{workload.name}: round {number + 1} of {self.plan.rounds}")
+            for contestant in contestants:
+                sample = self.sample(workload, contestant, self.plan.seconds)
+                result.samples.setdefault(contestant.name, []).append(sample)
+        for contestant in contestants:
+            result.memory[contestant.name] = memory(contestant.pid)
+        return result
 
     def idle(self, workload: Idle) -> IdleResult:
         count = self.plan.idle_connections

@@ -4,6 +4,8 @@
  *
  * In: GET requests without a body, on 127.0.0.1.
  *   /128, /1024, /102400, any number   that many bytes
+ *   /kept/128 and so on                the same, with leave to keep it for an hour
+ *   /varied/128 and so on              that too, and another one for each Accept-Language
  *   /echo                              the request head as it arrived: shows what a proxy sends
  *   /count                             "CONNECTIONS REQUESTS" so far: shows whether a proxy keeps connections
  * One thread and one epoll. A response is made once for each size and then only written.
@@ -30,6 +32,7 @@ enum { HEAD_MAX = 16384, BODY_MAX = 16 << 20, SIZES = 8, FILES = 65536 };
 
 struct response {
     long size;
+    int kept;
     char *bytes;
     size_t length;
 };
@@ -53,21 +56,25 @@ static void on_term(int signal) {
     stopping = 1;
 }
 
-static size_t make_head(char *to, size_t room, long length) {
+/* What the response says of being kept, by `kept`. */
+static const char *const LEAVES[] = {"", "cache-control: max-age=3600\r\n",
+                                     "cache-control: max-age=3600\r\nvary: accept-language\r\n"};
+
+static size_t make_head(char *to, size_t room, long length, int kept) {
     return (size_t)snprintf(to, room,
-                            "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: %ld\r\n%s\r\n",
-                            length, stopping ? "connection: close\r\n" : "");
+                            "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: %ld\r\n%s%s\r\n",
+                            length, LEAVES[kept], stopping ? "connection: close\r\n" : "");
 }
 
 /* The response of `size` bytes; kept for the next time while there is room, else `own` says to free it. */
-static struct response sized(long size, char **own) {
+static struct response sized(long size, int kept, char **own) {
     for (int i = 0; !stopping && i < SIZES && responses[i].bytes; i++)
-        if (responses[i].size == size)
+        if (responses[i].size == size && responses[i].kept == kept)
             return responses[i];
-    struct response made = {size, malloc((size_t)size + 256), 0};
+    struct response made = {size, kept, malloc((size_t)size + 256), 0};
     if (!made.bytes)
         abort();
-    made.length = make_head(made.bytes, 256, size);
+    made.length = make_head(made.bytes, 256, size, kept);
     memset(made.bytes + made.length, 'x', (size_t)size);
     made.length += (size_t)size;
     for (int i = 0; !stopping && i < SIZES; i++)
@@ -80,10 +87,10 @@ static struct response sized(long size, char **own) {
 }
 
 static struct response text(const char *body, size_t length, char **own) {
-    struct response made = {0, malloc(length + 256), 0};
+    struct response made = {0, 0, malloc(length + 256), 0};
     if (!made.bytes)
         abort();
-    made.length = make_head(made.bytes, 256, (long)length);
+    made.length = make_head(made.bytes, 256, (long)length, 0);
     memcpy(made.bytes + made.length, body, length);
     made.length += length;
     *own = made.bytes;
@@ -146,8 +153,9 @@ static void answer(int fd) {
             int n = snprintf(line, sizeof line, "%lu %lu\n", accepted, served);
             response = text(line, (size_t)n, &c->own);
         } else {
-            long size = atol(path);
-            response = sized(size < 0 || size > BODY_MAX ? 0 : size, &c->own);
+            int kept = strncmp(path, "kept/", 5) == 0 ? 1 : strncmp(path, "varied/", 7) == 0 ? 2 : 0;
+            long size = atol(path + (kept == 1 ? 5 : kept == 2 ? 7 : 0));
+            response = sized(size < 0 || size > BODY_MAX ? 0 : size, kept, &c->own);
         }
         served++;
         c->out = response.bytes;

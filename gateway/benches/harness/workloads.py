@@ -20,6 +20,11 @@ class Load:
     size: int
     connections: int = 64
     streams: int = 1
+    below: str = ""      # where on the origin it lies
+
+    @property
+    def path(self) -> str:
+        return f"{self.below}/{self.size}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Generators:
         self.handshakes = Handshakes() if "connect" in kinds else None
 
     def run(self, load: Load, contestant: Contestant, seconds: int, core: int) -> Answered:
-        path, cleartext = f"/{load.size}", f"http://127.0.0.1:{contestant.http}"
+        path, cleartext = load.path, f"http://127.0.0.1:{contestant.http}"
         encrypted = f"https://127.0.0.1:{contestant.https}"
         if load.kind == "h2":
             return self.h2load.run(encrypted + path, load.size, load.connections, load.streams, seconds, core)

@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use gatewright::balance::{Candidate, Endpoint};
+use gatewright::balance::{Candidate, Endpoint, HOME};
 use gatewright::config::model;
 use gatewright::plugin::request::{Edit, Head, Side, What};
 use gatewright::plugin::{Budget, Compiled, Compiler, Decision, Engine, Instance, Mould, Outcome, Services};
@@ -44,6 +44,7 @@ static BENCH: LazyLock<Bench> = LazyLock::new(|| {
             weight: 1,
             priority: 0,
             zone: "zone".to_owned(),
+            place: HOME,
             drain: false,
             metadata: vec![("rack".to_owned(), index.to_string())],
         }

@@ -24,7 +24,7 @@ impl Desk {
         let Some(found) = snapshot.pools.iter().find(|compiled| compiled.state.model.name == pool) else {
             return Answer::problem(StatusCode::NOT_FOUND, &format!("there is no [pool.{pool}] in the configuration"));
         };
-        let mut candidates = found.state.candidates.iter();
+        let mut candidates = found.state.everyone.iter();
         let Some(candidate) = candidates.find(|candidate| candidate.endpoint.address == address) else {
             return Answer::problem(StatusCode::NOT_FOUND, &format!("[pool.{pool}] has no endpoint {address:?}"));
         };

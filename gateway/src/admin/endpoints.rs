@@ -1,5 +1,7 @@
 //! Pools and their endpoints as JSON: who is well, who is not and why, how busy they are.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gatewright_abi::flag;
@@ -11,18 +13,32 @@ use crate::snapshot::{CompiledPool, Snapshot};
 /// One pool, by these clocks.
 pub(super) fn pool(pool: &CompiledPool, snapshot: &Snapshot, now: (Instant, Duration)) -> Value {
     let model = &pool.state.model;
-    let (candidates, is_checked) = (&pool.state.candidates, model.health.is_some());
+    let (candidates, is_checked) = (&pool.state.everyone, model.health.is_some());
+    let used: Option<HashSet<_>> = model.selection.subset.as_ref().map(|_| {
+        let used = pool.state.candidates.iter();
+        used.map(|one| Arc::as_ptr(&one.endpoint)).collect()
+    });
+    let is_spare = |one: &Candidate| used.as_ref().is_some_and(|used| !used.contains(&Arc::as_ptr(&one.endpoint)));
     let plugin = model.balancer.and_then(|at| snapshot.config.plugins.get(at)).map(|plugin| &*plugin.name);
     let shares = candidates.iter().map(|one| one.endpoint.standing().uptime.share(now.0));
     json!({
         "name": model.name,
         "balance": plugin.unwrap_or(model.balance.name()),
         "availability": availability(shares),
+        "zones": zones(pool),
+        "subset": used.as_ref().map(HashSet::len),
         "usable": candidates.iter().filter(|one| is_usable(one)).count(),
         "active": candidates.iter().map(|one| u64::from(one.endpoint.active())).sum::<u64>(),
         "rate": rounded(candidates.iter().map(|one| f64::from(one.endpoint.stats.rate_at(now.1))).sum()),
-        "endpoints": candidates.iter().map(|one| endpoint(one, is_checked, now)).collect::<Vec<_>>(),
+        "endpoints": candidates.iter().map(|one| endpoint(one, is_checked, is_spare(one), now)).collect::<Vec<_>>(),
     })
+}
+
+/// The share of requests that each zone has, the gateway's own first; `None` where zones make no difference.
+fn zones(pool: &CompiledPool) -> Option<Value> {
+    let zones = pool.state.watch.outlook(&pool.state.everyone).zones;
+    let told = zones.iter().map(|(zone, share)| json!({ "zone": zone, "share": rounded(*share) })).collect::<Vec<_>>();
+    Some(Value::from(told)).filter(|_| !zones.is_empty())
 }
 
 /// The chance that one of them at least is up, if each is up for its share of the time and they fail independently of each
@@ -32,7 +48,7 @@ fn availability(shares: impl Iterator<Item = Option<f64>>) -> Option<f64> {
     all_down.map(|down| 1.0 - down)
 }
 
-fn endpoint(candidate: &Candidate, is_checked: bool, (now, uptime): (Instant, Duration)) -> Value {
+fn endpoint(candidate: &Candidate, is_checked: bool, is_spare: bool, (now, uptime): (Instant, Duration)) -> Value {
     let (endpoint, stats) = (&candidate.endpoint, &candidate.endpoint.stats);
     let standing = endpoint.standing().clone();
     let (state, why, since) = state(stats.flags(), is_checked, &standing);
@@ -42,6 +58,7 @@ fn endpoint(candidate: &Candidate, is_checked: bool, (now, uptime): (Instant, Du
         "weight": candidate.weight,
         "priority": candidate.priority,
         "zone": candidate.zone,
+        "spare": is_spare,
         "state": state,
         "reason": why,
         "since": since.map(seconds),

@@ -87,6 +87,10 @@ impl Endpoint {
     /// Takes it out of use, or no longer does. It is in use when nobody takes it out.
     pub fn drain(&self, by: Drain, wanted: bool) {
         let bit = by as u8;
+        // Nearly always nothing changes, of very many.
+        if (self.drains.load(Ordering::Acquire) & bit != 0) == wanted {
+            return;
+        }
         let before = match wanted {
             true => self.drains.fetch_or(bit, Ordering::AcqRel),
             false => self.drains.fetch_and(!bit, Ordering::AcqRel),

@@ -1,5 +1,6 @@
 //! Endpoints: where they are, how busy, and what is known of them. Which of them takes a request is for [`crate::plugin`].
 
+mod census;
 mod changes;
 mod endpoint;
 mod outcomes;
@@ -10,7 +11,9 @@ mod shares;
 mod standing;
 mod start;
 mod stats;
+mod subset;
 mod turn;
+mod zones;
 
 use std::sync::Arc;
 
@@ -23,10 +26,11 @@ pub use room::{Room, Stay};
 pub use standing::{Checked, Ejected, Standing, Uptime};
 pub use stats::{Stats, flag_changes};
 pub use turn::{Turn, is_usable};
+pub use zones::{HOME, places};
 
 impl PartialEq for Candidate {
     fn eq(&self, other: &Candidate) -> bool {
-        let facts = |one: &Candidate| (one.weight, one.priority);
+        let facts = |one: &Candidate| (one.weight, one.priority, one.place);
         Arc::ptr_eq(&self.endpoint, &other.endpoint)
             && facts(self) == facts(other)
             && self.zone == other.zone
@@ -47,6 +51,8 @@ pub struct Candidate {
     pub drain: bool,
     /// Where it stands.
     pub zone: String,
+    /// The number of that zone, as [`places`] gives it.
+    pub place: u8,
     /// Whatever else is said of it.
     pub metadata: Vec<(String, String)>,
 }
@@ -54,6 +60,14 @@ pub struct Candidate {
 impl Candidate {
     /// One of which nothing is said.
     pub fn of(endpoint: Arc<Endpoint>) -> Candidate {
-        Candidate { endpoint, weight: 1, priority: 0, drain: false, zone: String::new(), metadata: Vec::new() }
+        Candidate {
+            endpoint,
+            weight: 1,
+            priority: 0,
+            drain: false,
+            zone: String::new(),
+            place: HOME,
+            metadata: Vec::new(),
+        }
     }
 }

@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+use super::census::{is_zoned, levels, shares_of_zones};
 use super::shares::{Level, Trust, shares};
 use super::stats::tell_flags;
+use super::subset;
 use super::turn::{Turn, is_usable};
+use super::zones::HOME;
 use super::{Candidate, flag_changes};
 use crate::config::model::Selection;
 
@@ -60,6 +63,8 @@ pub struct Outlook {
     pub distrusted: u64,
     /// The share of requests that each priority has; nothing where there is one, or all get requests.
     pub shares: Vec<(u8, f64)>,
+    /// The share that each zone has, in all priorities; nothing where zones make no difference.
+    pub zones: Vec<(String, f64)>,
 }
 
 impl Watch {
@@ -79,26 +84,41 @@ impl Watch {
         }
     }
 
-    /// Looks at the endpoints.
-    pub fn plan(&self, candidates: &[Candidate], now: Duration) -> Plan {
+    /// Looks at all endpoints of the pool, and says which of those that are used here requests are for.
+    pub fn plan(&self, used: &[Candidate], everyone: &[Candidate], now: Duration) -> Plan {
         // Asked first: what changes while they are looked at is looked at again.
         let seen = Some(flag_changes());
-        let passing = candidates.iter().filter(|candidate| self.give(candidate, now)).count() > 0;
-        let levels = levels(candidates);
+        let passing = everyone.iter().filter(|candidate| self.give(candidate, now)).count() > 0;
+        let levels = levels(everyone);
         let distrusts = !self.judge(&levels, now).is_full();
-        if distrusts || levels.len() <= 1 {
+        let is_there = |turn: &Turn| used.len() == everyone.len() || used.iter().any(|one| turn.offers(one));
+        // In a subset all may have failed before others are in their place, who soon will be.
+        let distrusts = distrusts || (levels.iter().any(|level| level.usable > 0) && !is_there(&Turn::default()));
+        let zoned = !distrusts && is_zoned(everyone, &self.selection);
+        if distrusts || (levels.len() <= 1 && !zoned) {
             let turn = Turn { distrusts, ..Turn::default() };
             return Plan { seen, only: Some(turn), drawn: SmallVec::new(), all: [turn].into_iter().collect(), passing };
         }
-        let all: SmallVec<[Turn; 2]> =
-            levels.iter().map(|level| Turn { priority: Some(level.priority), ..Turn::default() }).collect();
-        let shares = shares(&levels, self.selection.spill_factor);
-        let mut below = 0.0;
-        let drawn = all.iter().zip(&shares).filter(|(_, share)| **share > 0.0).map(|(turn, share)| {
-            below += share;
-            (*turn, below)
-        });
-        let drawn: SmallVec<[(Turn, f64); 2]> = drawn.collect();
+        let (mut all, mut drawn, mut below) = (SmallVec::new(), SmallVec::<[(Turn, f64); 2]>::new(), 0.0);
+        for (level, share) in levels.iter().zip(shares(&levels, self.selection.spill_factor)) {
+            let turn = Turn { priority: Some(level.priority).filter(|_| levels.len() > 1), ..Turn::default() };
+            let mut add = |turn, share| {
+                if share > 0.0 && is_there(&turn) {
+                    below += share;
+                    drawn.push((turn, below));
+                }
+            };
+            if zoned {
+                all.push(Turn { place: Some(HOME), ..turn });
+                let of_zones = shares_of_zones(everyone, level.priority, &self.selection);
+                (HOME..).zip(of_zones).for_each(|(place, part)| add(Turn { place: Some(place), ..turn }, share * part));
+            } else {
+                add(turn, share);
+            }
+            all.push(turn);
+        }
+        // What has nobody here goes to the others in proportion.
+        drawn.iter_mut().for_each(|(_, share)| *share /= below);
         let only = if let [(turn, _)] = &drawn[..] { Some(*turn) } else { None };
         Plan { seen, only, drawn, all, passing }
     }
@@ -146,16 +166,46 @@ impl Watch {
         matches!(decode(self.trust.load(Ordering::Acquire)), Trust::NoneYet(_))
     }
 
+    /// Which of all endpoints are to be used here, by their indices; `None`: all of them.
+    pub fn choose(&self, everyone: &[Candidate]) -> Option<Vec<usize>> {
+        subset::choose(everyone, &self.selection, self.distrusts())
+    }
+
+    fn distrusts(&self) -> bool {
+        !decode(self.trust.load(Ordering::Acquire)).is_full()
+    }
+
     /// How these stand.
     pub fn outlook(&self, candidates: &[Candidate]) -> Outlook {
         let levels = levels(candidates);
-        let distrusts = !decode(self.trust.load(Ordering::Acquire)).is_full();
+        let distrusts = self.distrusts();
         let mut told = Vec::new();
         if levels.len() > 1 && !distrusts {
             let shares = shares(&levels, self.selection.spill_factor);
             told = levels.iter().map(|level| level.priority).zip(shares).collect();
         }
-        Outlook { distrusts, distrusted: self.distrusted.load(Ordering::Relaxed), shares: told }
+        let zones = if distrusts { Vec::new() } else { self.outlook_of_zones(candidates, &levels) };
+        Outlook { distrusts, distrusted: self.distrusted.load(Ordering::Relaxed), shares: told, zones }
+    }
+
+    fn outlook_of_zones(&self, candidates: &[Candidate], levels: &[Level]) -> Vec<(String, f64)> {
+        let mut told: Vec<(String, f64)> = Vec::new();
+        if !is_zoned(candidates, &self.selection) {
+            return told;
+        }
+        for (level, share) in levels.iter().zip(shares(levels, self.selection.spill_factor)) {
+            for (place, part) in (HOME..).zip(shares_of_zones(candidates, level.priority, &self.selection)) {
+                let index = usize::from(place);
+                if told.len() <= index {
+                    let named = candidates.iter().find(|candidate| candidate.place == place);
+                    told.push((named.map(|candidate| candidate.zone.clone()).unwrap_or_default(), 0.0));
+                }
+                if let Some((_, sum)) = told.get_mut(index) {
+                    *sum += share * part;
+                }
+            }
+        }
+        told
     }
 }
 
@@ -212,31 +262,6 @@ impl Reports {
     }
 }
 
-/// What there is of each priority, in their order.
-fn levels(candidates: &[Candidate]) -> SmallVec<[Level; 4]> {
-    let mut levels: SmallVec<[Level; 4]> = SmallVec::new();
-    for candidate in candidates {
-        let priority = u8::try_from(candidate.priority).unwrap_or(u8::MAX);
-        let at = match levels.binary_search_by_key(&priority, |level| level.priority) {
-            Ok(at) => at,
-            Err(at) => {
-                levels.insert(at, Level { priority, ..Level::default() });
-                at
-            }
-        };
-        let Some(level) = levels.get_mut(at) else { continue };
-        let flags = candidate.endpoint.stats.flags();
-        let (weight, usable) = (u64::from(candidate.weight), is_usable(flags));
-        level.weight += weight;
-        level.count += u32::from(flags & gatewright_abi::flag::DRAINING == 0);
-        if usable {
-            level.usable += 1;
-            level.usable_weight += weight;
-        }
-    }
-    levels
-}
-
 fn encode(trust: Trust) -> u64 {
     match trust {
         Trust::Full => 0,
@@ -278,31 +303,118 @@ mod tests {
         Watch::new("a", &Selection::default(), None)
     }
 
+    /// Endpoints with these priorities and places, seen from a zone.
+    fn zoned(members: &[(u32, u8)]) -> (Vec<Candidate>, Watch) {
+        let priorities: Vec<u32> = members.iter().map(|(priority, _)| *priority).collect();
+        let mut all = candidates(&priorities);
+        for (candidate, (_, place)) in all.iter_mut().zip(members) {
+            candidate.place = *place;
+            candidate.zone = format!("zone-{place}");
+        }
+        let zone = model::Zone { home: "zone-0".into(), share: None, spill_factor: 1.0 };
+        (all, Watch::new("a", &Selection { zone: Some(zone), ..Selection::default() }, None))
+    }
+
     fn of(priority: u8) -> Turn {
-        Turn { priority: Some(priority), distrusts: false }
+        Turn { priority: Some(priority), ..Turn::default() }
     }
 
     #[test]
     fn nothing_is_drawn_where_one_priority_takes_all() {
         let never = || panic!("nothing is to be drawn");
         let one = candidates(&[3, 3]);
-        assert_eq!(watch().plan(&one, Duration::ZERO).draw(never), Turn::default());
+        assert_eq!(watch().plan(&one, &one, Duration::ZERO).draw(never), Turn::default());
         let two = candidates(&[0, 1, 0]);
-        assert_eq!(watch().plan(&two, Duration::ZERO).draw(never), of(0));
+        assert_eq!(watch().plan(&two, &two, Duration::ZERO).draw(never), of(0));
         two.iter().step_by(2).for_each(|one| one.endpoint.stats.change_flags(DRAINING, 0));
-        assert_eq!(watch().plan(&two, Duration::ZERO).draw(never), of(1));
+        assert_eq!(watch().plan(&two, &two, Duration::ZERO).draw(never), of(1));
+    }
+
+    #[test]
+    fn of_a_subset_only_those_get_requests_who_are_in_it() {
+        let all = candidates(&[0, 0, 0, 1, 1]);
+        let watch = watch();
+        let plan = |used: &[usize]| {
+            let used: Vec<Candidate> = used.iter().map(|index| all[*index].clone()).collect();
+            watch.plan(&used, &all, Duration::ZERO)
+        };
+        // Nobody of the second is here, and nobody is needed.
+        assert_eq!(plan(&[0, 1]).draw(|| 0.9), of(0));
+        all[0].endpoint.stats.change_flags(0, HEALTHY);
+        all[1].endpoint.stats.change_flags(0, HEALTHY);
+        let shares = |plan: &Plan| [0.0, 0.4, 0.5, 0.99].map(|at| plan.draw(|| at));
+        assert_eq!(shares(&plan(&[2, 3])), [of(0), of(0), of(1), of(1)]);
+        assert_eq!(shares(&plan(&[1, 3])), [of(1); 4], "those who are well of the first are elsewhere");
+        let distrusts = Turn { distrusts: true, ..Turn::default() };
+        assert_eq!(shares(&plan(&[0, 1])), [distrusts; 4], "until others are in their place");
+        assert!(!watch.outlook(&all).distrusts);
     }
 
     #[test]
     fn a_request_that_failed_goes_to_the_first_priority_that_has_others() {
         let all = candidates(&[0, 0, 1, 2]);
-        let plan = watch().plan(&all, Duration::ZERO);
+        let plan = watch().plan(&all, &all, Duration::ZERO);
         assert_eq!(plan.again(of(0), &all, &[0]), of(0));
         assert_eq!(plan.again(of(0), &all, &[0, 1]), of(1));
         assert_eq!(plan.again(of(1), &all, &[2]), of(0));
         all[2].endpoint.stats.change_flags(0, HEALTHY);
         assert_eq!(plan.again(of(0), &all, &[0, 1]), of(2));
         assert_eq!(plan.again(of(0), &all, &[0, 1, 3]), of(0));
+    }
+
+    #[test]
+    fn nothing_is_drawn_where_the_own_zone_takes_all() {
+        let never = || panic!("nothing is to be drawn");
+        let (all, watch) = zoned(&[(0, 0), (0, 1), (0, 0), (0, 1)]);
+        let home = Turn { place: Some(HOME), ..Turn::default() };
+        assert_eq!(watch.plan(&all, &all, Duration::ZERO).draw(never), home);
+        assert_eq!(watch.outlook(&all).zones, [("zone-0".to_owned(), 1.0), ("zone-1".to_owned(), 0.0)]);
+        let (only_here, watch) = zoned(&[(0, 0), (0, 0)]);
+        assert_eq!(watch.plan(&only_here, &only_here, Duration::ZERO).draw(never), Turn::default());
+        assert_eq!(watch.outlook(&only_here).zones, []);
+    }
+
+    #[test]
+    fn each_priority_is_spread_over_its_zones() {
+        let (all, watch) = zoned(&[(0, 0), (0, 1), (0, 1), (0, 1), (1, 0), (1, 1)]);
+        let turn = |priority, place| Turn { priority: Some(priority), place: Some(place), distrusts: false };
+        let drawn = |plan: &Plan, at: f64| plan.draw(|| at);
+        // A quarter of the first is here, where half of the requests come in.
+        let plan = watch.plan(&all, &all, Duration::ZERO);
+        assert_eq!(
+            [0.0, 0.49, 0.51, 0.99].map(|at| drawn(&plan, at)),
+            [turn(0, 0), turn(0, 0), turn(0, 1), turn(0, 1)]
+        );
+        // Half of the first is left, none of it here; it takes seven of ten. The next has as much here as there.
+        all[0].endpoint.stats.change_flags(0, HEALTHY);
+        all[1].endpoint.stats.change_flags(DRAINING, 0);
+        let plan = watch.plan(&all, &all, Duration::ZERO);
+        assert_eq!(
+            [0.0, 0.69, 0.71, 0.99].map(|at| drawn(&plan, at)),
+            [turn(0, 1), turn(0, 1), turn(1, 0), turn(1, 0)]
+        );
+        let zones: Vec<f64> =
+            watch.outlook(&all).zones.iter().map(|(_, share)| (share * 10.0).round() / 10.0).collect();
+        assert_eq!(zones, [0.3, 0.7]);
+    }
+
+    #[test]
+    fn where_health_is_not_believed_zones_are_not_looked_at() {
+        let (all, watch) = zoned(&[(0, 0), (0, 1), (0, 1)]);
+        all[1..].iter().for_each(|one| one.endpoint.stats.change_flags(0, HEALTHY));
+        let turn = watch.plan(&all, &all, Duration::ZERO).draw(|| 0.0);
+        assert_eq!(turn, Turn { distrusts: true, ..Turn::default() });
+        assert_eq!(watch.outlook(&all).zones, []);
+    }
+
+    #[test]
+    fn a_request_that_failed_in_its_zone_goes_to_others_before_it_goes_to_another_priority() {
+        let (all, watch) = zoned(&[(0, 0), (0, 1), (1, 0)]);
+        let plan = watch.plan(&all, &all, Duration::ZERO);
+        let home = Turn { priority: Some(0), place: Some(HOME), distrusts: false };
+        assert_eq!(plan.again(home, &all, &[]), home);
+        assert_eq!(plan.again(home, &all, &[0]), of(0));
+        assert_eq!(plan.again(home, &all, &[0, 1]), Turn { priority: Some(1), ..home });
     }
 
     proptest! {
@@ -313,7 +425,7 @@ mod tests {
                 candidate.endpoint.stats.change_flags(0, HEALTHY);
             }
             let watch = watch();
-            let plan = watch.plan(&all, Duration::ZERO);
+            let plan = watch.plan(&all, &all, Duration::ZERO);
             let mut random = fastrand::Rng::with_seed(seed);
             let drawn: Vec<Turn> = (0..2000).map(|_| plan.draw(|| random.f64())).collect();
             let outlook = watch.outlook(&all);

@@ -11,6 +11,8 @@ use super::Candidate;
 pub struct Turn {
     /// Of this priority only.
     pub priority: Option<u8>,
+    /// Of the zone with this number only.
+    pub place: Option<u8>,
     /// Whatever is known against them: what is known is not believed.
     pub distrusts: bool,
 }
@@ -20,6 +22,7 @@ impl Turn {
     #[inline]
     pub fn takes(self, candidate: &Candidate) -> bool {
         self.priority.is_none_or(|priority| u32::from(priority) == candidate.priority)
+            && self.place.is_none_or(|place| place == candidate.place)
     }
 
     /// The flags that balancers are shown: whoever is well but not to be taken is on standby.

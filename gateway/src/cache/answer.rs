@@ -10,6 +10,7 @@ use super::entry::Entry;
 use super::policy::freshness::moment;
 use crate::error::{Error, Kind, Retry};
 use crate::http::conditional::{self, Validators};
+use crate::http::name::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
 use crate::http::ranges::{self, Selection};
 use crate::http::{Body, Frame, Known, Method, RequestHead, ResponseHead, Source, StatusCode, name};
 
@@ -26,9 +27,8 @@ const OF_NOT_MODIFIED: &[&str] = &[
     "vary",
 ];
 
-/// The response to a GET or HEAD, out of an entry that answers it. With `validated` the origin has just said that it holds.
-/// `None` when its body cannot be read from its begin any more.
-pub fn answer(entry: &Entry, request: &RequestHead, now: u64, validated: bool) -> Option<(ResponseHead, Body)> {
+/// The head of an entry that is given again. With `validated` the origin has just said that it holds.
+pub fn head(entry: &Entry, now: u64, validated: bool) -> ResponseHead {
     let mut head = ResponseHead::new(entry.status);
     head.fields = entry.fields.clone();
     if !validated {
@@ -37,11 +37,19 @@ pub fn answer(entry: &Entry, request: &RequestHead, now: u64, validated: bool) -
             head.fields.remove(field);
         });
     }
-    number(&mut head, name::AGE, entry.age(now));
+    // What is kept has none. A number is a valid value.
+    let _ = head.fields.append(name::AGE, itoa::Buffer::new().format(entry.age(now)).as_bytes());
+    head
+}
+
+/// The response to a GET or HEAD, out of an entry that answers it and a head for it. `None` when the body cannot be read from
+/// its begin any more.
+pub fn answer(entry: &Entry, mut head: ResponseHead, request: &RequestHead) -> Option<(ResponseHead, Body)> {
     // RFC 9110 section 13.2.1: conditions are for what would be a success.
-    if entry.status == StatusCode::OK {
-        let known = validators(entry);
-        if conditional::is_known(&request.fields, known) {
+    if entry.status == StatusCode::OK
+        && [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|field| request.fields.contains(*field))
+    {
+        if conditional::is_known(&request.fields, validators(entry)) {
             head.status = StatusCode::NOT_MODIFIED;
             head.fields.retain(|name, _| OF_NOT_MODIFIED.contains(&name.text()) || name.text() == name::AGE.text());
             return Some((head, Body::Empty));
@@ -62,13 +70,17 @@ pub fn answer(entry: &Entry, request: &RequestHead, now: u64, validated: bool) -
             }
         }
     }
-    if let Some(length) = entry.body.length().filter(|_| !has_no_content(entry.status)) {
+    let length = entry.body.length().filter(|_| !has_no_content(entry.status) && !entry.body.has_trailers());
+    if let Some(length) = length.filter(|_| !head.fields.contains(name::CONTENT_LENGTH)) {
         number(&mut head, name::CONTENT_LENGTH, length);
     }
     if request.method == Method::HEAD {
         return Some((head, Body::Empty));
     }
-    if entry.body.is_whole() && entry.body.length() == Some(0) {
+    if let Some(bytes) = entry.body.bytes() {
+        return Some((head, Body::Full(bytes.clone())));
+    }
+    if entry.body.is_whole() && length == Some(0) {
         return Some((head, Body::Empty));
     }
     Some((head, Body::source(entry.body.read()?)))
@@ -175,6 +187,7 @@ mod tests {
     use std::task::Waker;
 
     use super::super::body::Shared;
+    use super::super::entry::Asked;
     use super::super::policy::freshness::Times;
     use super::super::policy::rules::Rules;
     use super::*;
@@ -206,7 +219,8 @@ mod tests {
         let times = Times { requested: NOW, received: NOW };
         let body = Shared::whole(Bytes::from_static(b"0123456789"));
         let status = StatusCode::from_u16(status).unwrap();
-        Entry::new(("http://x/".to_owned(), &Fields::new()), (status, &fields(list)), body, times, &Rules::default())
+        let asked = Asked { url: "http://x/".to_owned(), place: 0, fields: &Fields::new() };
+        Entry::new(asked, (status, &fields(list)), body, times, &Rules::default())
     }
 
     fn read(body: Body) -> String {
@@ -219,7 +233,7 @@ mod tests {
 
     /// Status, Content-Range and body.
     fn answered(entry: &Entry, list: &[(&str, &str)]) -> (u16, String, String) {
-        let (head, body) = answer(entry, &request(Method::GET, list), NOW + 5, false).unwrap();
+        let (head, body) = answer(entry, super::head(entry, NOW + 5, false), &request(Method::GET, list)).unwrap();
         let length = head.fields.text(name::CONTENT_LENGTH).map(str::to_owned);
         let body = read(body);
         assert!(length.as_ref().is_none_or(|length| *length == body.len().to_string()), "{length:?} {body:?}");
@@ -269,10 +283,10 @@ mod tests {
     #[test]
     fn heads_say_how_old_it_is_and_hold_back_what_must_be_asked_for() {
         let entry = entry(200, &[("cache-control", "max-age=9, no-cache=\"x-a\""), ("x-a", "1"), ("age", "3")]);
-        let (head, body) = answer(&entry, &request(Method::HEAD, &[]), NOW + 5, false).unwrap();
+        let (head, body) = answer(&entry, super::head(&entry, NOW + 5, false), &request(Method::HEAD, &[])).unwrap();
         assert_eq!((head.fields.text("age"), head.fields.text("content-length")), (Some("8"), Some("10")));
         assert!(!head.fields.contains("x-a") && read(body).is_empty());
-        let (head, _) = answer(&entry, &request(Method::GET, &[]), NOW + 5, true).unwrap();
+        let (head, _) = answer(&entry, super::head(&entry, NOW + 5, true), &request(Method::GET, &[])).unwrap();
         assert!(head.fields.contains("x-a"));
     }
 }

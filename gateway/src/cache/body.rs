@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use slab::Slab;
+use smallvec::SmallVec;
 
 use crate::error::{Error, Kind, Retry};
 use crate::http::{Fields, Frame, Source};
@@ -21,8 +22,12 @@ use crate::http::{Fields, Frame, Source};
 /// What is held of a body that is not kept.
 const WINDOW: u64 = 256 << 10;
 
-/// Bodies up to this size are put into one piece, so that they leave with their head in one call.
-const ONE_PIECE: u64 = 64 << 10;
+/// A complete body is put into pieces of this size, so that it leaves in few calls, and holds no more memory than it says: what
+/// comes from a connection is a part of a buffer that may be much larger.
+const PIECE: usize = 1 << 20;
+
+/// Pieces below this are copied when they come, for the same reason.
+const SMALL: usize = 4 << 10;
 
 /// A body, complete or coming.
 #[derive(Debug)]
@@ -63,6 +68,16 @@ struct Place {
     waker: Option<Waker>,
 }
 
+/// Tasks that are woken when this is dropped.
+#[derive(Debug, Default)]
+pub struct Sleepers(SmallVec<[Waker; 2]>);
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
+}
+
 /// Puts a body in, piece by piece. What is dropped before its end is broken.
 #[derive(Debug)]
 pub struct Filler {
@@ -86,6 +101,8 @@ pub struct Reader {
     from: u64,
     /// Bytes taken.
     taken: u64,
+    /// Whether `piece` and `skip` are those of the complete body.
+    counts_whole: bool,
     over: bool,
 }
 
@@ -99,7 +116,8 @@ impl Shared {
 
     /// A body that is there.
     pub fn whole(bytes: Bytes) -> Arc<Shared> {
-        let (length, pieces) = (bytes.len() as u64, Box::from([bytes]));
+        let length = bytes.len() as u64;
+        let pieces = joined(VecDeque::from([bytes]), length);
         let whole = OnceLock::from(Whole { pieces, length, trailers: None });
         Arc::new(Shared { announced: Some(length), whole, coming: Mutex::default() })
     }
@@ -107,6 +125,20 @@ impl Shared {
     /// How long it is, when that is known.
     pub fn length(&self) -> Option<u64> {
         self.whole.get().map(|whole| whole.length).or(self.announced)
+    }
+
+    /// All of it, when it is there, in one piece and without trailers.
+    pub fn bytes(&self) -> Option<&Bytes> {
+        let whole = self.whole.get().filter(|whole| whole.trailers.is_none())?;
+        match &*whole.pieces {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
+    /// Whether trailers follow it, as far as is known.
+    pub fn has_trailers(&self) -> bool {
+        self.whole.get().is_some_and(|whole| whole.trailers.is_some())
     }
 
     /// Whether all of it is there.
@@ -131,17 +163,28 @@ impl Shared {
                 Some(coming.readers.insert(Place { piece: 0, waker: None }))
             }
         };
-        Some(Reader { shared: self.clone(), place, piece: 0, skip, left, from: skip, taken: 0, over: left == Some(0) })
+        let over = left == Some(0);
+        Some(Reader {
+            shared: self.clone(),
+            place,
+            piece: 0,
+            skip,
+            left,
+            from: skip,
+            taken: 0,
+            counts_whole: false,
+            over,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Coming> {
         self.coming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, result: Result<(), Error>) {
+    fn end(&self, result: Result<(), Error>) -> Sleepers {
         let mut coming = self.lock();
         if coming.over.is_some() {
-            return;
+            return Sleepers::default();
         }
         let result = match self.announced {
             Some(announced) if result.is_ok() && announced != coming.length => {
@@ -157,30 +200,35 @@ impl Shared {
             // Once only, as `over` was not set.
             let _ = self.whole.set(whole);
         }
-        coming.wake();
+        coming.sleepers()
     }
 }
 
-/// Small bodies in one piece.
-fn joined(pieces: VecDeque<Bytes>, length: u64) -> Box<[Bytes]> {
-    if pieces.len() < 2 || length > ONE_PIECE {
-        return Vec::from(pieces).into();
+/// The same in pieces of one size.
+fn joined(mut pieces: VecDeque<Bytes>, length: u64) -> Box<[Bytes]> {
+    let mut left = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut whole = Vec::with_capacity(left.div_ceil(PIECE));
+    while left > 0 {
+        let size = left.min(PIECE);
+        let mut piece = BytesMut::with_capacity(size);
+        while piece.len() < size {
+            let Some(next) = pieces.front_mut() else { break };
+            piece.extend_from_slice(&next.split_to(next.len().min(size - piece.len())));
+            if next.is_empty() {
+                pieces.pop_front();
+            }
+        }
+        left -= size;
+        whole.push(piece.freeze());
     }
-    let mut one = BytesMut::with_capacity(length as usize);
-    pieces.iter().for_each(|piece| one.extend_from_slice(piece));
-    Box::from([one.freeze()])
+    whole.into()
 }
 
 impl Coming {
-    fn wake(&mut self) {
-        for (_, place) in &mut self.readers {
-            if let Some(waker) = place.waker.take() {
-                waker.wake();
-            }
-        }
-        if let Some(filler) = self.filler.take() {
-            filler.wake();
-        }
+    /// Those who wait for something to happen.
+    fn sleepers(&mut self) -> Sleepers {
+        let readers = self.readers.iter_mut().filter_map(|(_, place)| place.waker.take());
+        Sleepers(readers.chain(self.filler.take()).collect())
     }
 
     /// Drops what every reader has had, when it is not kept.
@@ -219,6 +267,7 @@ impl Filler {
 
     /// Puts a piece in. `false` from the moment on at which it is too large to be kept.
     pub fn add(&self, piece: Bytes) -> bool {
+        let piece = if piece.len() < SMALL { Bytes::copy_from_slice(&piece) } else { piece };
         let mut coming = self.shared.lock();
         coming.length += piece.len() as u64;
         coming.held += piece.len() as u64;
@@ -226,26 +275,44 @@ impl Filler {
         if coming.length > self.most {
             coming.is_kept = false;
         }
-        coming.wake();
+        let sleepers = coming.sleepers();
         coming.trim();
-        coming.is_kept
+        let is_kept = coming.is_kept;
+        drop(coming);
+        drop(sleepers);
+        is_kept
     }
 
-    /// All of it is in.
-    pub fn finish(self, trailers: Option<Box<Fields>>) {
-        self.shared.lock().trailers = trailers;
-        self.shared.end(Ok(()));
+    /// It is not to be kept, only passed on.
+    pub fn keep_no_more(&self) {
+        let mut coming = self.shared.lock();
+        coming.is_kept = false;
+        coming.trim();
+    }
+
+    /// All of it is in, with this as its last piece. Those who wait for it wake when what is given is dropped.
+    pub fn finish(self, last: Option<Bytes>, trailers: Option<Box<Fields>>) -> Sleepers {
+        let mut coming = self.shared.lock();
+        coming.trailers = trailers;
+        if let Some(last) = last {
+            coming.length += last.len() as u64;
+            coming.held += last.len() as u64;
+            coming.pieces.push_back(last);
+            coming.is_kept &= coming.length <= self.most;
+        }
+        drop(coming);
+        self.shared.end(Ok(()))
     }
 
     /// No more will come, although more was meant to.
     pub fn fail(self, error: Error) {
-        self.shared.end(Err(error));
+        drop(self.shared.end(Err(error)));
     }
 }
 
 impl Drop for Filler {
     fn drop(&mut self) {
-        self.shared.end(Err(Error::gateway(Kind::Cut)));
+        drop(self.shared.end(Err(Error::gateway(Kind::Cut))));
     }
 }
 
@@ -276,9 +343,11 @@ impl Reader {
 
     /// The next of a body that is there.
     fn next_of_whole(&mut self, whole: &Whole) -> Option<Result<Frame, Error>> {
-        // Small bodies were put into one piece after their end.
-        if whole.pieces.len() == 1 {
-            (self.piece, self.skip) = (0, self.from + self.taken);
+        // The pieces are other ones than those that came.
+        if !self.counts_whole {
+            self.counts_whole = true;
+            let at = self.from + self.taken;
+            (self.piece, self.skip) = ((at / PIECE as u64) as usize, at % PIECE as u64);
         }
         match self.next_of(|at| whole.pieces.get(at)) {
             Some(piece) => Some(Ok(Frame::Data(piece))),
@@ -333,7 +402,10 @@ impl Source for Reader {
     }
 
     fn length(&self) -> Option<u64> {
-        self.left.or_else(|| Some(self.shared.length()?.saturating_sub(self.taken)))
+        if self.left.is_none() && self.shared.has_trailers() {
+            return None;
+        }
+        self.left.or_else(|| Some(self.shared.length()?.saturating_sub(self.from + self.taken)))
     }
 
     fn is_end(&self) -> bool {
@@ -388,7 +460,7 @@ mod tests {
         assert_eq!(drain(&mut early, &mut bytes), None);
         assert_eq!(all(&shared), (b"one ".to_vec(), None));
         assert!(filler.add(Bytes::from_static(b"two")));
-        filler.finish(None);
+        drop(filler.finish(None, None));
         assert_eq!((drain(&mut early, &mut bytes), &*bytes), (Some(Ok(())), &b"one two"[..]));
         assert_eq!(all(&shared), (b"one two".to_vec(), Some(Ok(()))));
         assert_eq!(shared.length(), Some(7));
@@ -404,7 +476,7 @@ mod tests {
         assert!(matches!(all(&shared), (bytes, Some(Err(_))) if bytes == b"one"));
         let (short, filler) = Shared::coming(Some(7), 100);
         filler.add(Bytes::from_static(b"one"));
-        filler.finish(None);
+        drop(filler.finish(None, None));
         assert!(!short.is_whole());
         assert!(matches!(all(&short).1, Some(Err(_))));
     }
@@ -452,7 +524,7 @@ mod tests {
                     filler.add(Bytes::from(piece.clone()));
                 }
             }
-            filler.finish(None);
+            drop(filler.finish(None, None));
             for (reader, mut bytes, skip, left, _) in readers.iter_mut().map(|(r, b, s, l, e)| (r, std::mem::take(b), *s, *l, e)) {
                 prop_assert_eq!(drain(reader, &mut bytes), Some(Ok(())));
                 let from = body.get(skip as usize..).unwrap_or_default();

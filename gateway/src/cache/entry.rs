@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::body::Shared;
 use super::policy::directives::ResponseDirectives;
@@ -36,30 +37,55 @@ pub struct Entry {
     pub tags: Vec<String>,
     /// What it varies by, and what the request said there.
     pub vary: (Vec<String>, Vec<u8>),
+    /// By what route it came and went: requests that would go elsewhere have another.
+    pub place: u64,
     times: Times,
     initial_age: u64,
     stale: AtomicBool,
     uses: AtomicU64,
 }
 
+/// To what request a response is the answer.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// Its URL, as it stands in keys.
+    pub url: String,
+    /// By what route it goes.
+    pub place: u64,
+    /// Its fields.
+    pub fields: &'a Fields,
+}
+
 impl Entry {
-    /// From a response that may be kept. `asked` are the request's fields.
+    /// From a response that may be kept, to this request.
     pub fn new(
-        (url, asked): (String, &Fields),
+        asked: Asked<'_>,
         (status, fields): (StatusCode, &Fields),
         body: Arc<Shared>,
         times: Times,
         rules: &Rules,
     ) -> Entry {
         let directives = ResponseDirectives::of(fields);
-        let names = vary::names(fields).unwrap_or_default();
-        let selecting = vary::selecting(asked, &names);
+        let mut names = vary::names(fields).unwrap_or_default();
+        if !rules.key_fields.is_empty() {
+            names.extend(rules.key_fields.iter().cloned());
+            names.sort_unstable();
+            names.dedup();
+        }
+        let selecting = vary::selecting(asked.fields, &names);
+        let mut kept = storable::kept_fields(fields, &directives);
+        if !kept.contains(name::DATE) {
+            // RFC 9110 section 6.6.1. A date is a valid value.
+            let received = UNIX_EPOCH + Duration::from_secs(times.received);
+            let _ = kept.append(name::DATE, httpdate::fmt_http_date(received).as_bytes());
+        }
         Entry {
-            url,
+            url: asked.url,
+            place: asked.place,
             status,
             lifetime: freshness::lifetime(status, fields, &directives, times, rules),
             initial_age: freshness::initial_age(fields, times),
-            fields: storable::kept_fields(fields, &directives),
+            fields: kept,
             tags: tags(fields),
             vary: (names, selecting),
             directives,
@@ -73,8 +99,14 @@ impl Entry {
     /// The same after the origin said that it still holds (RFC 9111 section 4.3.4).
     pub fn freshened(&self, asked: &Fields, news: &Fields, times: Times, rules: &Rules) -> Entry {
         let mut fields = self.fields.clone();
-        storable::freshen(&mut fields, news);
-        let renewed = Entry::new((self.url.clone(), asked), (self.status, &fields), self.body.clone(), times, rules);
+        // Its age counts from the news, so a date of before is out of place.
+        fields.remove(name::DATE);
+        storable::freshen(&mut fields, news, rules);
+        if let Some(age) = news.value(name::AGE) {
+            let _ = fields.append(name::AGE, age);
+        }
+        let asked = Asked { url: self.url.clone(), place: self.place, fields: asked };
+        let renewed = Entry::new(asked, (self.status, &fields), self.body.clone(), times, rules);
         renewed.uses.store(self.uses(), Ordering::Relaxed);
         renewed
     }
@@ -101,9 +133,9 @@ impl Entry {
         freshness::moment(&self.fields, name::DATE).unwrap_or(self.times.received)
     }
 
-    /// Whether it answers a request with these fields.
-    pub fn answers(&self, asked: &Fields) -> bool {
-        vary::selecting(asked, &self.vary.0) == self.vary.1
+    /// Whether it answers a request that goes by this route with these fields.
+    pub fn answers(&self, place: u64, asked: &Fields) -> bool {
+        self.place == place && (self.vary.0.is_empty() || vary::selecting(asked, &self.vary.0) == self.vary.1)
     }
 
     /// Whether the origin can be asked if it still holds.

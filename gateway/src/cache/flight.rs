@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -13,10 +14,24 @@ use tokio::sync::watch;
 /// The text that tells what is wanted from everything else.
 pub type Key = Arc<[u8]>;
 
+/// Ends the URL in a key that has more. No text holds this byte.
+pub const BELOW: u8 = 0xff;
+
+/// The URL in a key.
+pub fn root_of(key: &[u8]) -> &[u8] {
+    memchr::memchr(BELOW, key).and_then(|end| key.get(..end)).unwrap_or(key)
+}
+
 /// So many maps, each behind its lock, which is held for one look-up.
 const SHARDS: usize = 16;
 
-type Going<T> = HashMap<Key, watch::Receiver<Option<T>>>;
+type Going<T> = HashMap<Key, Flight<T>>;
+
+#[derive(Debug)]
+struct Flight<T> {
+    told: watch::Receiver<Option<T>>,
+    doomed: Arc<AtomicBool>,
+}
 
 /// What is asked for just now. `T` is how flights land.
 #[derive(Debug)]
@@ -40,6 +55,7 @@ pub struct Lead<T> {
     flights: Arc<Flights<T>>,
     key: Key,
     told: watch::Sender<Option<T>>,
+    doomed: Arc<AtomicBool>,
 }
 
 /// Who waits.
@@ -56,17 +72,42 @@ impl<T: Clone> Flights<T> {
     /// Leads where nobody does, else follows.
     pub fn board(self: &Arc<Flights<T>>, key: &Key) -> Boarding<T> {
         match self.shard(key).entry(key.clone()) {
-            Place::Occupied(going) => Boarding::Follow(Follower(going.get().clone())),
+            Place::Occupied(going) => Boarding::Follow(Follower(going.get().told.clone())),
             Place::Vacant(free) => {
                 let (told, others) = watch::channel(None);
-                free.insert(others);
-                Boarding::Lead(Lead { flights: self.clone(), key: key.clone(), told })
+                let doomed = Arc::new(AtomicBool::new(false));
+                free.insert(Flight { told: others, doomed: doomed.clone() });
+                Boarding::Lead(Lead { flights: self.clone(), key: key.clone(), told, doomed })
             }
         }
     }
 
-    fn shard(&self, key: &Key) -> MutexGuard<'_, Going<T>> {
-        let at = self.hasher.hash_one(key) as usize % SHARDS;
+    /// Follows where somebody leads.
+    pub fn follow(&self, key: &[u8]) -> Option<Follower<T>> {
+        self.shard(key).get(key).map(|flight| Follower(flight.told.clone()))
+    }
+
+    /// Nobody may follow those that are under way for this root any more, nor may what they bring be kept.
+    pub fn doom(&self, root: &[u8]) {
+        self.shard(root).retain(|key, flight| {
+            let is_meant = root_of(key) == root;
+            if is_meant {
+                flight.doomed.store(true, Ordering::Release);
+            }
+            !is_meant
+        });
+    }
+
+    /// The same for all.
+    pub fn doom_all(&self) {
+        for shard in &self.shards {
+            let mut going = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            going.drain().for_each(|(_, flight)| flight.doomed.store(true, Ordering::Release));
+        }
+    }
+
+    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Going<T>> {
+        let at = self.hasher.hash_one(root_of(key)) as usize % SHARDS;
         // In range by the line before.
         #[allow(clippy::indexing_slicing)]
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
@@ -83,13 +124,22 @@ impl<T: Clone> Lead<T> {
     pub fn land(&self, landing: T) {
         self.told.send_replace(Some(landing));
     }
+
+    /// Whether what it brings was thrown away before it came.
+    pub fn is_doomed(&self) -> bool {
+        self.doomed.load(Ordering::Acquire)
+    }
 }
 
 impl<T> Drop for Lead<T> {
     fn drop(&mut self) {
-        let at = self.flights.hasher.hash_one(&self.key) as usize % SHARDS;
+        let at = self.flights.hasher.hash_one(root_of(&self.key)) as usize % SHARDS;
         if let Some(shard) = self.flights.shards.get(at) {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+            let mut going = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another may have taken the place of one that was doomed.
+            if going.get(&self.key).is_some_and(|flight| Arc::ptr_eq(&flight.doomed, &self.doomed)) {
+                going.remove(&self.key);
+            }
         }
     }
 }
@@ -134,6 +184,20 @@ mod tests {
         assert_eq!((waiting.landed().await, late.landed().await), (Some(7), Some(7)));
         drop(first);
         lead(flights.board(&key("a")));
+    }
+
+    #[tokio::test]
+    async fn who_is_doomed_is_told_and_makes_room() {
+        let flights = Arc::<Flights<u32>>::default();
+        let below: Key = Arc::from(&b"a\xffmore"[..]);
+        let (first, other) = (lead(flights.board(&below)), lead(flights.board(&key("b"))));
+        flights.doom(b"a");
+        assert!(first.is_doomed() && !other.is_doomed());
+        let next = lead(flights.board(&below));
+        drop(first);
+        assert!(!next.is_doomed() && flights.follow(&below).is_some());
+        flights.doom_all();
+        assert!(next.is_doomed() && other.is_doomed() && flights.follow(&below).is_none());
     }
 
     #[tokio::test]

@@ -1,26 +1,35 @@
 //! What is kept, in memory.
 //!
 //! In: complete responses under their keys. Out: the one that answers a request. Bounded by bytes, of bodies, heads and overhead
-//! alike; what is seldom used goes first. Several responses to one URL that vary each have a key of their own below it.
+//! alike; what is seldom used goes first. A key is a URL. Several responses to one URL, that vary or come from different places,
+//! each have a key of their own below it, which holds a number that is given up with the URL's.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::entry::Entry;
-use super::flight::{Flights, Key};
+use super::flight::{BELOW, Flights, Key};
 use super::policy::storable::NotKept;
 use super::policy::vary;
 use crate::error::Error;
-use crate::http::Fields;
+use crate::http::{Fields, StatusCode};
 
-/// How long it is remembered that the answers to a request cannot be kept.
-const REMEMBERED: Duration = Duration::from_secs(60);
+/// How many seconds it is remembered that the answers to a request cannot be kept.
+pub const REMEMBERED: u64 = 60;
+
+/// Of the bytes that it holds, this part may be taken by bodies that still come.
+const COMING_PART: u64 = 4;
 
 /// The cache of a gateway.
 #[derive(Debug)]
 pub struct Store {
     slots: moka::sync::Cache<Key, Slot>,
     flights: Arc<Flights<Landing>>,
+    /// Bytes of bodies that come and are to be kept.
+    coming: Arc<AtomicU64>,
+    bytes: u64,
+    /// Counts what is thrown away.
+    changes: AtomicU64,
 }
 
 /// How a request to an origin came out, for those who wait for it too.
@@ -30,6 +39,8 @@ pub enum Landing {
     Shared(Arc<Entry>),
     /// An answer that cannot be kept: everybody asks.
     Alone(NotKept),
+    /// The origin answered with an error while a stale answer may do.
+    Refused(StatusCode),
     /// There is none.
     Failed(Error),
 }
@@ -38,10 +49,32 @@ pub enum Landing {
 #[derive(Clone, Debug)]
 enum Slot {
     Entry(Arc<Entry>),
-    /// Responses differ by these fields of the request; the number makes their keys other ones each time.
+    /// There are several, which differ by these fields of the request; the number makes their keys other ones each time.
     Varies(Arc<[String]>, u64),
-    /// It could not be kept lately.
-    Not(NotKept, Instant),
+    /// It could not be kept lately; until this second.
+    Not(NotKept, u64),
+}
+
+/// Room for a body that comes, until it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    coming: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.coming.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Room {
+    /// More, if there is.
+    pub fn grow(&mut self, store: &Store, bytes: u64) -> bool {
+        let before = self.coming.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        before.saturating_add(bytes) <= store.bytes / COMING_PART
+    }
 }
 
 /// What was found.
@@ -49,6 +82,8 @@ enum Slot {
 pub enum Found {
     /// This.
     Entry(Arc<Entry>),
+    /// Nothing; but for other requests, something.
+    Varies,
     /// Nothing.
     Nothing,
     /// Nothing, and there was no use in waiting for others.
@@ -74,13 +109,28 @@ impl Store {
         let weigh = |key: &Key, slot: &Slot| {
             let weight = match slot {
                 Slot::Entry(entry) => entry.weight(),
-                Slot::Varies(names, _) => 128 + names.iter().map(|name| name.len() as u64 + 24).sum::<u64>(),
+                Slot::Varies(names, ..) => 128 + names.iter().map(|name| name.len() as u64 + 24).sum::<u64>(),
                 Slot::Not(..) => 128,
             };
             u32::try_from(weight.saturating_add(key.len() as u64)).unwrap_or(u32::MAX)
         };
         let slots = moka::sync::Cache::builder().max_capacity(bytes).weigher(weigh).build();
-        Store { slots, flights: Arc::default() }
+        Store { slots, flights: Arc::default(), coming: Arc::default(), bytes, changes: AtomicU64::new(0) }
+    }
+
+    /// The largest body that can be kept at all.
+    pub fn largest(&self) -> u64 {
+        self.bytes / COMING_PART
+    }
+
+    /// Room for nothing yet.
+    pub fn room(&self) -> Room {
+        Room { coming: self.coming.clone(), bytes: 0 }
+    }
+
+    /// Another number after each time that something was thrown away: what was asked for before may be of the past.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Requests that are under way.
@@ -88,47 +138,68 @@ impl Store {
         &self.flights
     }
 
-    /// The response to a request, and the key under which it stands or would.
-    pub fn find(&self, key: &Key, asked: &Fields, now: Instant) -> (Found, Key) {
-        match self.slots.get(key) {
-            Some(Slot::Entry(entry)) if entry.answers(asked) => (Found::Entry(entry), key.clone()),
-            Some(Slot::Not(why, until)) if now < until => (Found::Uncacheable(why), key.clone()),
+    /// The response to a request for this URL that goes by this place, and the key below the URL under which it stands or would.
+    pub fn find(&self, url: &[u8], place: u64, asked: &Fields, now: u64) -> (Found, Option<Key>) {
+        match self.slots.get(url) {
+            Some(Slot::Entry(entry)) if entry.answers(place, asked) => (Found::Entry(entry), None),
+            Some(Slot::Entry(_)) => (Found::Varies, None),
+            Some(Slot::Not(why, until)) if now < until => (Found::Uncacheable(why), None),
             Some(Slot::Varies(names, number)) => {
-                let below = below(key, number, &vary::selecting(asked, &names));
-                match self.slots.get(&below) {
-                    Some(Slot::Entry(entry)) => (Found::Entry(entry), below),
-                    Some(Slot::Not(why, until)) if now < until => (Found::Uncacheable(why), below),
-                    _ => (Found::Nothing, below),
-                }
+                let below = below(url, number, place, &vary::selecting(asked, &names));
+                let found = match self.slots.get(&below) {
+                    Some(Slot::Entry(entry)) => Found::Entry(entry),
+                    Some(Slot::Not(why, until)) if now < until => Found::Uncacheable(why),
+                    _ => Found::Varies,
+                };
+                (found, Some(below))
             }
-            _ => (Found::Nothing, key.clone()),
+            _ => (Found::Nothing, None),
         }
     }
 
     /// Keeps a response that is complete.
-    pub fn keep(&self, key: &Key, entry: Arc<Entry>) {
+    pub fn keep(&self, entry: Arc<Entry>) {
+        let url = entry.url.as_bytes();
         let names = &entry.vary.0;
-        if names.is_empty() {
-            return self.slots.insert(key.clone(), Slot::Entry(entry));
-        }
-        let number = match self.slots.get(key) {
+        let number = match self.slots.get(url) {
             Some(Slot::Varies(known, number)) if *known == **names => number,
-            _ => {
-                let number = fastrand::u64(..);
-                self.slots.insert(key.clone(), Slot::Varies(Arc::from(&**names), number));
-                number
-            }
+            Some(Slot::Entry(old)) if names.is_empty() && old.place != entry.place => self.split(url, names),
+            _ if names.is_empty() => return self.slots.insert(url.into(), Slot::Entry(entry)),
+            _ => self.split(url, names),
         };
-        self.slots.insert(below(key, number, &entry.vary.1), Slot::Entry(entry));
+        self.slots.insert(below(url, number, entry.place, &entry.vary.1), Slot::Entry(entry));
+    }
+
+    /// Puts a number under a URL, for several below it. What stood there, or below another number, is not found any more.
+    fn split(&self, url: &[u8], names: &[String]) -> u64 {
+        let number = fastrand::u64(..);
+        self.slots.insert(url.into(), Slot::Varies(names.into(), number));
+        number
     }
 
     /// Notes that responses cannot be kept, so that nobody waits for another's.
-    pub fn note(&self, key: &Key, why: NotKept, now: Instant) {
-        self.slots.insert(key.clone(), Slot::Not(why, now + REMEMBERED));
+    pub fn note(&self, key: &[u8], why: NotKept, now: u64) {
+        self.slots.insert(key.into(), Slot::Not(why, now + REMEMBERED));
     }
 
-    /// Throws away, or makes stale, and says how many. Looks at everything that is there: not on a worker, but for one URL.
+    /// An unsafe request has changed what is behind a URL (RFC 9111 section 4.4): the origin is asked before it is given again.
+    pub fn invalidate(&self, url: &[u8]) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.flights.doom(url);
+        match self.slots.get(url) {
+            Some(Slot::Entry(entry)) => entry.make_stale(),
+            Some(Slot::Varies(..)) => self.slots.invalidate(url),
+            Some(Slot::Not(..)) | None => {}
+        }
+    }
+
+    /// Throws away, or makes stale, and says how many. Looks at everything that is there: not on a worker.
     pub fn purge(&self, what: &Purge, softly: bool) -> u64 {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        match what {
+            Purge::Url(url) => self.flights.doom(url.as_bytes()),
+            _ => self.flights.doom_all(),
+        }
         let mut count = 0;
         for (key, slot) in &self.slots {
             let Slot::Entry(entry) = slot else { continue };
@@ -149,8 +220,8 @@ impl Store {
         count
     }
 
-    /// Throws away what stands under a key, with all that varies below it.
-    pub fn forget(&self, key: &Key) {
+    /// Throws away what stands under a key.
+    pub fn forget(&self, key: &[u8]) {
         self.slots.invalidate(key);
     }
 
@@ -169,13 +240,13 @@ impl Store {
     }
 }
 
-/// The key of one of several that vary.
-fn below(key: &Key, number: u64, selecting: &[u8]) -> Key {
-    let mut text = Vec::with_capacity(key.len() + selecting.len() + 9);
-    text.extend_from_slice(key);
-    // No key holds this byte.
-    text.push(0xff);
+/// The key of one of several.
+fn below(url: &[u8], number: u64, place: u64, selecting: &[u8]) -> Key {
+    let mut text = Vec::with_capacity(url.len() + selecting.len() + 17);
+    text.extend_from_slice(url);
+    text.push(BELOW);
     text.extend_from_slice(&number.to_be_bytes());
+    text.extend_from_slice(&place.to_be_bytes());
     text.extend_from_slice(selecting);
     text.into()
 }
@@ -183,6 +254,7 @@ fn below(key: &Key, number: u64, selecting: &[u8]) -> Key {
 #[cfg(test)]
 mod tests {
     use super::super::body::Shared;
+    use super::super::entry::Asked;
     use super::super::policy::freshness::Times;
     use super::super::policy::rules::Rules;
     use super::*;
@@ -196,19 +268,22 @@ mod tests {
         fields
     }
 
-    fn key(text: &str) -> Key {
-        Arc::from(text.as_bytes())
+    fn entry(url: &str, asked: &[(&str, &str)], response: &[(&str, &str)], size: usize) -> Arc<Entry> {
+        at(0, url, asked, response, size)
     }
 
-    fn entry(url: &str, asked: &[(&str, &str)], response: &[(&str, &str)], size: usize) -> Arc<Entry> {
+    fn at(place: u64, url: &str, asked: &[(&str, &str)], response: &[(&str, &str)], size: usize) -> Arc<Entry> {
         let (times, rules) = (Times { requested: NOW, received: NOW }, Rules::default());
         let body = Shared::whole(vec![0; size].into());
-        Arc::new(Entry::new((url.to_owned(), &fields(asked)), (StatusCode::OK, &fields(response)), body, times, &rules))
+        let fields_asked = fields(asked);
+        let asked = Asked { url: url.to_owned(), place, fields: &fields_asked };
+        Arc::new(Entry::new(asked, (StatusCode::OK, &fields(response)), body, times, &rules))
     }
 
-    fn url(store: &Store, at: &str, asked: &[(&str, &str)]) -> Option<String> {
-        match store.find(&key(at), &fields(asked), Instant::now()).0 {
-            Found::Entry(entry) => Some(entry.url.clone()),
+    /// What names the response that is found.
+    fn found(store: &Store, url: &str, place: u64, asked: &[(&str, &str)]) -> Option<String> {
+        match store.find(url.as_bytes(), place, &fields(asked), NOW).0 {
+            Found::Entry(entry) => Some(entry.fields.text("x").unwrap_or_default().to_owned()),
             _ => None,
         }
     }
@@ -216,31 +291,42 @@ mod tests {
     #[test]
     fn responses_that_vary_stand_side_by_side() {
         let store = Store::new(1 << 20);
-        let vary = [("vary", "accept-language")];
-        for language in ["de", "fr"] {
-            store.keep(&key("/"), entry(language, &[("accept-language", language)], &vary, 1));
-        }
-        assert_eq!(url(&store, "/", &[("accept-language", "DE")]), Some("de".to_owned()));
-        assert_eq!(url(&store, "/", &[("accept-language", "fr")]), Some("fr".to_owned()));
-        assert_eq!(url(&store, "/", &[]), None);
+        let of =
+            |language| entry("/", &[("accept-language", language)], &[("vary", "accept-language"), ("x", language)], 1);
+        store.keep(of("de"));
+        store.keep(of("fr"));
+        assert_eq!(found(&store, "/", 0, &[("accept-language", "DE")]), Some("de".to_owned()));
+        assert_eq!(found(&store, "/", 0, &[("accept-language", "fr")]), Some("fr".to_owned()));
+        assert_eq!(found(&store, "/", 0, &[]), None);
         // What varied before is not found again by what varies now.
-        store.keep(&key("/"), entry("plain", &[], &[], 1));
-        assert_eq!(url(&store, "/", &[("accept-language", "de")]), Some("plain".to_owned()));
-        store.forget(&key("/"));
-        store.keep(&key("/"), entry("it", &[("accept-language", "it")], &vary, 1));
-        assert_eq!(url(&store, "/", &[("accept-language", "de")]), None);
+        store.keep(entry("/", &[], &[("x", "plain")], 1));
+        assert_eq!(found(&store, "/", 0, &[("accept-language", "de")]), Some("plain".to_owned()));
+        store.keep(of("it"));
+        assert_eq!(found(&store, "/", 0, &[("accept-language", "de")]), None);
+        store.invalidate(b"/");
+        assert_eq!(found(&store, "/", 0, &[("accept-language", "it")]), None);
+    }
+
+    #[test]
+    fn what_came_by_another_place_is_no_answer() {
+        let store = Store::new(1 << 20);
+        store.keep(at(1, "/", &[], &[("x", "one")], 1));
+        assert_eq!(found(&store, "/", 2, &[]), None);
+        for round in ["a", "b"] {
+            store.keep(at(2, "/", &[], &[("x", "two")], 1));
+            store.keep(at(1, "/", &[], &[("x", "one")], 1));
+            let both = (found(&store, "/", 1, &[]), found(&store, "/", 2, &[]));
+            assert_eq!(both, (Some("one".to_owned()), Some("two".to_owned())), "{round}");
+        }
     }
 
     #[test]
     fn what_is_purged_is_gone_at_once() {
         let store = Store::new(1 << 20);
         let fill = || {
-            store.keep(&key("/a"), entry("http://x/a", &[], &[("surrogate-key", "one two")], 1));
-            store.keep(
-                &key("/a/b"),
-                entry("http://x/a/b", &[("q", "1")], &[("vary", "q"), ("cache-tag", "two, three")], 1),
-            );
-            store.keep(&key("/c"), entry("http://x/c", &[], &[], 1));
+            store.keep(entry("http://x/a", &[], &[("surrogate-key", "one two")], 1));
+            store.keep(entry("http://x/a/b", &[("q", "1")], &[("vary", "q"), ("cache-tag", "two, three")], 1));
+            store.keep(entry("http://x/c", &[], &[], 1));
         };
         for (purge, left) in [
             (Purge::Url("http://x/a".to_owned()), 2),
@@ -262,24 +348,32 @@ mod tests {
     fn memory_is_bounded_by_bytes() {
         let store = Store::new(100_000);
         for number in 0..200 {
-            let at = format!("/{number}");
-            store.keep(&key(&at), entry(&at, &[], &[("x", "a long field that counts too")], 5_000));
+            store.keep(entry(&format!("/{number}"), &[], &[("x", "a long field that counts too")], 5_000));
             assert!(store.size().1 <= 100_000);
         }
         assert!(store.entries().count() > 5);
-        store.keep(&key("/large"), entry("/large", &[], &[], 200_000));
+        store.keep(entry("/large", &[], &[], 200_000));
         assert!(store.size().1 <= 100_000);
-        assert_eq!(url(&store, "/large", &[]), None);
+        assert_eq!(found(&store, "/large", 0, &[]), None);
+    }
+
+    #[test]
+    fn bodies_that_come_have_a_part_of_the_room() {
+        let store = Store::new(400);
+        let (mut one, mut two) = (store.room(), store.room());
+        assert!(one.grow(&store, 60) && two.grow(&store, 40) && !two.grow(&store, 1));
+        drop(one);
+        assert!(two.grow(&store, 50));
     }
 
     #[test]
     fn what_cannot_be_kept_is_remembered_for_a_while() {
-        let (store, now) = (Store::new(1 << 20), Instant::now());
-        store.note(&key("/"), NotKept::Private, now);
-        let found = |at| store.find(&key("/"), &Fields::new(), at).0;
-        assert!(matches!(found(now), Found::Uncacheable(NotKept::Private)));
-        assert!(matches!(found(now + REMEMBERED), Found::Nothing));
-        store.keep(&key("/"), entry("/", &[], &[], 1));
-        assert!(matches!(found(now), Found::Entry(_)));
+        let store = Store::new(1 << 20);
+        store.note(b"/", NotKept::Private, NOW);
+        let found = |at| store.find(b"/", 0, &Fields::new(), at).0;
+        assert!(matches!(found(NOW), Found::Uncacheable(NotKept::Private)));
+        assert!(matches!(found(NOW + REMEMBERED), Found::Nothing));
+        store.keep(entry("/", &[], &[], 1));
+        assert!(matches!(found(NOW), Found::Entry(_)));
     }
 }

@@ -99,7 +99,15 @@ fn section(pool: &Value, now: f64) -> String {
         let _ = write!(section, ", availability {}", percent(availability));
     }
     section.push('\n');
-    let rows: Vec<[String; 8]> = endpoints.iter().map(row).collect();
+    if let [home, others @ ..] = list(&pool["zones"]) {
+        let share = |zone: &Value| format!("{} {}", text(&zone["zone"]), percent(number(&zone["share"])));
+        let others: Vec<String> = others.iter().map(share).collect();
+        let _ = writeln!(section, "  zones: {} (its own), {}", share(home), others.join(", "));
+    }
+    // Of a subset those are shown that are used, and those of which there is something to be said.
+    let is_shown = |endpoint: &&Value| endpoint["spare"] != true || why(endpoint, now).is_some();
+    let shown: Vec<&Value> = endpoints.iter().filter(is_shown).collect();
+    let rows: Vec<[String; 8]> = shown.iter().map(|endpoint| row(endpoint)).collect();
     let mut widths = HEADINGS.map(str::len);
     for cells in &rows {
         for (width, cell) in widths.iter_mut().zip(cells) {
@@ -117,11 +125,18 @@ fn section(pool: &Value, now: f64) -> String {
         line
     };
     section.push_str(&line(HEADINGS));
-    for (cells, endpoint) in rows.iter().zip(endpoints) {
+    for (cells, endpoint) in rows.iter().zip(&shown) {
         section.push_str(&line(cells.each_ref().map(String::as_str)));
         if let Some(why) = why(endpoint, now) {
             let _ = writeln!(section, "      {why}");
         }
+    }
+    if endpoints.len() > shown.len() {
+        let _ = writeln!(
+            section,
+            "  and {} spare, for other gateways or for when these fail",
+            endpoints.len() - shown.len()
+        );
     }
     section
 }
@@ -215,9 +230,11 @@ mod tests {
                       "reason": "5 requests failed in a row", "last_check": null, "active": 0, "rate": 0.0, "latency_ms": 2.0,
                       "errors": 0.9, "availability": 0.987 },
                 ] },
-                { "name": "plain", "balance": "fastest", "availability": null, "usable": 1, "active": 0, "rate": 0.0, "endpoints": [
+                { "name": "plain", "balance": "fastest", "availability": null,
+                  "zones": [{ "zone": "a", "share": 0.8 }, { "zone": "b", "share": 0.2 }], "usable": 1, "active": 0, "rate": 0.0, "endpoints": [
                     { "address": "b:80", "weight": 1, "state": "unchecked", "reason": null, "since": null, "last_check": null,
                       "active": 0, "rate": 0.0, "latency_ms": null, "errors": 0.0, "availability": null },
+                    { "address": "c:80", "weight": 1, "state": "unchecked", "reason": null, "spare": true },
                 ] },
             ],
         });
@@ -239,9 +256,11 @@ api (p2c): 1 of 4 endpoints usable, 12 under way, 340.2 requests/s, availability
   10.20.30.43:9001  ejected         1       0         0.0    2.0 ms   90.0%   98.7%
       for 10 s: 5 requests failed in a row; back in 20 s
 
-plain (fastest): 1 of 1 endpoint usable, 0 under way, 0.0 requests/s
+plain (fastest): 1 of 2 endpoints usable, 0 under way, 0.0 requests/s
+  zones: a 80% (its own), b 20%
   ENDPOINT  STATE      WEIGHT  ACTIVE  REQUESTS/S  LATENCY  ERRORS  UP
   b:80      unchecked       1       0         0.0        -    0.0%   -
+  and 1 spare, for other gateways or for when these fail
 
 UP is the share of time that an endpoint was neither unhealthy nor ejected, since it is looked at.
 The availability of a pool is 1 - (1 - UP) * (1 - UP) * ... of its endpoints: the chance that one of

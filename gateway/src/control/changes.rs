@@ -44,6 +44,7 @@ pub(super) struct Changes {
     /// What is being prepared, and in which lanes.
     preparing: JoinSet<Prepared>,
     places: HashMap<Id, Lane>,
+    subsets: members::Subsets,
     prepared: VecDeque<Prepared>,
     at_once: VecDeque<Change>,
 }
@@ -83,7 +84,8 @@ impl Changes {
         let steps = Steps::new(force.clone(), file.clone(), board);
         let (lanes, preparing, places) = Default::default();
         let (prepared, at_once) = Default::default();
-        Changes { force, file, stamps, addresses, steps, study, lanes, preparing, places, prepared, at_once }
+        let subsets = members::Subsets::new();
+        Changes { force, file, stamps, addresses, steps, study, lanes, preparing, places, subsets, prepared, at_once }
     }
 
     /// Makes changes until nobody can want any.
@@ -105,6 +107,7 @@ impl Changes {
                 continue;
             }
             self.steps.judge().await;
+            self.subsets.look(&self.force).await;
             self.force.borrow_mut().let_go();
             if looked.elapsed() >= WATCH {
                 looked = Instant::now();
@@ -115,6 +118,7 @@ impl Changes {
                 continue;
             }
             let pause = if self.steps.has_trials() { JUDGE } else { WATCH.saturating_sub(looked.elapsed()) };
+            let pause = pause.min(self.subsets.pause(&self.force));
             tokio::select! {
                 change = wanted.recv() => match change {
                     Some(change) => self.want(change),

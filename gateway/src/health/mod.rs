@@ -155,7 +155,7 @@ impl Kept {
         let (old, new) = (&before.model, &compiled.state.model);
         *self.id.borrow_mut() = compiled.id;
         let mut gone = std::mem::take(&mut *self.endpoints.borrow_mut());
-        for candidate in compiled.state.candidates.iter() {
+        for candidate in compiled.state.everyone.iter() {
             let address = &candidate.endpoint.address;
             let watched = gone.remove(address).unwrap_or_else(|| Rc::new(Watched::new(&candidate.endpoint)));
             *watched.endpoint.borrow_mut() = candidate.endpoint.clone();
@@ -200,7 +200,7 @@ impl Kept {
     fn in_order(&self) -> Vec<Rc<Watched>> {
         let endpoints = self.endpoints.borrow();
         let state = self.state.borrow();
-        state.candidates.iter().filter_map(|one| endpoints.get(&one.endpoint.address).cloned()).collect()
+        state.everyone.iter().filter_map(|one| endpoints.get(&one.endpoint.address).cloned()).collect()
     }
 }
 

@@ -17,9 +17,13 @@ pub fn is_alike(field: &str, other: &str) -> bool {
 /// Takes fields out that some servers would take for this one, which is about to say something else; not the field itself.
 pub fn strip_alike<'n>(fields: &mut Fields, field: impl Into<Name<'n>>) {
     let field = field.into();
-    let is_other = |name: Name<'_>| name != field && is_alike(name.text(), field.text());
-    if fields.iter().any(|(name, _)| is_other(name)) {
-        fields.retain(|name, _| !is_other(name));
+    let wanted = field.text();
+    // Two that differ in nothing but case are one name, and only those that are as long are alike.
+    let is_other = |name: &str| name != wanted && is_alike(name, wanted);
+    let could_be =
+        |(_, name, _): (_, &[u8], _)| name.len() == wanted.len() && std::str::from_utf8(name).is_ok_and(is_other);
+    if fields.iter_bytes().any(could_be) {
+        fields.retain(|name, _| !is_other(name.text()));
     }
 }
 

@@ -11,6 +11,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
+use smallvec::SmallVec;
+
 /// A field name that the gateway knows by number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Known(u8);
@@ -20,7 +22,7 @@ pub struct Known(u8);
 pub enum Name<'a> {
     /// One of the names in [`name`].
     Known(Known),
-    /// Any other name, in lower case.
+    /// Any other name, in lower case. It is none of [`name`]: make it by `from`, which looks.
     Text(&'a str),
 }
 
@@ -32,7 +34,7 @@ pub struct FieldName {
 }
 
 /// The fields of one message, in wire order.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Fields {
     text: Vec<u8>,
     entries: Vec<Entry>,
@@ -206,6 +208,22 @@ pub fn is_visible(byte: u8) -> bool {
 /// Whether the bytes are a token (RFC 9110 section 5.6.2).
 pub fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| TOKEN[b as usize] != 0)
+}
+
+fn is_lower_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&b| b != 0 && TOKEN[b as usize] == b)
+}
+
+/// Shows a name that was written in any case as one to look up; `None` when it is no token.
+pub fn with_name<T>(name: &[u8], look: impl FnOnce(Name<'_>) -> T) -> Option<T> {
+    if is_lower_token(name) {
+        return std::str::from_utf8(name).ok().map(|text| look(text.into()));
+    }
+    if !is_token(name) {
+        return None;
+    }
+    let lower: SmallVec<[u8; 64]> = name.iter().map(u8::to_ascii_lowercase).collect();
+    std::str::from_utf8(&lower).ok().map(|text| look(text.into()))
 }
 
 /// Whether a value may be written as it is: no control character but HTAB (RFC 9110 section 5.5).
@@ -417,28 +435,39 @@ impl Fields {
     /// Adds a field at the end; others of the same name stay.
     pub fn append<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), InvalidField> {
         let name = name.into();
-        let Name::Known(known) = name else { return self.append_bytes(name.text().as_bytes(), value) };
         let value = trim(value);
         if !is_value(value) {
             return Err(InvalidField::Value);
         }
-        let text = known.text().as_bytes();
+        self.append_value(name, value)
+    }
+
+    /// The same with a value that is one, and trimmed.
+    fn append_value(&mut self, name: Name<'_>, value: &[u8]) -> Result<(), InvalidField> {
+        let text = name.text().as_bytes();
+        let known = match name {
+            Name::Known(known) => known.0,
+            Name::Text(_) if is_lower_token(text) => 0,
+            Name::Text(_) => return self.append_bytes(text, value),
+        };
+        let length = u16::try_from(text.len()).map_err(|_| InvalidField::Length)?;
         let (start, value_length) = self.room(text.len(), value.len())?;
         self.text.extend_from_slice(text);
         self.text.extend_from_slice(value);
-        self.entries.push(Entry { known: known.0, name_length: text.len() as u16, start, value_length });
-        self.present |= 1 << known.0;
+        self.entries.push(Entry { known, name_length: length, start, value_length });
+        self.present |= 1 << known;
         Ok(())
     }
 
     /// Makes this the only field of its name.
     pub fn set<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) -> Result<(), InvalidField> {
         let name = name.into();
+        let value = trim(value);
         if !is_value(value) {
             return Err(InvalidField::Value);
         }
         self.remove(name);
-        self.append(name, value)
+        self.append_value(name, value)
     }
 
     /// Removes all fields of this name and says how many there were.
@@ -498,6 +527,14 @@ impl Fields {
         self.entries.iter().map(|entry| (entry.name(&self.text), entry.value(&self.text)))
     }
 
+    /// The same as bytes, for those who write them or compare: whether the name is known by number, the name, the value.
+    pub fn iter_bytes(&self) -> impl Iterator<Item = (Option<Known>, &[u8], &[u8])> {
+        self.entries.iter().map(|entry| {
+            let known = (entry.known != 0).then_some(Known(entry.known));
+            (known, entry.name_bytes(&self.text), entry.value(&self.text))
+        })
+    }
+
     fn may_have(&self, name: Name<'_>) -> bool {
         match name {
             Name::Known(known) => self.present & (1 << known.0) != 0,
@@ -537,6 +574,17 @@ impl Drop for Fields {
                 store.push((text, entries));
             }
         });
+    }
+}
+
+/// Into memory that a message before left behind, where there is some.
+impl Clone for Fields {
+    fn clone(&self) -> Fields {
+        let mut copy = Fields::with_capacity(self.entries.len(), self.text.len());
+        copy.text.extend_from_slice(&self.text);
+        copy.entries.extend_from_slice(&self.entries);
+        copy.present = self.present;
+        copy
     }
 }
 

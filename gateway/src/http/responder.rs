@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::h1::framing::has_no_body;
 use super::hygiene::is_framing;
 use super::pump::Outlet;
-use super::{Body, Fields, Method, ResponseHead, h1, h2};
+use super::{Body, Fields, Method, Nobody, ResponseHead, h1, h2};
 use crate::clock::Deadline;
 use crate::error::{Error, Kind};
 
@@ -24,6 +24,8 @@ pub enum Responder {
     H1(h1::server::Responder),
     /// On an HTTP/2 stream.
     H2(StreamResponder),
+    /// Not at all: nobody waits.
+    Nobody(Nobody),
 }
 
 /// The way to answer on an HTTP/2 stream.
@@ -54,6 +56,7 @@ impl Responder {
                     responder.inform(&head);
                 }
             }
+            Responder::Nobody(nobody) => nobody.inform(head),
         }
     }
 
@@ -68,6 +71,7 @@ impl Responder {
                 stream.begin(head, end)?;
                 Ok(!end)
             }
+            Responder::Nobody(_) => Err(Error::gateway(NOBODY)),
         }
     }
 
@@ -76,6 +80,7 @@ impl Responder {
         match self {
             Responder::H2(StreamResponder { state: State::Awaited(responder), .. }) => responder.is_over(),
             Responder::H1(_) | Responder::H2(_) => false,
+            Responder::Nobody(_) => true,
         }
     }
 
@@ -85,6 +90,7 @@ impl Responder {
             Responder::H1(responder) => responder.abort(),
             // Dropped before its end, the stream is reset.
             Responder::H2(stream) => stream.state = State::Over,
+            Responder::Nobody(_) => {}
         }
     }
 
@@ -97,6 +103,7 @@ impl Responder {
                 State::Sending(sending) => sending.poll_reset(cx),
                 State::Over => Poll::Pending,
             },
+            Responder::Nobody(_) => Poll::Pending,
         }
     }
 
@@ -104,7 +111,7 @@ impl Responder {
     pub fn patience(&self, moved: Option<Instant>) -> Option<Deadline> {
         match self {
             Responder::H1(responder) => responder.patience(moved),
-            Responder::H2(_) => None,
+            Responder::H2(_) | Responder::Nobody(_) => None,
         }
     }
 
@@ -112,7 +119,7 @@ impl Responder {
     pub fn look_again(&self) -> Option<Instant> {
         match self {
             Responder::H1(responder) => responder.look_again(),
-            Responder::H2(_) => None,
+            Responder::H2(_) | Responder::Nobody(_) => None,
         }
     }
 
@@ -127,10 +134,12 @@ impl Responder {
                     _ => Err(Error::gateway(TWICE)),
                 }
             }
+            Responder::Nobody(_) => Err(Error::gateway(NOBODY)),
         }
     }
 }
 
+const NOBODY: Kind = Kind::Internal("an answer to nobody");
 const TWICE: Kind = Kind::Internal("a request is answered twice");
 
 impl StreamResponder {
@@ -160,6 +169,7 @@ impl Outlet for Responder {
         match self {
             Responder::H1(responder) => responder.poll_ready(cx),
             Responder::H2(stream) => Outlet::poll_ready(stream.sending()?, cx),
+            Responder::Nobody(_) => Poll::Ready(Err(Error::gateway(NOBODY))),
         }
     }
 
@@ -167,6 +177,7 @@ impl Outlet for Responder {
         match self {
             Responder::H1(responder) => responder.data(data, last),
             Responder::H2(stream) => stream.sending()?.data(data, last),
+            Responder::Nobody(_) => Err(Error::gateway(NOBODY)),
         }
     }
 
@@ -174,6 +185,7 @@ impl Outlet for Responder {
         match self {
             Responder::H1(responder) => responder.trailers(trailers),
             Responder::H2(stream) => stream.sending()?.trailers(trailers),
+            Responder::Nobody(_) => Err(Error::gateway(NOBODY)),
         }
     }
 
@@ -181,6 +193,7 @@ impl Outlet for Responder {
         match self {
             Responder::H1(responder) => responder.end(),
             Responder::H2(stream) => stream.sending()?.end(),
+            Responder::Nobody(_) => Err(Error::gateway(NOBODY)),
         }
     }
 
@@ -189,6 +202,7 @@ impl Outlet for Responder {
             Responder::H1(responder) => responder.poll_flush(cx),
             // The connection's own task writes.
             Responder::H2(_) => Poll::Ready(Ok(())),
+            Responder::Nobody(_) => Poll::Ready(Ok(())),
         }
     }
 }

@@ -51,17 +51,6 @@ impl Metrics {
     }
 
     pub(super) fn endpoints(&self, text: &mut Text, pools: &[EndpointsRow]) {
-        text.family(&family::ENDPOINTS);
-        for pool in pools {
-            let count = |is: fn(&EachEndpoint) -> bool| pool.endpoints.iter().filter(|one| is(one)).count() as u64;
-            for (state, count) in [
-                ("healthy", count(|one| one.healthy && !one.ejected)),
-                ("unhealthy", count(|one| !one.healthy)),
-                ("ejected", count(|one| one.healthy && one.ejected)),
-            ] {
-                text.line(family::ENDPOINTS.name, &[("pool", &pool.pool), ("state", state)], count);
-            }
-        }
         text.family(&family::ENDPOINT_UP);
         for pool in pools.iter().filter(|pool| pool.endpoints.len() <= EACH) {
             for one in &pool.endpoints {

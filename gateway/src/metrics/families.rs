@@ -84,8 +84,10 @@ families! {
         "Requests that found no room at an endpoint (max_requests) or in the pool (max_pool_requests), and waited.";
     REFUSED = Counter "gatewright_upstream_refused_total" ("pool, limit")
         "Those of them that were not let wait, or waited in vain.";
-    POOL_ENDPOINTS = Gauge "gatewright_pool_endpoints" ("pool, state")
-        "Endpoints of a pool: available; of those warming, which get less; draining; unavailable. Of all: reporting their load; overloaded.";
+    ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")
+        "Endpoints of each pool, each in one state: healthy; healthy and warming or overloaded, which get less; spare, which are healthy and not in the subset; draining; ejected; unhealthy.";
+    POOL_REPORTING = Gauge "gatewright_pool_load_reporting" ("pool")
+        "Endpoints of a pool whose last report of their load still counts.";
     POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
         "Reports of load by endpoints: taken, unreadable, or failed when one was asked in vain.";
     POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")
@@ -94,16 +96,18 @@ families! {
         "How often that began.";
     POOL_SHARE = Gauge "gatewright_pool_priority_share" ("pool, priority")
         "The share of requests that is for each priority of a pool, where it has several.";
+    POOL_ZONE = Gauge "gatewright_pool_zone_share" ("pool, zone")
+        "The share of requests that is for each zone of a pool, where the gateway's own is preferred.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
         "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
-    ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")
-        "Endpoints of each pool: healthy, unhealthy by their checks, or ejected.";
     ENDPOINT_UP = Gauge "gatewright_endpoint_up" ("pool, endpoint")
         "Whether an endpoint is healthy and not ejected (1) or not (0); for pools with at most 100 endpoints.";
     CHECKS = Counter "gatewright_health_checks_total" ("pool, result")
         "Checks of endpoints: ok, what was wrong (connect, tls, timeout, status, body, broken), or not-made.";
     EJECTIONS = Counter "gatewright_ejections_total" ("pool, cause")
         "Endpoints that were left out for a while, by cause (failures, connects, success, latency).";
+    CACHE = Counter "gatewright_cache_requests_total" ("status")
+        "Requests on routes with a cache: hit, or why they went on, in the words of Cache-Status.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
     FOUND = Gauge "gatewright_discovery_endpoints" ("pool, source")

@@ -27,7 +27,7 @@ use cells::{Counter, Histogram, Labelled, Table};
 pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
-pub use pools::PoolRow;
+pub use pools::{ENDPOINT_STATES, PoolRow};
 pub use render::CONTENT_TYPE;
 pub use searches::SearchRow;
 
@@ -136,6 +136,7 @@ struct Shard {
     handshakes_resumed: Counter,
     handshakes_failed: Labelled<32>,
     limits: Labelled<64>,
+    cache: Labelled<8>,
     log_lines_dropped: Counter,
 }
 
@@ -183,6 +184,13 @@ struct Names<K> {
     numbers: HashMap<K, u32>,
     keys: Vec<K>,
     capacity: usize,
+}
+
+impl PoolId {
+    /// The same for the life of the process, as its name is.
+    pub fn number(self) -> u32 {
+        self.0
+    }
 }
 
 impl RouteId {
@@ -394,6 +402,11 @@ impl Worker {
         self.shard.pools.cell(pool.0).hedges.add(event);
     }
 
+    /// A request on a route with a cache was answered; the word is one of Cache-Status.
+    pub fn cache(&self, status: &'static str) {
+        self.shard.cache.add(status);
+    }
+
     /// A bound was met; the name is that of the bound in [`crate::limits`].
     pub fn limit_hit(&self, name: &'static str) {
         self.shard.limits.add(name);
@@ -432,6 +445,7 @@ impl Shard {
             handshakes_resumed: Counter::default(),
             handshakes_failed: Labelled::default(),
             limits: Labelled::default(),
+            cache: Labelled::default(),
             log_lines_dropped: Counter::default(),
         }
     }

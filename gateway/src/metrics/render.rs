@@ -44,6 +44,10 @@ impl Metrics {
         self.upstreams(&mut text);
         self.endpoints(&mut text, endpoints);
         super::pools::render(&mut text, pools);
+        text.family(&family::CACHE);
+        for (status, count) in self.words(|shard| shard.cache.iter()) {
+            text.line(family::CACHE.name, &[("status", status)], count);
+        }
         text.family(&family::LIMITS);
         for (name, count) in self.words(|shard| shard.limits.iter()) {
             text.line(family::LIMITS.name, &[("limit", name)], count);

@@ -1,21 +1,32 @@
 //! The engine that all plugins share, and the clock that stops those which do not end.
 //!
-//! Compiled code looks at a number, the epoch, at the begin of each function and loop. The clock's thread counts it up every
-//! [`TICK`] while plugins are called, and sleeps when none is.
+//! Compiled code looks at a number, the epoch, at the begin of each function and loop. The clock's thread counts it up; a call
+//! that goes on meanwhile asks whether it may still, which [`super::guest::Patience`] answers by a clock that is worth reading.
+//!
+//! A thread that wakes takes the processor from a worker, and a thousand times in a second that costs requests more than their
+//! plugins do. So the clock beats slowly while calls are short: each [`PULSE`], and not at all while there are none. A call
+//! that is met by a beat makes it quick for as long as the call may last, and one that did not end in time for as long as it
+//! takes to see whether others do the same.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::fault::LoadError;
 
-/// How long an epoch is.
+/// Between two beats of the clock that is hurried.
 const TICK: Duration = Duration::from_millis(1);
-/// After so many ticks without a call the clock begins to doubt, after as many again it sleeps.
-const ROUND: u32 = 64;
+/// Between two beats of the clock that is not.
+const PULSE: Duration = Duration::from_millis(10);
+/// After so many pulses without a call the clock begins to doubt, after as many again it sleeps.
+const ROUND: u32 = 8;
 /// How long it sleeps at the most, which bounds what a missed wake-up can cost.
 const NAP: Duration = Duration::from_millis(50);
+/// How long it is hurried after a call that did not end.
+const WARY: Duration = Duration::from_secs(10);
+/// How many beats are quick at the most when nobody asks again.
+const LONGEST: u32 = 10_000;
 /// The stack of a plugin.
 const STACK: usize = 256 * 1024;
 
@@ -29,6 +40,8 @@ pub struct Engine {
 /// Whether plugins are called.
 pub(super) struct Clock {
     state: AtomicU8,
+    /// So many more beats are quick.
+    hurried: AtomicU32,
 }
 
 const SLEEPING: u8 = 0;
@@ -40,7 +53,7 @@ impl Engine {
     /// Starts the engine and its clock.
     pub fn new() -> Result<Engine, LoadError> {
         let wasm = wasmtime::Engine::new(&settings()).map_err(|error| LoadError::Engine(error.to_string()))?;
-        let clock = Arc::new(Clock { state: AtomicU8::new(SLEEPING) });
+        let clock = Arc::new(Clock { state: AtomicU8::new(SLEEPING), hurried: AtomicU32::new(0) });
         let (ticking, engine) = (clock.clone(), wasm.clone());
         let thread = std::thread::Builder::new().name("plugin-clock".into()).spawn(move || ticking.run(&engine));
         let thread = thread.map_err(|error| LoadError::Engine(error.to_string()))?;
@@ -111,38 +124,54 @@ impl Called {
             thread.unpark();
         }
     }
-}
 
-/// How many epochs a call may last that may take so long: one more than fit, since the first may be nearly over.
-pub(super) fn epochs(time: Duration) -> u64 {
-    u64::try_from(time.as_micros().div_ceil(TICK.as_micros())).unwrap_or(u64::MAX / 4).saturating_add(1)
+    /// A call was met that may last so long.
+    #[cold]
+    pub(super) fn hurry(&self, time: Duration) {
+        let beats = time.as_micros().div_ceil(TICK.as_micros()).saturating_add(1);
+        let beats = u32::try_from(beats).unwrap_or(u32::MAX).min(LONGEST);
+        if self.clock.hurried.fetch_max(beats, Ordering::AcqRel) == 0
+            && let Some(thread) = &self.thread
+        {
+            thread.unpark();
+        }
+    }
+
+    /// A call did not end in time.
+    #[cold]
+    pub(super) fn be_wary(&self) {
+        self.hurry(WARY);
+    }
 }
 
 impl Clock {
     fn run(&self, engine: &wasmtime::Engine) {
-        let mut ticks = 0;
+        let mut pulses = 0;
         loop {
-            std::thread::sleep(TICK);
+            if self.hurried.load(Ordering::Acquire) > 0 {
+                std::thread::sleep(TICK);
+                self.hurried.fetch_sub(1, Ordering::AcqRel);
+            } else {
+                std::thread::park_timeout(PULSE);
+                pulses += 1;
+            }
             engine.increment_epoch();
-            ticks += 1;
-            if ticks < ROUND {
+            if self.state.load(Ordering::Acquire) == LEAVING {
+                return;
+            }
+            if pulses < ROUND {
                 continue;
             }
-            ticks = 0;
+            pulses = 0;
             let turn = |from, to| self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok();
             if turn(CALLED, DOUBTING) {
                 continue;
             }
             turn(DOUBTING, SLEEPING);
-            while self.state.load(Ordering::Acquire) == SLEEPING {
-                let began = Instant::now();
+            while self.state.load(Ordering::Acquire) == SLEEPING && self.hurried.load(Ordering::Acquire) == 0 {
                 std::thread::park_timeout(NAP);
-                // A call that lasts is none that begins: nobody has woken this clock, and the time passes all the same.
-                let slept = began.elapsed().as_micros() / TICK.as_micros();
-                (0..slept.max(1)).for_each(|_| engine.increment_epoch());
-            }
-            if self.state.load(Ordering::Acquire) == LEAVING {
-                return;
+                // A call that lasts is none that begins: nobody has woken this clock, and the call is to be met all the same.
+                engine.increment_epoch();
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatewright_abi::COLUMNS;
 use wasmtime::{Memory, ResourceLimiter};
@@ -80,30 +80,33 @@ pub(super) fn show<S, R>(
     call(hide.0)
 }
 
-/// How long a call that is over its time is borne with. Epochs are counted by the clock on the wall; a thread that others
-/// keep from running must not be taken for a plugin that does not end. So what is over its time has that time once more, and
-/// by the clock of the processor.
+/// How long a call may go on. It is asked at the first beat of the clock that meets a call, and at each one after. What a call
+/// took before nobody knows, so it has its time from there, by the clock of the processor: a thread that others keep from
+/// running must not be taken for a plugin that does not end.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Patience {
     /// The call's time.
     pub(super) time: Duration,
-    /// What the thread had used when the time was over, and how often it was asked since.
-    over: Option<(Duration, u32)>,
+    /// What the thread had used when the call was met, and when that was.
+    met: Option<(Duration, Instant)>,
 }
 
 impl Patience {
+    /// So long is a call borne with, beyond its time, whose thread others keep from running.
+    const HELD_UP: Duration = Duration::from_millis(200);
+
     /// For a call that may take so long.
     pub(super) fn new(time: Duration) -> Patience {
-        Patience { time, over: None }
+        Patience { time, met: None }
     }
 
-    /// So many more epochs, or none.
-    pub(super) fn more(&mut self) -> Option<u64> {
-        const OFTEN: u32 = 200;
-        let used = thread_time();
-        let (since, asked) = *self.over.get_or_insert((used, 0));
-        self.over = Some((since, asked + 1));
-        (asked < OFTEN && used.saturating_sub(since) < self.time).then_some(1)
+    /// What is left of its time, if anything is.
+    pub(super) fn more(&mut self) -> Option<Duration> {
+        let (used, now) = (thread_time(), Instant::now());
+        let (since, met) = *self.met.get_or_insert((used, now));
+        let held_up = now.saturating_duration_since(met) >= self.time + Self::HELD_UP;
+        let left = self.time.checked_sub(used.saturating_sub(since)).filter(|left| !left.is_zero());
+        left.filter(|_| !held_up)
     }
 }
 

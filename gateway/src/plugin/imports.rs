@@ -9,7 +9,7 @@ use wasmtime::{Caller, Linker};
 
 use super::fault::{Fault, LoadError};
 use super::guest::Guest;
-use super::request::{Edit, Side, What};
+use super::request::{Edit, FieldName, Side, What};
 
 /// A number that tells how large a value is, or why there is none.
 type Size = Result<i32, Fault>;
@@ -52,7 +52,7 @@ fn reading(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             let (memory, guest) = parts(&mut caller)?;
             let Some(of) = side(of) else { return Ok(answer::INVALID) };
             let Some(name) = Name::of(memory, name, size)? else { return Ok(answer::ABSENT) };
-            Ok(read(memory, guest, What::Header(of, name.text()), to, room)?)
+            Ok(read(memory, guest, What::Header(of, FieldName::of(name.text()).text()), to, room)?)
         },
     )?;
     linker.func_wrap(
@@ -338,11 +338,18 @@ fn headers(memory: &mut [u8], guest: &Guest, of: u32, to: u32, room: u32) -> Siz
 }
 
 fn hash_of(guest: &Guest, what: u32, name: &[u8], seed: u64) -> u64 {
+    let field;
     let what = match what {
         hash::CLIENT => What::Text(gatewright_abi::text::CLIENT),
         hash::PATH => What::Text(gatewright_abi::text::PATH),
         hash::AUTHORITY => What::Text(gatewright_abi::text::AUTHORITY),
-        hash::HEADER => What::Header(Side::Request, name),
+        hash::HEADER => {
+            if name.len() > Name::LONGEST {
+                return 0;
+            }
+            field = FieldName::of(name);
+            What::Header(Side::Request, field.text())
+        }
         hash::COOKIE => What::Cookie(name),
         hash::QUERY => What::Query(name),
         hash::TAG => What::Tag(name),

@@ -13,7 +13,7 @@ use wasmtime::{Memory, Store, Trap, TypedFunc, UpdateDeadline};
 use super::check::Interface;
 use super::compile::Compiled;
 use super::decision::{self, Decision};
-use super::engine::{Called, Engine, epochs};
+use super::engine::{Called, Engine};
 use super::fault::{Fault, LoadError};
 use super::guest::{Bounds, Guest, Patience, show};
 use super::imports::slice;
@@ -61,12 +61,19 @@ struct Core {
     store: Store<Guest>,
     memory: Memory,
     called: Called,
-    /// Time and epochs of a decision.
-    decision: (Duration, u64),
-    /// Those of everything that is done off the path.
-    configure: (Duration, u64),
+    /// The time of a decision.
+    decision: Duration,
+    /// That of everything that is done off the path.
+    configure: Duration,
     faulted: bool,
 }
+
+/// A filter does not want to be asked that again.
+const INDIFFERENT: i64 =
+    gatewright_abi::decision::pack(gatewright_abi::decision::TAKE, gatewright_abi::decision::INDIFFERENT);
+
+/// A call asks at each beat of the clock whether it may go on.
+const BEAT: u64 = 1;
 
 /// Endpoint, status, attempt, microseconds, bytes.
 type ToldOutcome = (u32, u32, u32, u64, u64);
@@ -114,13 +121,18 @@ impl Instance {
         let mut store = Store::new(engine.wasm(), Guest::new(mould.services.clone(), bounds, mould.seed));
         store.limiter(|guest| &mut guest.bounds);
         store.data_mut().patience = Patience::new(mould.budget.configure);
-        store.epoch_deadline_callback(|mut store| match store.data_mut().patience.more() {
-            Some(epochs) => Ok(UpdateDeadline::Continue(epochs)),
-            None => Err(Fault::Deadline.into()),
+        let clock = called.clone();
+        store.epoch_deadline_callback(move |mut store| match store.data_mut().patience.more() {
+            Some(left) => {
+                clock.hurry(left);
+                Ok(UpdateDeadline::Continue(BEAT))
+            }
+            None => {
+                clock.be_wary();
+                Err(Fault::Deadline.into())
+            }
         });
-        let limit = |time| (time, epochs(time));
-        let configure = limit(mould.budget.configure);
-        store.set_epoch_deadline(configure.1);
+        store.set_epoch_deadline(BEAT);
         called.now();
         let starting = |fault| LoadError::Fault { stage: "start", fault };
         let instance = match compiled.pre.instantiate(&mut store) {
@@ -134,7 +146,8 @@ impl Instance {
         if !compiled.listens {
             calls.outcome = None;
         }
-        let core = Core { store, memory, called, decision: limit(mould.budget.decision), configure, faulted: false };
+        let Budget { decision, configure, .. } = mould.budget;
+        let core = Core { store, memory, called, decision, configure, faulted: false };
         let mut instance = Instance { core, calls, table: None, interface: compiled.interface.clone() };
         instance.begin(mould)?;
         // From now on it is called by a worker, who waits for nothing longer than for a decision.
@@ -227,6 +240,9 @@ impl Instance {
     pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
         let Some(call) = &self.calls.on_request else { return Ok(Decision::Continue) };
         let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        if packed == INDIFFERENT {
+            self.calls.on_request = None;
+        }
         self.core.checked(|memory| decision::of_filter(packed, memory))
     }
 
@@ -234,6 +250,9 @@ impl Instance {
     pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
         let Some(call) = &self.calls.on_response else { return Ok(Decision::Continue) };
         let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        if packed == INDIFFERENT {
+            self.calls.on_response = None;
+        }
         self.core.checked(|memory| decision::of_filter(packed, memory))
     }
 
@@ -342,7 +361,7 @@ impl Core {
     #[inline]
     fn run<T>(
         &mut self,
-        (time, epochs): (Duration, u64),
+        time: Duration,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
     ) -> Result<T, Fault> {
         if self.faulted {
@@ -350,7 +369,7 @@ impl Core {
         }
         self.called.now();
         self.store.data_mut().patience = Patience::new(time);
-        self.store.set_epoch_deadline(epochs);
+        self.store.set_epoch_deadline(BEAT);
         match call(&mut self.store) {
             Ok(value) => Ok(value),
             Err(error) => {

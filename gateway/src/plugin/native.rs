@@ -16,7 +16,7 @@ use super::Outcome;
 use super::decision::{Answer, Decision};
 use super::fault::{Fault, LoadError};
 use super::instance::Mould;
-use super::request::{Edit, Edits, Head, Side, What};
+use super::request::{Edit, Edits, FieldName, Head, Side, What};
 use super::services::{Series, Services};
 use super::upkeep::{self, Upkeep};
 use crate::balance::{Candidate, Turn};
@@ -304,7 +304,7 @@ impl Host for Desk<'_> {
     }
 
     fn header(&self, of: u32, name: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
-        side(of).is_some_and(|of| self.read(What::Header(of, name), read))
+        side(of).is_some_and(|of| self.read(What::Header(of, FieldName::of(name).text()), read))
     }
 
     fn headers(&self, of: u32, each: &mut dyn FnMut(&[u8], &[u8])) -> bool {
@@ -312,11 +312,15 @@ impl Host for Desk<'_> {
     }
 
     fn hash(&self, what: u32, name: &[u8], seed: u64) -> u64 {
+        let field;
         let what = match what {
             hash::CLIENT => What::Text(text::CLIENT),
             hash::PATH => What::Text(text::PATH),
             hash::AUTHORITY => What::Text(text::AUTHORITY),
-            hash::HEADER => What::Header(Side::Request, name),
+            hash::HEADER => {
+                field = FieldName::of(name);
+                What::Header(Side::Request, field.text())
+            }
             hash::COOKIE => What::Cookie(name),
             hash::QUERY => What::Query(name),
             hash::TAG => What::Tag(name),

@@ -2,13 +2,14 @@
 //! whoever calls a plugin shows it a [`Head`].
 
 use gatewright_abi::bound;
+use smallvec::SmallVec;
 
 /// Something that a plugin may read of a request or its response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum What<'a> {
     /// One of [`gatewright_abi::text`].
     Text(u32),
-    /// The first field of this name, in any case.
+    /// The first field of this name, which is in lower case.
     Header(Side, &'a [u8]),
     /// The first cookie of this name.
     Cookie(&'a [u8]),
@@ -16,6 +17,19 @@ pub enum What<'a> {
     Query(&'a [u8]),
     /// A tag.
     Tag(&'a [u8]),
+}
+
+/// A name of a field as plugins write it, as one to ask for.
+pub(super) struct FieldName(SmallVec<[u8; 48]>);
+
+impl FieldName {
+    pub(super) fn of(name: &[u8]) -> FieldName {
+        FieldName(name.iter().map(u8::to_ascii_lowercase).collect())
+    }
+
+    pub(super) fn text(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// Whose fields.
@@ -107,7 +121,7 @@ impl Edits {
         self.tags = 0;
     }
 
-    /// Notes one more, unless there are too many.
+    /// Notes one more, unless there are too many. Names of fields are kept in lower case.
     pub fn push(&mut self, edit: Edit<'_>) -> bool {
         let (kind, name, value): (Kind, &[u8], &[u8]) = match edit {
             Edit::Set(side, name, value) => (Kind::Set(side), name, value),
@@ -125,7 +139,11 @@ impl Edits {
             return false;
         }
         self.tags += usize::from(is_tag);
+        let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
+        if !is_tag {
+            self.bytes.iter_mut().skip(start).for_each(|byte| byte.make_ascii_lowercase());
+        }
         self.bytes.extend_from_slice(value);
         self.list.push(Entry { kind, name: name.len(), value: value.len() });
         true
@@ -180,6 +198,9 @@ mod tests {
         assert!(all.iter().all(|edit| edits.push(*edit)));
         assert!(edits.iter().eq(all));
         assert_eq!((edits.tag(b"t"), edits.tag(b"u")), (Some(&b"two"[..]), None));
+        assert!(edits.push(Edit::Add(Side::Request, b"X-Name", b"Value")) && edits.push(Edit::Tag(b"T", b"x")));
+        let told: Vec<_> = edits.iter().skip(all.len()).collect();
+        assert_eq!(told, [Edit::Add(Side::Request, b"x-name", b"Value"), Edit::Tag(b"T", b"x")]);
         assert!(!edits.push(Edit::Path(&vec![b'x'; bound::EDIT_BYTES])));
         while edits.push(Edit::Remove(Side::Request, b"x")) {}
         assert_eq!(edits.iter().count(), bound::EDITS);

@@ -164,7 +164,7 @@ mod tests {
         let endpoint = |index: usize| {
             let model = model::Endpoint { address: format!("10.0.0.1:{index}"), weight: 1 };
             let endpoint = Arc::new(Endpoint::followed(&model, None, &changes));
-            Candidate { priority: (index % 2) as u32, ..Candidate::of(endpoint) }
+            Candidate { priority: (index % 2) as u32, place: (index % 3) as u8, ..Candidate::of(endpoint) }
         };
         (0..count).map(endpoint).collect()
     }
@@ -203,8 +203,8 @@ mod tests {
         Pretend(usize, usize, u32),
         Tried(Vec<usize>),
         Refresh(usize),
-        /// The next picks of this copy are for this priority, or for all; and health is believed, or not.
-        Turn(usize, Option<u8>, bool),
+        /// The next picks of this copy are for this priority and zone, or for all; and health is believed, or not.
+        Turn(usize, Turn),
         /// So many at once.
         Flood(usize),
     }
@@ -218,9 +218,14 @@ mod tests {
             3 => (0..count, 0..LIVE.len(), 0..flag::TRIED).prop_map(|(of, column, to)| Event::Pretend(of, column, to)),
             3 => prop::collection::vec(0..count + 2, 0..4).prop_map(Event::Tried),
             8 => (0..2usize).prop_map(Event::Refresh),
-            2 => (0..2usize, prop::option::of(0..2u8), any::<bool>()).prop_map(|(copy, of, not)| Event::Turn(copy, of, not)),
+            2 => (0..2usize, turn()).prop_map(|(copy, turn)| Event::Turn(copy, turn)),
             1 => (0..2 * count).prop_map(Event::Flood),
         ]
+    }
+
+    fn turn() -> impl Strategy<Value = Turn> {
+        let parts = (prop::option::of(0..2u8), prop::option::of(0..3u8), any::<bool>());
+        parts.prop_map(|(priority, place, distrusts)| Turn { priority, place, distrusts })
     }
 
     fn run(endpoints: &[Candidate], events: Vec<Event>) -> Result<(), TestCaseError> {
@@ -253,7 +258,7 @@ mod tests {
                     copies[copy].refresh();
                     prop_assert!(copies[copy].holds());
                 }
-                Event::Turn(copy, priority, distrusts) => copies[copy].upkeep.turn = Turn { priority, distrusts },
+                Event::Turn(copy, turn) => copies[copy].upkeep.turn = turn,
                 Event::Flood(count) => {
                     (0..count).for_each(|_| drop(endpoints[count % endpoints.len()].endpoint.begin()));
                 }

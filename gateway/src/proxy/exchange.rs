@@ -12,6 +12,7 @@ use super::forwarded::{Peer, RequestId};
 use super::incoming::Received;
 use super::plugins::Later;
 use crate::balance::{Active, Endpoint, Stay};
+use crate::cache::Told;
 use crate::clock::{Deadline, Watchdog};
 use crate::error::{Error, Kind};
 use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme, StatusCode};
@@ -47,7 +48,7 @@ pub struct Exchange<'a> {
     /// The configuration that it keeps to its end.
     pub view: Rc<View>,
     /// Whose request it is.
-    pub client: &'a Client,
+    pub client: &'a Rc<Client>,
     /// How the connection is told to end.
     pub control: &'a Control,
     /// The request, changed on its way.
@@ -108,6 +109,8 @@ pub struct Facts {
     pub status: Option<StatusCode>,
     /// Bytes of the response's body that went to the client.
     pub bytes_out: Cell<u64>,
+    /// What the cache had to do with it; `None` where there is none.
+    pub cache: Option<Told>,
     /// What plugins want done to its response, which is still to come.
     pub later: Option<Box<Later>>,
     /// What plugins say of it.
@@ -171,6 +174,7 @@ impl Facts {
             body_limit: u64::MAX,
             status: None,
             bytes_out: Cell::new(0),
+            cache: None,
             later: None,
             tags: SmallVec::new(),
             parts: Vec::new(),
@@ -178,6 +182,38 @@ impl Facts {
             error: None,
             told: false,
         }
+    }
+
+    /// Of a request that the gateway makes because of this one.
+    pub fn beside(&self, client: &Client) -> Facts {
+        Facts {
+            scheme: self.scheme,
+            client: self.client,
+            request_id: self.request_id.clone(),
+            original_target: self.original_target.clone(),
+            original_authority: self.original_authority.clone(),
+            route: self.route,
+            body_limit: self.body_limit,
+            tags: self.tags.clone(),
+            parts: self.parts.clone(),
+            draw: self.draw,
+            ..Facts::new(client)
+        }
+    }
+
+    /// Takes over what became of a request that was made because of this one, but for what is told of it elsewhere.
+    pub fn adopt(&mut self, other: &mut Facts) {
+        self.original_authority = self.original_authority.take().or(other.original_authority.take());
+        self.pool = other.pool;
+        self.endpoint = other.endpoint.clone();
+        self.answer = other.answer;
+        self.latency = other.latency;
+        self.first_byte = other.first_byte;
+        self.retries = other.retries;
+        self.hedge = other.hedge;
+        self.later = self.later.take().or(other.later.take());
+        self.tags = other.tags.clone();
+        self.parts = other.parts.clone();
     }
 
     /// Notes that a version on trial, or the one beside it, was asked about it.

@@ -6,6 +6,7 @@
 mod admit;
 mod attempts;
 mod bodies;
+mod caching;
 mod course;
 mod exchange;
 mod forward;
@@ -22,8 +23,12 @@ pub use serve::{serve_h1, serve_h2};
 
 use plugins::Turn;
 
+use std::rc::Rc;
+
 use crate::config::model::Action;
 use crate::error::{Error, Kind};
+use crate::snapshot::CompiledRoute;
+use crate::worker::View;
 use crate::{policy, respond};
 
 /// Takes one request from its head to the end of its response.
@@ -53,7 +58,7 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
         return Ok(response);
     }
     let mut response = match (&route.model.action, sent_to) {
-        (_, Some(pool)) => forward::forward(x, &view, pool, route).await?,
+        (_, Some(pool)) => to_pool(x, &view, pool, route).await?,
         (Action::Redirect(redirect), _) => respond::redirect(x, redirect, &found.captures)?,
         (Action::Respond(fixed), _) => respond::fixed(fixed)?,
         (Action::Static(_), _) => {
@@ -62,10 +67,18 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
             let (head, body) = x.worker.files.serve(folder, &x.request, below).await?;
             Response::new(head, body)
         }
-        (Action::Pool(pool), _) => forward::forward(x, &view, *pool, route).await?,
+        (Action::Pool(pool), _) => to_pool(x, &view, *pool, route).await?,
     };
     plugins::do_later(x, &mut response);
     plugins::on_response(x, &view, route, &mut response)?;
     policy::leave(x, route, &found.captures, &mut response.head)?;
     Ok(response)
+}
+
+/// From the cache, or from the pool.
+async fn to_pool(x: &mut Exchange<'_>, view: &Rc<View>, pool: usize, route: &CompiledRoute) -> Result<Response, Error> {
+    match &route.caching {
+        None => forward::forward(x, view, pool, route).await,
+        Some(caching) => caching::respond(x, view, pool, route, caching).await,
+    }
 }

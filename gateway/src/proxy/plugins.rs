@@ -12,6 +12,7 @@ use super::exchange::{Exchange, Facts, Hedged, Response};
 use super::shown::{Shown, target};
 use crate::error::{Error, Kind};
 use crate::http::claims::strip_alike;
+use crate::http::fields::Name;
 use crate::http::{Body, Fields, ResponseHead, StatusCode, name};
 use crate::plugin::request::{Edit, Edits, Side};
 use crate::plugin::{Answer, Decision, Fault, Seat};
@@ -237,18 +238,18 @@ fn tag(facts: &mut Facts, name: &[u8], value: &[u8]) {
 
 /// Changes a field. What has no room is left out, as if the plugin had not asked.
 fn change(fields: &mut Fields, edit: Edit<'_>) {
-    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-    if let Edit::Set(_, name, _) | Edit::Remove(_, name) = edit {
-        strip_alike(fields, text(name));
+    let (Edit::Set(_, name, _) | Edit::Add(_, name, _) | Edit::Remove(_, name)) = edit else { return };
+    let name = Name::from(std::str::from_utf8(name).unwrap_or_default());
+    if !matches!(edit, Edit::Add(..)) {
+        strip_alike(fields, name);
     }
     let _ = match edit {
-        Edit::Set(_, name, value) => fields.set(text(name), value),
-        Edit::Add(_, name, value) => fields.append(text(name), value),
-        Edit::Remove(_, name) => {
-            fields.remove(text(name));
+        Edit::Set(_, _, value) => fields.set(name, value),
+        Edit::Add(_, _, value) => fields.append(name, value),
+        _ => {
+            fields.remove(name);
             Ok(())
         }
-        Edit::Path(_) | Edit::Status(_) | Edit::Tag(..) => Ok(()),
     };
 }
 

@@ -8,7 +8,7 @@ use std::io::Write;
 use gatewright_abi::text;
 
 use super::exchange::{Client, Facts};
-use crate::http::fields::{Name, is_token, is_value};
+use crate::http::fields::{is_value, with_name};
 use crate::http::head::query_values;
 use crate::http::{RequestHead, ResponseHead, hygiene};
 use crate::plugin::request::{Edit, Head, Side, What};
@@ -91,9 +91,7 @@ impl Head for Shown<'_> {
         match what {
             What::Text(what) => self.text(what, reader),
             // The host stands apart from the fields.
-            What::Header(Side::Request, wanted) if wanted.eq_ignore_ascii_case(b"host") => {
-                self.text(text::AUTHORITY, reader)
-            }
+            What::Header(Side::Request, wanted) if wanted == b"host" => self.text(text::AUTHORITY, reader),
             What::Header(side, wanted) => {
                 let value = self.fields(side).zip(name(wanted)).and_then(|(fields, name)| fields.value(name));
                 value.map(reader).is_some()
@@ -128,15 +126,10 @@ impl Head for Shown<'_> {
 
     fn allows(&self, edit: &Edit<'_>) -> bool {
         // Of either side: a response may still be to come.
-        let may_name = |name: &[u8]| {
-            let is_free = std::str::from_utf8(name).is_ok_and(|name| !hygiene::is_framing(Name::from(name)));
-            is_token(name) && is_free
-        };
+        let may_name = |name: &[u8]| with_name(name, |name| !hygiene::is_framing(name)).unwrap_or(false);
         match edit {
-            Edit::Set(_, name, value) | Edit::Add(_, name, value) => {
-                may_name(name) && is_value(value) && !name.eq_ignore_ascii_case(b"host")
-            }
-            Edit::Remove(_, name) => may_name(name) && !name.eq_ignore_ascii_case(b"host"),
+            Edit::Set(_, name, value) | Edit::Add(_, name, value) => may_name(name) && is_value(value),
+            Edit::Remove(_, name) => may_name(name),
             Edit::Path(path) => self.response.is_none() && target(path).is_some(),
             Edit::Status(status) => self.response.is_some() && (200..600).contains(status),
             Edit::Tag(name, value) => std::str::from_utf8(name).is_ok() && std::str::from_utf8(value).is_ok(),

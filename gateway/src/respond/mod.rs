@@ -83,6 +83,9 @@ fn error_page(x: &Exchange<'_>, error: Error) -> Option<Response> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         let _ = head.fields.set(name::RETRY_AFTER, b"1");
     }
+    if let Some(told) = &x.facts.cache {
+        told.write(&mut head.fields);
+    }
     Some(Response { keep: outcome.keep, ..Response::new(head, body) })
 }
 
@@ -94,6 +97,21 @@ fn note_parts(facts: &Facts) {
             (None, None) => {}
             (status, _) => part.note(status.is_none_or(|status| status.is_server_error()), facts.first_byte),
         }
+    }
+}
+
+/// Tells the pool what the endpoint did that answered, if one did, and how long its body was.
+pub fn tell_pool(x: &Exchange<'_>, bytes: u64) {
+    if let (Some(endpoint), Some(pool)) = (x.facts.answered, x.facts.pool.and_then(|pool| x.view.pools.get(pool))) {
+        let broken = x.facts.error.is_some_and(|error| error.side == Side::Upstream);
+        let outcome = Outcome {
+            endpoint: u32::try_from(endpoint).unwrap_or(u32::MAX),
+            status: x.facts.answer.filter(|_| !broken).map_or(0, |status| status.as_u16()),
+            attempt: x.facts.retries,
+            latency: x.facts.latency,
+            bytes,
+        };
+        pool.outcome(&outcome, &x.facts.parts);
     }
 }
 
@@ -111,16 +129,9 @@ fn tell(x: &mut Exchange<'_>) {
         bytes_in,
         bytes_out,
     });
-    if let (Some(endpoint), Some(pool)) = (x.facts.answered, x.facts.pool.and_then(|pool| x.view.pools.get(pool))) {
-        let broken = x.facts.error.is_some_and(|error| error.side == Side::Upstream);
-        let outcome = Outcome {
-            endpoint: u32::try_from(endpoint).unwrap_or(u32::MAX),
-            status: x.facts.answer.filter(|_| !broken).map_or(0, |status| status.as_u16()),
-            attempt: x.facts.retries,
-            latency: x.facts.latency,
-            bytes: bytes_out,
-        };
-        pool.outcome(&outcome, &x.facts.parts);
+    tell_pool(x, bytes_out);
+    if let Some(told) = &x.facts.cache {
+        x.worker.metrics.cache(told.status.word());
     }
     note_parts(&x.facts);
     let mut log = x.worker.access_log.borrow_mut();
@@ -151,7 +162,7 @@ fn tell(x: &mut Exchange<'_>) {
         tls: x.client.tls.as_ref().map(|tls| tls.version),
         user_agent: x.request.fields.value(name::USER_AGENT),
         referer: x.request.fields.value(name::REFERER),
-        cache: None,
+        cache: x.facts.cache.as_ref().map(|told| told.status.word()),
         tags: &x.facts.tags,
     });
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::chance::derived;
 use super::contender::{Arena, BUDGET, Contender};
 use super::plan::Plan;
-use crate::balance::{Active, Candidate, Endpoint};
+use crate::balance::{Active, Candidate, Endpoint, HOME};
 use crate::config::model;
 use crate::plugin::request::Head;
 use crate::plugin::{
@@ -163,6 +163,7 @@ fn candidate(plan: &Plan, place: &super::plan::Place) -> Candidate {
         weight,
         priority: group.map_or(0, |group| group.priority),
         drain: false,
+        place: HOME,
         zone: group.map(|group| group.zone.clone()).unwrap_or_default(),
         metadata: group.map(|group| group.metadata.clone().into_iter().collect()).unwrap_or_default(),
     }

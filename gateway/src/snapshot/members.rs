@@ -1,7 +1,7 @@
 //! Other members of pools, and nothing else.
 //!
-//! In: a snapshot, and what was found for its pools. Out: the next snapshot, which shares with it all but the pools that have
-//! other members; or none, when there are no such pools. A pool whose plugin cannot begin with them keeps those it had.
+//! In: a snapshot, what was found for its pools, and how endpoints are. Out: the next snapshot, which shares with it all but the pools that have
+//! other members, or use others of them; or none, when there are no such pools. A pool whose plugin cannot begin with them keeps those it had.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::plugin::House;
 pub type Found = Arc<[Member]>;
 
 impl Snapshot {
-    /// The same with the members that were found. A problem is that of a pool, which is named first.
+    /// The same with the members that were found, and with those used that are to be. A problem is that of a pool, which is named first.
     pub fn with_found(
         &self,
         found: impl Fn(&Pool) -> Option<Found>,
@@ -23,11 +23,10 @@ impl Snapshot {
         let mut problems = Vec::new();
         let mut pools: Option<Vec<CompiledPool>> = None;
         for (index, pool) in self.pools.iter().enumerate() {
-            let Some(members) = found(&pool.state.model) else { continue };
-            if pool.state.found.as_ref().is_some_and(|old| Arc::ptr_eq(old, &members)) {
-                continue;
-            }
-            let mut state = pool.state.with_found(members);
+            let known = pool.state.found.as_ref();
+            let new = found(&pool.state.model).filter(|new| !known.is_some_and(|old| Arc::ptr_eq(old, new)));
+            let state = new.map(|members| pool.state.with_found(members));
+            let Some(mut state) = state.or_else(|| pool.state.with_others_chosen()) else { continue };
             let deployed: Vec<_> = self.plugins.iter().cloned().map(Some).collect();
             let before = Some(&*pool.state);
             match plugins::balancer(&state.model, &self.config, &deployed, &state.candidates, before, house) {

@@ -3,6 +3,7 @@
 //! In: a checked configuration, and the snapshot before it. Out: an immutable snapshot, shared by all workers, that a request
 //! holds from its first to its last byte. Compiling reads certificate files and fails without any effect.
 
+mod caching;
 mod course;
 pub mod given;
 mod members;
@@ -23,6 +24,7 @@ use crate::plugin::House;
 use crate::route::RouteTable;
 use crate::tls::{TlsProblem, UpstreamTls};
 use crate::upstream::{PoolState, Times};
+pub use caching::{Caching, place};
 pub use given::Given;
 pub use members::Found;
 pub use plugins::{Course, Deployed, Step};
@@ -59,6 +61,8 @@ pub struct CompiledRoute {
     pub times: Times,
     /// The folder of a static route.
     pub folder: Option<Folder>,
+    /// What is kept of its responses.
+    pub caching: Option<Box<Caching>>,
 }
 
 /// A pool with what was made ready for it.
@@ -217,6 +221,7 @@ fn compile_route(
         id: metrics.register_route(&route.name, pool.map(|pool| pool.name.as_str())),
         times: Times::of(&route.timeouts, pool.map(|pool| &pool.timeouts), &config.limits),
         folder,
+        caching: route.cache.as_ref().map(|cache| Box::new(Caching::new(&route.name, cache))),
         model: route.clone(),
     })
 }

@@ -15,7 +15,7 @@ use gatewright_abi::{flag, kind};
 use super::Tried;
 use super::hedging::Hedging;
 use super::site::Site;
-use crate::balance::{Candidate, Changes, Drain, Endpoint, Plan, Room, Turn, Watch, is_usable};
+use crate::balance::{Candidate, Changes, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, places};
 use crate::clock;
 use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
@@ -31,8 +31,10 @@ pub struct PoolState {
     pub model: Arc<model::Pool>,
     /// Its members that were found, besides those of the configuration; `None` until there was an answer.
     pub found: Option<Arc<[model::Member]>>,
-    /// Its members: those of the configuration, in its order, then those that were found.
+    /// Its members that are used here: all of them, unless there is a subset.
     pub candidates: Arc<[Candidate]>,
+    /// All of its members: those of the configuration, in its order, then those that were found.
+    pub everyone: Arc<[Candidate]>,
     /// What is found out about all of them together.
     pub watch: Arc<Watch>,
     /// What changes of them, over all configurations.
@@ -119,11 +121,13 @@ impl PoolState {
         let found = before.filter(|_| model.discover.is_some()).and_then(|before| before.found.clone());
         let watch = Watch::new(&model.name, &model.selection, before.map(|before| &*before.watch));
         let changes = before.map(|before| before.changes.clone()).unwrap_or_default();
+        let everyone = candidates(&model, found.as_deref(), before, &changes);
         let manner = Manner { limits: limits.clone(), max_waiting: model.max_waiting, wanted: Notify::new() };
         PoolState {
             services: Arc::new(Services::new(&model.name)),
+            candidates: chosen(&watch, &everyone),
+            everyone,
             watch: Arc::new(watch),
-            candidates: candidates(&model, found.as_deref(), before, &changes),
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
             tries_again: Arc::default(),
             room: before.map(|before| before.room.clone()).unwrap_or_default(),
@@ -149,35 +153,39 @@ impl PoolState {
 
     /// The same with other members. The plugin that picks one of them is for the caller to put in.
     pub fn with_found(&self, found: Arc<[model::Member]>) -> PoolState {
-        let candidates = candidates(&self.model, Some(&found), Some(self), &self.changes);
-        PoolState { candidates, found: Some(found), crew: None, trying: None, ..self.clone() }
+        let everyone = candidates(&self.model, Some(&found), Some(self), &self.changes);
+        let candidates = chosen(&self.watch, &everyone);
+        PoolState { candidates, everyone, found: Some(found), crew: None, trying: None, ..self.clone() }
+    }
+
+    /// The same where others are to be used, as endpoints have failed or are well again; `None` when there are none. The plugin is for the caller to put in.
+    pub fn with_others_chosen(&self) -> Option<PoolState> {
+        self.model.selection.subset.as_ref()?;
+        let candidates = chosen(&self.watch, &self.everyone);
+        let same = *candidates == *self.candidates;
+        (!same).then(|| PoolState { candidates, crew: None, trying: None, ..self.clone() })
     }
 
     /// How it stands, for those who count.
     pub fn row(&self) -> metrics::PoolRow {
-        let outlook = self.watch.outlook(&self.candidates);
-        let mut endpoints =
-            ["available", "warming", "draining", "unavailable", "reporting", "overloaded"].map(|state| (state, 0));
-        let [available, warming, draining, unavailable, reporting, overloaded] = &mut endpoints;
-        for candidate in self.candidates.iter() {
-            let flags = candidate.endpoint.stats.flags();
-            let (_, count) = match flags {
-                _ if flags & flag::DRAINING != 0 => &mut *draining,
-                _ if !is_usable(flags) => &mut *unavailable,
-                _ => &mut *available,
-            };
-            *count += 1;
-            warming.1 += u64::from(is_usable(flags) && flags & flag::WARMING != 0);
-            reporting.1 += u64::from(!candidate.endpoint.stats.load().is_nan());
-            overloaded.1 += u64::from(flags & flag::DEGRADED != 0);
+        let outlook = self.watch.outlook(&self.everyone);
+        let used: HashSet<_> = self.candidates.iter().map(|one| Arc::as_ptr(&one.endpoint)).collect();
+        let mut endpoints = metrics::ENDPOINT_STATES.map(|state| (state, 0));
+        for candidate in self.everyone.iter() {
+            let is_used = used.contains(&Arc::as_ptr(&candidate.endpoint));
+            let state = state(candidate.endpoint.stats.flags(), is_used);
+            endpoints.iter_mut().filter(|(known, _)| *known == state).for_each(|(_, count)| *count += 1);
         }
+        let reporting = self.everyone.iter().filter(|one| !one.endpoint.stats.load().is_nan()).count();
         metrics::PoolRow {
             name: self.model.name.clone(),
             endpoints,
+            reporting: reporting as u64,
             reports: self.watch.reports.counts(),
             distrusts: outlook.distrusts,
             distrusted: outlook.distrusted,
             shares: outlook.shares,
+            zones: outlook.zones,
         }
     }
 
@@ -195,7 +203,7 @@ impl Pool {
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let seat = RefCell::new(seat);
         let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
-        for candidate in state.candidates.iter() {
+        for candidate in state.everyone.iter() {
             // Here, since what is only prepared takes nothing out of use.
             candidate.endpoint.drain(Drain::File, candidate.drain);
         }
@@ -261,7 +269,7 @@ impl Pool {
         let candidates = &self.state.candidates;
         let mut plan = self.plan.borrow_mut();
         if plan.is_old() {
-            *plan = self.state.watch.plan(candidates, clock::coarse_uptime());
+            *plan = self.state.watch.plan(candidates, &self.state.everyone, clock::coarse_uptime());
         }
         let turn = plan.draw(fastrand::f64);
         if tried.all().is_empty() { turn } else { plan.again(turn, candidates, tried.all()) }
@@ -347,7 +355,7 @@ impl Pool {
     pub fn tick(&self, now: Instant) {
         let mut plan = self.plan.borrow_mut();
         if plan.is_due(&self.state.watch) {
-            *plan = self.state.watch.plan(&self.state.candidates, clock::coarse_uptime());
+            *plan = self.state.watch.plan(&self.state.candidates, &self.state.everyone, clock::coarse_uptime());
         }
         drop(plan);
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
@@ -402,7 +410,7 @@ fn candidates(
     changes: &Arc<Changes>,
 ) -> Arc<[Candidate]> {
     let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
-    let known = before.into_iter().flat_map(|before| before.candidates.iter());
+    let known = before.into_iter().flat_map(|before| before.everyone.iter());
     let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
     let found = found.unwrap_or_default();
     let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
@@ -430,9 +438,36 @@ fn candidates(
         priority: member.priority,
         drain: member.drain,
         zone: member.zone.clone(),
+        place: HOME,
         metadata: member.metadata.clone(),
     };
-    members.map(candidate).collect()
+    let mut candidates: Vec<Candidate> = members.map(candidate).collect();
+    if let Some(zone) = &model.selection.zone {
+        let places = places(candidates.iter().map(|candidate| &*candidate.zone), Some(&zone.home));
+        candidates.iter_mut().zip(places).for_each(|(candidate, place)| candidate.place = place);
+    }
+    candidates.into()
+}
+
+/// The one state that an endpoint is counted in.
+fn state(flags: u32, is_used: bool) -> &'static str {
+    match flags {
+        _ if flags & flag::HEALTHY == 0 => "unhealthy",
+        _ if flags & flag::EJECTED != 0 => "ejected",
+        _ if flags & flag::DRAINING != 0 => "draining",
+        _ if !is_used => "spare",
+        _ if flags & flag::DEGRADED != 0 => "overloaded",
+        _ if flags & flag::WARMING != 0 => "warming",
+        _ => "healthy",
+    }
+}
+
+/// Those that are used here.
+fn chosen(watch: &Watch, everyone: &Arc<[Candidate]>) -> Arc<[Candidate]> {
+    match watch.choose(everyone) {
+        None => everyone.clone(),
+        Some(chosen) => chosen.into_iter().filter_map(|index| everyone.get(index).cloned()).collect(),
+    }
 }
 
 /// Gives up idle connections whenever another worker wants one, as long as the pool is in use.

@@ -29,7 +29,8 @@ impl<'a> Waiter<'a> {
         self.informed.get()
     }
 
-    pub(super) fn inform(&self, head: ResponseHead) {
+    /// Sends it an interim response.
+    pub fn inform(&self, head: ResponseHead) {
         self.informed.set(true);
         self.responder.borrow_mut().inform(head);
     }

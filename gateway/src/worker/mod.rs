@@ -20,6 +20,7 @@ pub use admission::{Admission, Admitted};
 
 use crate::access_log;
 use crate::balance::Candidate;
+use crate::cache::Store;
 use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub house: House,
     /// Where members of pools are looked for.
     pub discovery: Discovery,
+    /// Responses that are kept.
+    pub cache: Arc<Store>,
     cut: AtomicU64,
     replaced: watch::Sender<()>,
 }
@@ -102,7 +105,9 @@ impl Shared {
     /// With a first snapshot.
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House, discovery: Discovery) -> Shared {
         let admission = Admission::default();
+        let cache = Arc::new(Store::new(snapshot.limits.cache_size));
         Shared {
+            cache,
             number: AtomicU64::new(snapshot.number),
             snapshot: ArcSwap::from_pointee(snapshot),
             metrics,
@@ -149,7 +154,7 @@ impl Shared {
         };
         let endpoints = |pool: &CompiledPool| EndpointsRow {
             pool: pool.state.model.name.clone(),
-            endpoints: pool.state.candidates.iter().map(each).collect(),
+            endpoints: pool.state.everyone.iter().map(each).collect(),
         };
         let endpoints: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
         let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();

@@ -436,19 +436,28 @@ pub fn route<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>) -> i64 {
 /// `gw_on_request`.
 #[inline(always)]
 pub fn on_request<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>) -> i64 {
-    verdict(state.with(|state| match state {
-        Some(runtime) => runtime.on_request(),
-        None => Verdict::CarryOn,
-    }))
+    heard(state, Runtime::on_request)
 }
 
 /// `gw_on_response`.
 #[inline(always)]
 pub fn on_response<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>) -> i64 {
-    verdict(state.with(|state| match state {
-        Some(runtime) => runtime.on_response(),
-        None => Verdict::CarryOn,
-    }))
+    heard(state, Runtime::on_response)
+}
+
+#[inline(always)]
+fn heard<B: Balancer, R: Router, F: Filter>(
+    state: &State<B, R, F>,
+    call: impl FnOnce(&mut Runtime<B, R, F>) -> Verdict,
+) -> i64 {
+    state.with(|state| {
+        let Some(runtime) = state else { return decision::pack(decision::TAKE, 0) };
+        let said = call(runtime);
+        if runtime.is_indifferent() {
+            return decision::pack(decision::TAKE, decision::INDIFFERENT);
+        }
+        verdict(said)
+    })
 }
 
 #[inline]

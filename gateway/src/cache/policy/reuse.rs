@@ -25,13 +25,22 @@ pub enum Course {
     Serve,
     /// It is the answer, and is asked for again meanwhile (RFC 5861 section 3).
     ServeAndRenew,
-    /// The origin is asked whether it still holds. If the origin fails it may be the answer, when that is said.
+    /// The origin is asked whether it still holds. If the origin fails it may be the answer after all.
     Ask {
-        /// RFC 5861 section 4, RFC 9111 section 4.2.4.
-        may_serve_stale: bool,
+        /// After which failures.
+        after: Failures,
         /// Why.
         why: Why,
     },
+}
+
+/// The failures of an origin after which a response may be given that is stale.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Failures {
+    /// It cannot be reached, or drops the connection (RFC 9111 section 4.2.4).
+    pub silence: bool,
+    /// It answers with 500, 502, 503 or 504 (RFC 5861 section 4).
+    pub refusal: bool,
 }
 
 /// Why the origin is asked, in the words of Cache-Status (RFC 9211 section 2.2).
@@ -54,22 +63,25 @@ pub fn course(kept: &Kept<'_>, asked: &RequestDirectives, rules: &Rules) -> Cour
     let staleness = kept.age.saturating_sub(kept.lifetime);
     let is_fresh = kept.age < kept.lifetime && !kept.invalidated && !directives.no_cache.is_whole();
     let within = |limit: u64| !never_stale && staleness < limit;
-    // Section 4.2.4: when the origin cannot be asked, unless that is forbidden.
-    let may_serve_stale =
-        within(asked.stale_if_error.or(directives.stale_if_error).unwrap_or(rules.stale_if_error)) || is_fresh;
+    let said = asked.stale_if_error.or(directives.stale_if_error);
+    let after = Failures {
+        silence: within(said.unwrap_or(rules.stale_if_unreachable)) || is_fresh,
+        refusal: within(said.unwrap_or(rules.stale_if_error)) || is_fresh,
+    };
     if rules.obey_clients {
         // Section 5.2.1: `immutable` spares only the reload of what is fresh (RFC 8246), which no-cache is not.
         let too_old = asked.max_age.is_some_and(|most| kept.age > most) && !(directives.immutable && is_fresh);
         let too_near = asked.min_fresh.is_some_and(|least| kept.lifetime.saturating_sub(kept.age) < least);
         if asked.no_cache || too_old || too_near {
-            return Course::Ask { may_serve_stale: may_serve_stale && !asked.no_cache, why: Why::Request };
+            let after = if asked.no_cache { Failures::default() } else { after };
+            return Course::Ask { after, why: Why::Request };
         }
     }
     if is_fresh {
         return Course::Serve;
     }
     if kept.invalidated {
-        return Course::Ask { may_serve_stale, why: Why::Stale };
+        return Course::Ask { after, why: Why::Stale };
     }
     if rules.obey_clients && asked.max_stale.is_some_and(|most| !never_stale && staleness <= most) {
         return Course::Serve;
@@ -77,7 +89,7 @@ pub fn course(kept: &Kept<'_>, asked: &RequestDirectives, rules: &Rules) -> Cour
     if within(directives.stale_while_revalidate.unwrap_or(rules.stale_while_revalidate)) {
         return Course::ServeAndRenew;
     }
-    Course::Ask { may_serve_stale, why: Why::Stale }
+    Course::Ask { after, why: Why::Stale }
 }
 
 #[cfg(test)]
@@ -100,8 +112,8 @@ mod tests {
 
     #[test]
     fn fresh_is_served_and_stale_is_asked_for() {
-        let strict = Rules { stale_if_error: 0, ..Rules::default() };
-        let asked = |may_serve_stale, why| Course::Ask { may_serve_stale, why };
+        let strict = Rules { stale_if_unreachable: 0, ..Rules::default() };
+        let asked = |both, why| Course::Ask { after: Failures { silence: both, refusal: both }, why };
         for (response, request, age, expected) in [
             ("max-age=10", "", 9, Course::Serve),
             ("max-age=10", "", 10, asked(false, Why::Stale)),
@@ -138,6 +150,7 @@ mod tests {
         let kept = Kept { directives: &directives, lifetime: 10, age: 0, invalidated: true };
         let rules = Rules::default();
         let way = course(&kept, &RequestDirectives::default(), &rules);
-        assert_eq!(way, Course::Ask { may_serve_stale: true, why: Why::Stale });
+        let after = Failures { silence: true, refusal: false };
+        assert_eq!(way, Course::Ask { after, why: Why::Stale });
     }
 }

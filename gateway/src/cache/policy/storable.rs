@@ -72,13 +72,17 @@ pub fn may_keep(
     if *asked.method != Method::GET {
         return Err(NotKept::Method);
     }
-    if !is_understood(status) || !(rules.statuses.is_empty() || rules.statuses.contains(&status)) {
+    let is_wanted = rules.statuses.is_empty() || rules.statuses.contains(&status);
+    if !is_wanted || !is_final(status) || (answers_conditions(status) && has_conditions(asked.fields)) {
         return Err(NotKept::Status);
     }
     if asked.directives.no_store && rules.obey_clients {
         return Err(NotKept::RequestNoStore);
     }
     // Section 5.2.2.3: whoever understands the status passes no-store over.
+    if directives.must_understand && !is_understood(status) {
+        return Err(NotKept::Status);
+    }
     if directives.no_store && !directives.must_understand {
         return Err(NotKept::NoStore);
     }
@@ -86,7 +90,7 @@ pub fn may_keep(
         return Err(NotKept::Private);
     }
     let for_all = directives.public || directives.must_revalidate || directives.s_maxage.is_some();
-    if asked.fields.contains(name::AUTHORIZATION) && !for_all {
+    if asked.fields.contains(name::AUTHORIZATION) && !(for_all || rules.with_authorization) {
         return Err(NotKept::Authorization);
     }
     let names_cookie = |names: &[FieldName]| names.iter().any(|one| one.text() == name::SET_COOKIE.text());
@@ -102,15 +106,37 @@ pub fn may_keep(
         || directives.max_age.is_some()
         || (!directives.targeted && fields.contains(name::EXPIRES))
         || rules.default.is_some();
-    if !(explicit || is_heuristic(status)) {
+    // What is neither fresh for a moment nor can be asked for again is of no use.
+    let can_be_asked_for = fields.contains(name::ETAG) || fields.contains(name::LAST_MODIFIED);
+    if !(explicit || (is_heuristic(status) && can_be_asked_for)) {
         return Err(NotKept::Nothing);
     }
     Ok(())
 }
 
-/// Statuses whose meaning for caches is known: final ones, without those that only answer a condition or a range.
+/// Final, and whole: 206 and 304 are parts of something (section 3).
+fn is_final(status: StatusCode) -> bool {
+    status.as_u16() >= 200 && !matches!(status.as_u16(), 206 | 304)
+}
+
+/// Statuses that say something of a condition or range, where there was one.
+fn answers_conditions(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 412 | 416)
+}
+
+fn has_conditions(fields: &Fields) -> bool {
+    [name::RANGE, name::IF_MATCH, name::IF_NONE_MATCH, name::IF_MODIFIED_SINCE, name::IF_UNMODIFIED_SINCE]
+        .into_iter()
+        .any(|field| fields.contains(field))
+}
+
+/// Section 5.2.2.3: statuses whose meaning for caches is known, which is that they have none beyond what is said.
 fn is_understood(status: StatusCode) -> bool {
-    !matches!(status.as_u16(), 100..=199 | 206 | 304 | 412 | 416) && status.as_u16() < 600
+    matches!(
+        status.as_u16(),
+        200..=205 | 207 | 208 | 226 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421..=426 | 428 | 429 | 431 | 451
+            | 500..=508 | 510 | 511
+    )
 }
 
 /// The fields that are kept: all but those that are for one connection or one user (section 3.1).
@@ -129,8 +155,11 @@ const NEVER_KEPT: &[&str] =
 
 /// Section 3.2: what a 304 or the answer to a HEAD says of a kept response replaces what was known, but for what the kept
 /// body decides.
-pub fn freshen(kept: &mut Fields, news: &Fields) {
-    let is_replaced = |name: Name<'_>| !FIXED.contains(&name.text()) && !NEVER_KEPT.contains(&name.text());
+pub fn freshen(kept: &mut Fields, news: &Fields, rules: &Rules) {
+    let is_replaced = |name: Name<'_>| {
+        let is_cookie = name.text() == name::SET_COOKIE.text();
+        !FIXED.contains(&name.text()) && !NEVER_KEPT.contains(&name.text()) && (rules.with_cookies || !is_cookie)
+    };
     for (name, _) in news.iter().filter(|(name, _)| is_replaced(*name)) {
         kept.remove(name);
     }
@@ -140,8 +169,22 @@ pub fn freshen(kept: &mut Fields, news: &Fields) {
     }
 }
 
+/// Section 4.3.4: whether a 304 is about what is kept. One that names another version is about something else.
+pub fn is_about(kept: &Fields, news: &Fields) -> bool {
+    fn opaque(tag: &[u8]) -> &[u8] {
+        tag.strip_prefix(b"W/").unwrap_or(tag)
+    }
+    match (news.value(name::ETAG), kept.value(name::ETAG)) {
+        (None, _) => true,
+        (Some(new), Some(old)) => opaque(new) == opaque(old),
+        (Some(_), None) => {
+            news.value(name::LAST_MODIFIED).is_some_and(|at| kept.value(name::LAST_MODIFIED) == Some(at))
+        }
+    }
+}
+
 /// What belongs to the body that is kept (section 3.2).
-const FIXED: &[&str] = &["content-encoding", "content-length", "content-range", "content-type", "transfer-encoding"];
+const FIXED: &[&str] = &["content-encoding", "content-length", "content-range", "etag", "transfer-encoding"];
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +212,12 @@ mod tests {
         type Row<'a> = (&'a [(&'a str, &'a str)], u16, &'a [(&'a str, &'a str)], Result<(), NotKept>);
         let rows: &[Row<'_>] = &[
             (&[], 200, &[cc("max-age=1")], Ok(())),
-            (&[], 200, &[], Ok(())),
+            (&[], 200, &[], Err(NotKept::Nothing)),
+            (&[], 200, &[("etag", "\"a\"")], Ok(())),
+            (&[], 299, &[cc("max-age=1")], Ok(())),
+            (&[], 299, &[cc("no-store, must-understand, max-age=1")], Err(NotKept::Status)),
+            (&[], 416, &[cc("max-age=1")], Ok(())),
+            (&[("range", "bytes=9-")], 416, &[cc("max-age=1")], Err(NotKept::Status)),
             (&[], 201, &[], Err(NotKept::Nothing)),
             (&[], 201, &[cc("max-age=1")], Ok(())),
             (&[], 599, &[("expires", "0")], Ok(())),
@@ -200,13 +248,23 @@ mod tests {
 
     #[test]
     fn news_replace_what_the_body_does_not_decide() {
-        let mut stored =
-            fields(&[("etag", "\"a\""), ("content-type", "text/plain"), ("x", "1"), ("x", "2"), ("y", "3")]);
-        freshen(&mut stored, &fields(&[("content-type", "text/html"), ("x", "4"), ("z", "5"), ("age", "6")]));
+        let mut stored = fields(&[("etag", "\"a\""), ("content-encoding", "br"), ("x", "1"), ("x", "2"), ("y", "3")]);
+        let news = [("content-encoding", "gzip"), ("x", "4"), ("z", "5"), ("age", "6"), ("set-cookie", "a=b")];
+        let news = fields(&news);
+        freshen(&mut stored, &news, &Rules::default());
         let list: Vec<_> =
             stored.iter().map(|(name, value)| (name.text(), String::from_utf8_lossy(value).into_owned())).collect();
-        let expected = [("etag", "\"a\""), ("content-type", "text/plain"), ("y", "3"), ("x", "4"), ("z", "5")];
+        let expected = [("etag", "\"a\""), ("content-encoding", "br"), ("y", "3"), ("x", "4"), ("z", "5")];
         assert_eq!(list, expected.map(|(name, value)| (name, value.to_owned())));
+    }
+
+    #[test]
+    fn news_of_another_version_are_told_apart() {
+        let about = |kept: (&str, &str), news: &[(&str, &str)]| is_about(&fields(&[kept]), &fields(news));
+        assert!(about(("etag", "\"a\""), &[]) && about(("etag", "\"a\""), &[("etag", "W/\"a\"")]));
+        assert!(!about(("etag", "\"a\""), &[("etag", "\"b\"")]));
+        assert!(!about(("last-modified", "x"), &[("etag", "\"b\"")]));
+        assert!(about(("last-modified", "x"), &[("etag", "\"b\""), ("last-modified", "x")]));
     }
 
     #[test]

@@ -23,6 +23,11 @@ pub fn selecting(request: &Fields, names: &[String]) -> Vec<u8> {
     let mut key = Vec::new();
     for field in names {
         key.extend_from_slice(field.as_bytes());
+        if let Some(cookie) = field.strip_prefix(COOKIE) {
+            cookie_value(request, cookie, &mut key);
+            key.push(b'\n');
+            continue;
+        }
         // An absent field is not an empty one.
         key.push(if request.contains(field.as_str()) { b'=' } else { b'-' });
         let sorted = is_unordered(field);
@@ -38,6 +43,16 @@ pub fn selecting(request: &Fields, names: &[String]) -> Vec<u8> {
         key.push(b'\n');
     }
     key
+}
+
+/// A name that begins so means one cookie. No field's name has a colon.
+pub const COOKIE: &str = "cookie:";
+
+fn cookie_value(request: &Fields, wanted: &str, key: &mut Vec<u8>) {
+    let pairs = request.values(name::COOKIE).flat_map(|line| line.split(|&byte| byte == b';'));
+    let value = pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(wanted.as_bytes())?.strip_prefix(b"="));
+    key.push(if value.is_some() { b'=' } else { b'-' });
+    key.extend_from_slice(value.unwrap_or_default());
 }
 
 /// Fields whose members mean the same in any order, as each has its own weight.
@@ -77,6 +92,13 @@ mod tests {
         assert_eq!(of(&["Foo, bar", "bar"]), Some(vec!["bar".to_owned(), "foo".to_owned()]));
         assert_eq!(of(&[]), Some(Vec::new()));
         assert_eq!(of(&["a", " * "]), None);
+    }
+
+    #[test]
+    fn one_cookie_selects_apart_from_the_others() {
+        let key = |cookies: &str| selecting(&fields(&[("cookie", cookies)]), &["cookie:b".to_owned()]);
+        assert_eq!(key("a=1; b=2; c=3"), key("b=2"));
+        assert!(key("b=2") != key("b=3") && key("a=1") != key("b="));
     }
 
     #[test]

@@ -31,6 +31,12 @@ pub struct File {
     /// Worker threads, each with its own connections. When not given: one per core.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<At<u32>>,
+    /// Where the gateway stands: pools prefer endpoints of the same zone. When not given, what the environment says in
+    /// GATEWRIGHT_ZONE.
+    pub zone: Option<At<String>>,
+    /// What this gateway is called among those that share pools: subsets are chosen by it. When not given, what the environment
+    /// says in GATEWRIGHT_NAME, or the name of the host.
+    pub name: Option<At<String>>,
     /// Where clients connect.
     pub listener: Option<Vec<At<Listener>>>,
     /// WebAssembly modules that balance, route and filter, by name.

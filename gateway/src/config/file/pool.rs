@@ -16,7 +16,7 @@ use super::*;
 use crate::config::model::{ProxyVersion, UpstreamProtocol};
 pub use hedge::*;
 pub use retry::*;
-pub use selection::{Load, SlowStart};
+pub use selection::{Load, PreferZone, SlowStart};
 
 pub use discover::Discover;
 pub use health::{Eject, Health};
@@ -79,6 +79,12 @@ pub struct Pool {
     /// How much more than their share the endpoints of a priority can take before requests spill over to the next.
     #[schemars(range(min = 1, max = 100), extend("default" = 1.4))]
     pub spill_factor: Option<At<f64>>,
+    /// Where the gateway has a zone: whether endpoints in it go before others as long as they can take what comes in there; or a table.
+    #[schemars(extend("default" = true))]
+    pub prefer_zone: Option<At<Either<bool, PreferZone>>>,
+    /// How many endpoints of each priority this gateway uses, which are chosen by its name. When not given, all.
+    #[schemars(range(min = 1))]
+    pub subset: Option<At<u32>>,
     /// Gives an endpoint that is new or well again its share step by step over this time; or a table. When not given, at
     /// once.
     #[schemars(extend("examples" = ["30s"]))]
@@ -122,7 +128,7 @@ pub struct Endpoint {
     /// Takes it out of use: it gets no new requests and finishes those that it has.
     #[schemars(extend("default" = false))]
     pub drain: Option<bool>,
-    /// For plugins: where it stands. When not given, "".
+    /// Where it stands: the gateway prefers its own zone, and plugins may go by it. When not given, "".
     pub zone: Option<String>,
     /// For plugins: whatever else is to be said of it.
     pub metadata: Option<BTreeMap<String, At<String>>>,

@@ -36,6 +36,8 @@ pub struct Route {
     pub request_headers: Option<At<HeaderChanges>>,
     /// Changes the headers of the response.
     pub response_headers: Option<At<HeaderChanges>>,
+    /// Whether responses of the pool are kept and given again, as they allow. When not given, false.
+    pub cache: Option<At<bool>>,
     /// When a request is sent again; in place of the pool's.
     pub retry: Option<At<Retry>>,
     /// Time-outs of this route's requests; they go before the pool's.

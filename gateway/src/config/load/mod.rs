@@ -9,6 +9,7 @@
 //! and by the schema, messages by [`LIMIT`](super::problem::LIMIT).
 
 mod check;
+mod identity;
 mod json;
 mod limits;
 mod listener;
@@ -36,6 +37,7 @@ use super::problem::{Problem, Problems};
 use super::value;
 use crate::http::FieldName;
 use crate::http::fields::is_token;
+use identity::Identity;
 use plugin::Names;
 use report::{Report, Span};
 
@@ -100,7 +102,13 @@ fn examine_text(text: &str, file: &Path) -> (Config, Option<Problems>) {
         match File::deserialize(Deserializer::from(root)) {
             Ok(parsed) => {
                 let base = file.parent().unwrap_or(Path::new("")).to_owned();
-                let reader = Reader { report: &mut report, base, places: Vec::new(), named: Vec::new() };
+                let reader = Reader {
+                    report: &mut report,
+                    base,
+                    identity: Identity::default(),
+                    places: Vec::new(),
+                    named: Vec::new(),
+                };
                 config = reader.config(parsed, &written, &span);
             }
             // What the check lets through fits; should it not, this says so instead of hiding it.
@@ -171,6 +179,7 @@ fn lonely(text: &str, span: Span) -> Option<(Span, &'static str)> {
 struct Reader<'r, 't> {
     report: &'r mut Report<'t>,
     base: PathBuf,
+    identity: Identity,
     places: Vec<(PathBuf, Place)>,
     named: Vec<Named>,
 }
@@ -191,6 +200,7 @@ impl Reader<'_, '_> {
         let plugins: Vec<_> =
             file.plugin.unwrap_or_default().iter().filter_map(|(name, plugin)| self.plugin(name, plugin)).collect();
         let plugin_names = Names::new("plugin", plugins.iter().map(|plugin| &plugin.name), &written.plugins);
+        self.identity = self.identity(file.zone.as_ref(), file.name.as_ref());
         let pools = file.pool.unwrap_or_default();
         let pools: Vec<_> = pools.iter().filter_map(|(name, pool)| self.pool(name, pool, &plugin_names)).collect();
         let pool_names = Names::new("pool", pools.iter().map(|pool| &pool.name), &written.pools);

@@ -7,8 +7,8 @@ use http::StatusCode;
 use super::{At, Either, Names, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
-    Action, HeaderChanges, HostPattern, Match, Named, PathPattern, Redirect, Respond, Rewrite, Route, Segment, Static,
-    ValuePattern,
+    Action, Cache, HeaderChanges, HostPattern, Match, Named, PathPattern, Redirect, Respond, Rewrite, Route, Segment,
+    Static, ValuePattern,
 };
 use crate::config::{hint, pattern, shadow};
 use crate::http::fields::{is_token, is_value};
@@ -67,6 +67,7 @@ impl Reader<'_, '_> {
         let rewrite = route.rewrite.as_ref().and_then(|rewrite| self.rewrite(rewrite, captures));
         let request_headers = self.header_changes(route.request_headers.as_ref(), captures, true);
         let response_headers = self.header_changes(route.response_headers.as_ref(), captures, false);
+        let cache = route.cache.as_ref().and_then(|cache| cache.value.then(Cache::default));
         let retry = route.retry.as_ref().map(|retry| self.retry(retry));
         let timeouts = self.timeouts(route.timeouts.as_ref());
         let body_limit = route.body_limit.as_ref().and_then(|limit| match &limit.value {
@@ -84,6 +85,7 @@ impl Reader<'_, '_> {
             rewrite,
             request_headers,
             response_headers,
+            cache,
             retry,
             timeouts,
             body_limit,
@@ -279,6 +281,7 @@ impl Reader<'_, '_> {
         let spans = [
             route.rewrite.as_ref().map(|at| &at.span),
             route.request_headers.as_ref().map(|at| &at.span),
+            route.cache.as_ref().filter(|_| route.router.is_none()).map(|at| &at.span),
             route.retry.as_ref().map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.connect.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.first_byte.as_ref()).map(|at| &at.span),

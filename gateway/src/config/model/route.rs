@@ -1,11 +1,14 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod cache;
+
 use std::path::PathBuf;
 
 use http::{Method, StatusCode};
 
 use super::*;
 use crate::http::{FieldName, Scheme};
+pub use cache::{Cache, CacheBypass, CacheQuery};
 
 /// `[[route]]`
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +29,8 @@ pub struct Route {
     pub request_headers: HeaderChanges,
     /// `response_headers = { … }`
     pub response_headers: HeaderChanges,
+    /// `cache = true | { … }`; `None`: no.
+    pub cache: Option<Cache>,
     /// `retry = { … }`; `None`: the pool's.
     pub retry: Option<Retry>,
     /// `timeouts = { … }`

@@ -5,7 +5,7 @@
 
 use super::framing::Framing;
 use crate::clock;
-use crate::http::{Fields, Method, Name, RequestHead, ResponseHead, Version, name};
+use crate::http::{Fields, Method, RequestHead, ResponseHead, Version, name};
 
 /// What a response says about its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,13 +116,13 @@ fn status_line(out: &mut Vec<u8>, head: &ResponseHead) {
 }
 
 fn fields(out: &mut Vec<u8>, fields: &Fields, framed: bool) {
-    for (field, value) in fields.iter() {
-        match field {
-            Name::Known(name::TRANSFER_ENCODING) => continue,
-            Name::Known(name::CONTENT_LENGTH) if framed => continue,
+    for (known, field, value) in fields.iter_bytes() {
+        match known {
+            Some(name::TRANSFER_ENCODING) => continue,
+            Some(name::CONTENT_LENGTH) if framed => continue,
             _ => {}
         }
-        out.extend_from_slice(field.text().as_bytes());
+        out.extend_from_slice(field);
         out.extend_from_slice(b": ");
         out.extend_from_slice(value);
         out.extend_from_slice(b"\r\n");

@@ -57,7 +57,7 @@ fn flags_are_shown_for_the_turn_that_the_request_has() {
     endpoints[1].priority = 1;
     let mut instance = host.load(&bytes, &endpoints).unwrap();
     let mut sees = |priority, distrusts, tried: &[usize], flags: u32| {
-        instance.set_turn(Turn { priority, distrusts });
+        instance.set_turn(Turn { priority, distrusts, ..Turn::default() });
         let decision = instance.pick(&Request::default(), &endpoints, tried, 0);
         assert_eq!(decision, Ok(Decision::Refuse(400 + u16::try_from(flags).unwrap())));
     };
@@ -155,4 +155,20 @@ fn outcomes_ticks_and_state_go_through() {
     assert_eq!(instance.tick(), Ok(Some(Duration::from_millis(250))));
     assert_eq!(instance.snapshot(), Ok(Some(b"abc".to_vec())));
     assert_eq!((instance.restore(b"abc"), instance.restore(b"xyz")), (Ok(true), Ok(false)));
+}
+
+#[test]
+fn a_filter_that_does_not_care_is_not_asked_again() {
+    let body = r#"(global $asked (mut i32) (i32.const 0))
+        (func (export "gw_on_request") (result i64) (i64.const 0))
+        (func (export "gw_on_response") (result i64)
+            (if (global.get $asked) (then unreachable))
+            (global.set $asked (i32.const 1))
+            (i64.const 1))"#;
+    let host = Host::new();
+    let mut instance = host.load(&wat(&format!("{USUAL}{body}")), &[]).expect("a plugin");
+    for _ in 0..3 {
+        assert_eq!(instance.on_response(&Request::default()), Ok(Decision::Continue));
+        assert_eq!(instance.on_request(&Request::default()), Ok(Decision::Continue));
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::request::{Edit, Head, Side, What};
 use super::{Budget, Compiled, Compiler, Engine, Instance, LoadError, Mould, Services};
-use crate::balance::{Candidate, Endpoint};
+use crate::balance::{Candidate, Endpoint, HOME};
 use crate::config::model;
 
 /// A request with fields and tags; edits of `host` are not allowed.
@@ -58,6 +58,7 @@ fn endpoints(weights: &[u16]) -> Vec<Candidate> {
             priority: 0,
             drain: false,
             zone: format!("zone-{index}"),
+            place: HOME,
             metadata: vec![("rack".into(), index.to_string())],
         }
     };

@@ -42,6 +42,7 @@ fn route(matches: Match) -> Route {
         retry: None,
         timeouts: Default::default(),
         body_limit: None,
+        cache: None,
     }
 }
 

@@ -19,6 +19,19 @@ pub struct SlowStart {
     pub least: Option<At<String>>,
 }
 
+/// How endpoints in the zone of the gateway go before others.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PreferZone {
+    /// How many of all requests to the pool come in at gateways of this zone. When not given, as many as in every other zone
+    /// that has endpoints.
+    #[schemars(extend("examples" = ["50%"]))]
+    pub share: Option<At<String>>,
+    /// How much more than its part of the requests the zone keeps before others get some.
+    #[schemars(range(min = 1, max = 100), extend("default" = 1.0))]
+    pub spill_factor: Option<At<f64>>,
+}
+
 /// What endpoints say of their load.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{At, Either, Reader, file, value};
-use crate::config::model::{Load, Selection, SlowStart};
+use crate::config::model::{Load, Selection, SlowStart, Subset, Zone};
 
 /// Nobody is asked more often.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -12,16 +12,33 @@ impl Reader<'_, '_> {
     pub(super) fn selection(&mut self, pool: &file::Pool) -> Selection {
         let default = Selection::default();
         let below = pool.distrust_below.as_ref().and_then(|below| self.text(below, value::share_or_none));
-        let factor = pool.spill_factor.as_ref().and_then(|factor| {
-            let fits = (1.0..=100.0).contains(&factor.value);
-            self.read(&factor.span, fits.then_some(factor.value).ok_or("takes a number from 1 to 100".into()))
-        });
+        let factor = pool.spill_factor.as_ref().and_then(|factor| self.spill_factor(factor));
         Selection {
             distrust_below: below.unwrap_or(default.distrust_below),
             spill_factor: factor.unwrap_or(default.spill_factor),
+            zone: self.prefer_zone(pool.prefer_zone.as_ref()),
+            subset: pool.subset.as_ref().map(|size| Subset { size: size.value, name: self.identity.name.clone() }),
             slow_start: pool.slow_start.as_ref().and_then(|slow| self.slow_start(slow)),
             load: pool.load.as_ref().and_then(|load| self.load(load, pool)),
         }
+    }
+
+    fn spill_factor(&mut self, factor: &At<f64>) -> Option<f64> {
+        let fits = (1.0..=100.0).contains(&factor.value);
+        self.read(&factor.span, fits.then_some(factor.value).ok_or("takes a number from 1 to 100".into()))
+    }
+
+    fn prefer_zone(&mut self, prefer: Option<&At<Either<bool, file::PreferZone>>>) -> Option<Zone> {
+        let (mut share, mut factor) = (None, None);
+        match prefer.map(|prefer| &prefer.value) {
+            None | Some(Either::Short(true)) => {}
+            Some(Either::Short(false)) => return None,
+            Some(Either::Long(table)) => {
+                share = table.share.as_ref().and_then(|share| self.text(share, value::share));
+                factor = table.spill_factor.as_ref().and_then(|factor| self.spill_factor(factor));
+            }
+        }
+        Some(Zone { home: self.identity.zone.clone()?, share, spill_factor: factor.unwrap_or(1.0) })
     }
 
     fn load(&mut self, at: &At<file::Load>, pool: &file::Pool) -> Option<Load> {

@@ -9,6 +9,10 @@ pub struct Selection {
     pub distrust_below: u32,
     /// `spill_factor`: how much more than their share the endpoints of a priority can take.
     pub spill_factor: f64,
+    /// `prefer_zone`, where the gateway has a zone: that endpoints in it go before others.
+    pub zone: Option<Zone>,
+    /// `subset`
+    pub subset: Option<Subset>,
     /// `slow_start`
     pub slow_start: Option<SlowStart>,
     /// `load`
@@ -17,8 +21,28 @@ pub struct Selection {
 
 impl Default for Selection {
     fn default() -> Selection {
-        Selection { distrust_below: 5000, spill_factor: 1.4, slow_start: None, load: None }
+        Selection { distrust_below: 5000, spill_factor: 1.4, zone: None, subset: None, slow_start: None, load: None }
     }
+}
+
+/// `prefer_zone = true | { share, spill_factor }`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zone {
+    /// The gateway's own.
+    pub home: String,
+    /// `share`: of all requests to the pool, how many of ten thousand come in at gateways of this zone; `None`: as many as in every other.
+    pub share: Option<u32>,
+    /// `spill_factor`: how much more than its part the zone keeps. Default 1.
+    pub spill_factor: f64,
+}
+
+/// `subset`: a gateway uses so many endpoints of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subset {
+    /// How many of each priority.
+    pub size: u32,
+    /// What the gateway is called, by which its endpoints are chosen.
+    pub name: String,
 }
 
 /// `slow_start = "30s" | { time, curve, least }`

@@ -1,0 +1,163 @@
+//! Under what a response is kept.
+//!
+//! In: a request. Out: its URL, written in one way, so that two requests for the same thing have the same. Where a request would go
+//! is no part of it, but the entry's `place`: a change by an unsafe request concerns all that stands under a URL.
+
+use smallvec::SmallVec;
+
+use crate::http::Scheme;
+use crate::http::head::host_of;
+
+/// A URL as it is looked up, mostly without memory of its own.
+pub type Url = SmallVec<[u8; 192]>;
+
+/// Which parameters of a query count.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Query {
+    /// Only these; `None`: all.
+    pub keep: Option<Vec<String>>,
+    /// All but these. A star at the end stands for anything.
+    pub drop: Vec<String>,
+    /// In any order.
+    pub sort: bool,
+}
+
+/// The URL of a request.
+pub fn url(scheme: Scheme, authority: &str, target: &str, query: &Query) -> Url {
+    let mut url = Url::new();
+    url.extend_from_slice(scheme.text().as_bytes());
+    url.extend_from_slice(b"://");
+    let begin = url.len();
+    url.extend_from_slice(without_default_port(scheme, authority).as_bytes());
+    if let Some(host) = url.get_mut(begin..) {
+        // RFC 9110 section 4.2.3.
+        host.make_ascii_lowercase();
+    }
+    match target.split_once('?').filter(|_| *query != Query::default()) {
+        None => url.extend_from_slice(target.as_bytes()),
+        Some((path, parameters)) => {
+            url.extend_from_slice(path.as_bytes());
+            let mut kept: SmallVec<[&str; 16]> = parameters.split('&').filter(|pair| query.counts(pair)).collect();
+            if query.sort {
+                kept.sort_unstable();
+            }
+            for (at, pair) in kept.iter().enumerate() {
+                url.push(if at == 0 { b'?' } else { b'&' });
+                url.extend_from_slice(pair.as_bytes());
+            }
+        }
+    }
+    url
+}
+
+/// What a reference in a response's field leads to, when that is at the same origin as the URL that was asked (RFC 9111
+/// section 4.4): scheme and authority, and path with query.
+pub fn same_origin<'r>(
+    scheme: Scheme,
+    authority: &str,
+    path: &str,
+    reference: &'r str,
+) -> Option<std::borrow::Cow<'r, str>> {
+    use std::borrow::Cow;
+    let reference = reference.split('#').next().unwrap_or_default();
+    let rest = match reference.split_once("://") {
+        Some((other, rest)) if !other.contains(['/', '?']) => {
+            if !other.eq_ignore_ascii_case(scheme.text()) {
+                return None;
+            }
+            Some(rest)
+        }
+        _ => reference.strip_prefix("//"),
+    };
+    if let Some(rest) = rest {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (host, target) = rest.split_at_checked(end)?;
+        let same = |one: &'_ str| without_default_port(scheme, one).to_ascii_lowercase();
+        if same(host) != same(authority) {
+            return None;
+        }
+        return Some(if target.starts_with('/') { Cow::Borrowed(target) } else { Cow::Owned(format!("/{target}")) });
+    }
+    if reference.starts_with('/') {
+        return Some(Cow::Borrowed(reference));
+    }
+    if reference.starts_with('?') || reference.is_empty() {
+        return Some(Cow::Owned(format!("{path}{reference}")));
+    }
+    // RFC 3986 section 5.2.3: beside the last segment. Dots are as good as absent: nothing is kept under a path with them.
+    let folder = path.rfind('/').and_then(|at| path.get(..=at)).unwrap_or("/");
+    let reference = reference.strip_prefix("./").unwrap_or(reference);
+    Some(Cow::Owned(format!("{folder}{reference}")))
+}
+
+fn without_default_port(scheme: Scheme, authority: &str) -> &str {
+    let host = host_of(authority);
+    let default = match scheme {
+        Scheme::Http => ":80",
+        Scheme::Https => ":443",
+    };
+    match authority.get(host.len()..) {
+        Some(port) if port == default || port == ":" => host,
+        _ => authority,
+    }
+}
+
+impl Query {
+    fn counts(&self, pair: &str) -> bool {
+        let name = pair.split('=').next().unwrap_or_default();
+        let is_among = |names: &[String]| {
+            names.iter().any(|one| one.strip_suffix('*').map_or(one == name, |begin| name.starts_with(begin)))
+        };
+        self.keep.as_ref().is_none_or(|keep| is_among(keep)) && !is_among(&self.drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(authority: &str, target: &str, query: &Query) -> String {
+        String::from_utf8(url(Scheme::Http, authority, target, query).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn one_thing_has_one_url() {
+        let all = Query::default();
+        for (authority, target, expected) in [
+            ("Example.COM:80", "/A?b=1&a", "http://example.com/A?b=1&a"),
+            ("example.com:443", "/", "http://example.com:443/"),
+            ("[::1]:80", "/", "http://[::1]/"),
+            ("", "/x", "http:///x"),
+        ] {
+            assert_eq!(text(authority, target, &all), expected);
+        }
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let sorted = Query { sort: true, ..Query::default() };
+        assert_eq!(text("x", "/?b=1&a=2&b=0", &sorted), "http://x/?a=2&b=0&b=1");
+        let dropped = Query { drop: list(&["utm_*", "fbclid"]), ..Query::default() };
+        assert_eq!(text("x", "/?utm_source=1&a=2&fbclid=7", &dropped), "http://x/?a=2");
+        assert_eq!(text("x", "/?utm_source=1", &dropped), "http://x/");
+        let kept = Query { keep: Some(list(&["a"])), ..Query::default() };
+        assert_eq!(text("x", "/?b=1&a=2&ab=3", &kept), "http://x/?a=2");
+    }
+
+    #[test]
+    fn references_lead_to_the_same_origin_or_nowhere() {
+        let at =
+            |reference| same_origin(Scheme::Http, "Example.com:80", "/a/b", reference).map(|found| found.into_owned());
+        for (reference, expected) in [
+            ("/x?y", Some("/x?y")),
+            ("http://example.com/x#y", Some("/x")),
+            ("//EXAMPLE.com/x", Some("/x")),
+            ("http://example.com", Some("/")),
+            ("https://example.com/x", None),
+            ("http://other.example/x", None),
+            ("http://example.com.evil/x", None),
+            ("c", Some("/a/c")),
+            ("?q", Some("/a/b?q")),
+            ("", Some("/a/b")),
+        ] {
+            assert_eq!(at(reference).as_deref(), expected, "{reference}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The stage of the cache: what is kept is given again, and what is not is asked for, once for all who want it.
+//!
+//! In: a request that is to go to a pool. Out: a response, from what is kept or from the pool. What is found decides at once, in
+//! [`Quest::look`], without a wait, a lock or memory of its own; everything else is boxed, so that requests that need none of it
+//! do not pay for its room. Requests to the pool that others may wait for are tasks of their own ([`fill`]), so that no client
+//! who leaves takes others along.
+
+mod fill;
+mod keep;
+mod pass;
+mod together;
+
+use std::rc::Rc;
+
+use super::exchange::{Exchange, Response};
+use crate::cache::flight::Key;
+use crate::cache::key::{self, Url};
+use crate::cache::policy::directives::RequestDirectives;
+use crate::cache::policy::reuse::{Course, Failures, Why, course};
+use crate::cache::policy::storable::NotKept;
+use crate::cache::store::{Found, Store};
+use crate::cache::{CacheStatus, Entry, Told, answer};
+use crate::clock;
+use crate::error::{Error, Kind, Side};
+use crate::http::{Body, Fields, Method, ResponseHead, StatusCode, name};
+use crate::snapshot::{Caching, CompiledRoute, place};
+use crate::worker::View;
+
+use std::sync::Arc;
+
+/// What some servers take for the method or the target, whatever the start line says. It is in no key, so what is made of it must
+/// not be kept.
+const OVERRIDES: &[&str] =
+    &["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
+
+/// A request, as the cache looks at it.
+struct Quest<'v> {
+    view: &'v Rc<View>,
+    pool: usize,
+    route: &'v CompiledRoute,
+    caching: &'v Caching,
+    url: Url,
+    place: u64,
+    asked: RequestDirectives,
+}
+
+/// What is done next.
+enum Next {
+    /// This is the answer.
+    Answer(Response),
+    /// It goes to the pool, and nothing of it is kept.
+    Past(CacheStatus, Option<&'static str>),
+    /// It goes to the pool, and the answer may be kept.
+    Ask(Ask),
+}
+
+/// Why the pool is asked.
+struct Ask {
+    why: CacheStatus,
+    detail: Option<&'static str>,
+    /// What is kept, and may still hold.
+    kept: Option<Arc<Entry>>,
+    /// After which failures that is the answer after all.
+    after: Failures,
+    /// Whether one answer is for all who ask at the same time.
+    together: bool,
+    /// Where the answer would stand.
+    key: Option<Key>,
+}
+
+/// Has the request answered from the cache, or by the pool.
+pub(super) async fn respond(
+    x: &mut Exchange<'_>,
+    view: &Rc<View>,
+    pool: usize,
+    route: &CompiledRoute,
+    caching: &Caching,
+) -> Result<Response, Error> {
+    let quest = Quest::new(x, view, pool, route, caching);
+    let response = match quest.look(x, clock::second()) {
+        Next::Answer(response) => Ok(response),
+        next => Box::pin(quest.go(x, next)).await,
+    };
+    response.map(|mut response| {
+        if let Some(told) = &x.facts.cache {
+            told.write(&mut response.head.fields);
+        }
+        response
+    })
+}
+
+impl<'v> Quest<'v> {
+    fn new(
+        x: &Exchange<'_>,
+        view: &'v Rc<View>,
+        pool: usize,
+        route: &'v CompiledRoute,
+        caching: &'v Caching,
+    ) -> Quest<'v> {
+        // A URL is what the client asked for; where that leads, and as what, is the place.
+        let mut place = caching.place;
+        let mut mix = |more: u64| place = (place.rotate_left(5) ^ more).wrapping_mul(0x517c_c1b7_2722_0a95);
+        mix(view.snapshot.pools.get(pool).map_or(0, |pool| pool.id.number().into()));
+        let target = match (&x.facts.original_target, &route.model.rewrite) {
+            (Some(original), Some(_)) => {
+                mix(self::place(&x.request.target));
+                original
+            }
+            _ => &x.request.target,
+        };
+        let authority = match &x.facts.original_authority {
+            Some(original) => {
+                mix(self::place(&x.request.authority));
+                original
+            }
+            None => &x.request.authority,
+        };
+        let asked = match caching.rules.obey_clients {
+            true => RequestDirectives::of(&x.request.fields),
+            false => RequestDirectives::default(),
+        };
+        let url = key::url(x.facts.scheme, authority, target, &caching.query);
+        Quest { view, pool, route, caching, url, place, asked }
+    }
+
+    /// What is done, by what is kept.
+    fn look(&self, x: &mut Exchange<'_>, now: u64) -> Next {
+        if let Some((status, detail)) = self.why_past(x) {
+            return Next::Past(status, detail);
+        }
+        let store = &x.worker.shared.cache;
+        let (found, key) = store.find(&self.url, self.place, &x.request.fields, now);
+        let mut ask = Ask {
+            why: CacheStatus::UriMiss,
+            detail: None,
+            kept: None,
+            after: Failures::default(),
+            together: x.request.method == Method::GET && !has_conditions(&x.request.fields),
+            key,
+        };
+        match found {
+            Found::Entry(entry) => {
+                let kept = entry.kept(now);
+                match course(&kept, &self.asked, &self.caching.rules) {
+                    Course::Serve => match self.hit(x, &entry, now) {
+                        Some(response) => return Next::Answer(response),
+                        None => ask.together = false,
+                    },
+                    Course::ServeAndRenew => match self.hit(x, &entry, now) {
+                        Some(response) => {
+                            together::renew(x, self, entry.clone(), ask.key);
+                            return Next::Answer(response);
+                        }
+                        None => ask.together = false,
+                    },
+                    Course::Ask { after, why } => {
+                        ask.why = match why {
+                            Why::Stale => CacheStatus::Stale,
+                            Why::Request => CacheStatus::Request,
+                        };
+                        ask.after = after;
+                        // What is never fresh is asked for by each; and what a request demands may be newer than what others did.
+                        let is_ever_fresh = kept.lifetime > 0 && !kept.directives.no_cache.is_whole();
+                        ask.together = x.request.method == Method::GET && why == Why::Stale && is_ever_fresh;
+                        ask.kept = Some(entry.clone());
+                    }
+                }
+            }
+            Found::Varies => ask.why = CacheStatus::VaryMiss,
+            Found::Nothing => {}
+            Found::Uncacheable(why) => (ask.together, ask.detail) = (false, Some(why.word())),
+        }
+        if self.asked.no_cache || self.asked.max_age == Some(0) {
+            ask.together = false;
+        }
+        Next::Ask(ask)
+    }
+
+    /// Why a request goes past the cache, if it does.
+    fn why_past(&self, x: &Exchange<'_>) -> Option<(CacheStatus, Option<&'static str>)> {
+        let request = &x.request;
+        if request.upgrade.is_some() {
+            return Some((CacheStatus::Bypass, Some("upgrade")));
+        }
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Some((CacheStatus::Method, None));
+        }
+        // RFC 9110 section 9.3.1: what content means in a GET is for the origin alone to know.
+        if !matches!(x.body, Body::Empty) {
+            return Some((CacheStatus::Bypass, Some("content")));
+        }
+        if OVERRIDES.iter().any(|field| request.fields.contains(*field)) {
+            return Some((CacheStatus::Bypass, Some("override")));
+        }
+        // Only the origin can tell (RFC 9111 section 4.3.2).
+        if request.fields.contains(name::IF_MATCH) || request.fields.contains(name::IF_UNMODIFIED_SINCE) {
+            return Some((CacheStatus::Bypass, Some("condition")));
+        }
+        if self.asked.no_store {
+            return Some((CacheStatus::Request, Some(NotKept::RequestNoStore.word())));
+        }
+        None
+    }
+
+    /// The answer out of what is kept.
+    fn hit(&self, x: &mut Exchange<'_>, entry: &Entry, now: u64) -> Option<Response> {
+        let (head, body) = answer::answer(entry, answer::head(entry, now, false), &x.request)?;
+        entry.used();
+        x.facts.cache = Some(Told { ttl: Some(entry.ttl(now)), ..Told::new(CacheStatus::Hit) });
+        Some(Response::new(head, body))
+    }
+
+    /// What takes longer.
+    async fn go(&self, x: &mut Exchange<'_>, next: Next) -> Result<Response, Error> {
+        let ask = match next {
+            Next::Answer(response) => return Ok(response),
+            Next::Past(status, detail) => return pass::past(x, self, status, detail).await,
+            Next::Ask(ask) => ask,
+        };
+        x.facts.cache = Some(Told { detail: ask.detail, ..Told::new(ask.why) });
+        if self.asked.only_if_cached {
+            // RFC 9111 section 5.2.1.7.
+            return Ok(Response::new(ResponseHead::new(StatusCode::GATEWAY_TIMEOUT), Body::Empty));
+        }
+        together::ask(x, self, &ask).await
+    }
+
+    fn forward_to(&self) -> (&Rc<View>, usize, &CompiledRoute) {
+        (self.view, self.pool, self.route)
+    }
+
+    /// The key of what is asked for.
+    fn key(&self, ask: &Ask) -> Key {
+        ask.key.clone().unwrap_or_else(|| Key::from(&*self.url))
+    }
+
+    fn url_text(&self) -> String {
+        String::from_utf8_lossy(&self.url).into_owned()
+    }
+}
+
+fn store<'x>(x: &Exchange<'x>) -> &'x Arc<Store> {
+    &x.worker.shared.cache
+}
+
+/// Whether a request wants less than a whole response, so that its answer may be none for others.
+fn has_conditions(fields: &Fields) -> bool {
+    [name::RANGE, name::IF_NONE_MATCH, name::IF_MODIFIED_SINCE].into_iter().any(|field| fields.contains(field))
+}
+
+/// Whether a pool failed so that what is stale may do: it could not be reached, or broke off.
+fn is_silence(error: Error) -> bool {
+    error.side == Side::Upstream || error.kind == Kind::NoEndpoint
+}
+
+/// What is stale, since the origin fails.
+fn stale(x: &mut Exchange<'_>, ask: &Ask, answered: Option<StatusCode>) -> Option<Response> {
+    let (entry, now) = (ask.kept.as_ref()?, clock::second());
+    let (head, body) = answer::answer(entry, answer::head(entry, now, false), &x.request)?;
+    entry.used();
+    let ttl = Some(entry.ttl(now));
+    x.facts.cache = Some(Told { answered, ttl, detail: Some("stale"), ..Told::new(ask.why) });
+    Some(Response::new(head, body))
+}
