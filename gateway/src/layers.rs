@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "access_log",
             "balance",
             "cache",
+            "clock",
             "discovery",
             "files",
             "http::Control",

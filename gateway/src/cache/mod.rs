@@ -13,6 +13,7 @@ pub mod key;
 pub mod policy;
 pub mod status;
 pub mod store;
+pub mod tiers;
 
 pub use entry::Entry;
 pub use status::{CacheStatus, Told};

@@ -137,7 +137,12 @@ impl Desk {
 
     /// Whether what is ordered now may concern something that is on its way.
     pub(super) fn has_more_to_come(&self) -> bool {
-        self.stage != Stage::Serving || self.is_writing || !self.puts.is_empty()
+        self.stage != Stage::Serving || self.has_more_to_write()
+    }
+
+    /// Whether something is to be written.
+    pub(super) fn has_more_to_write(&self) -> bool {
+        self.is_writing || !self.puts.is_empty()
     }
 
     /// Whether nothing at all is to be done.

@@ -398,6 +398,11 @@ impl Index {
 }
 
 impl Ticket {
+    /// The number of its file.
+    pub fn file(&self) -> u64 {
+        self.spot.id
+    }
+
     fn new(at: u32, known: &Known) -> Ticket {
         let Known { spot, size, length, stamp, is_stale, .. } = *known;
         Ticket { at, spot, size, length, stamp, is_stale }

@@ -170,7 +170,7 @@ impl Disk {
             inner.wake.notify_one();
         } else {
             inner.counts.add(Event::Dropped, 1);
-            self.invalidate(&url);
+            self.forget(&url);
         }
     }
 
@@ -199,16 +199,26 @@ impl Disk {
 
     /// What is behind this URL has changed.
     pub fn invalidate(&self, url: &str) {
+        self.take_out(url, true);
+    }
+
+    /// What lies there for this URL is of no use any more; what is not found yet may be.
+    pub fn forget(&self, url: &str) {
+        self.take_out(url, false);
+    }
+
+    fn take_out(&self, url: &str, all: bool) {
         let inner = &*self.inner;
         let mut desk = locked(&inner.desk);
         let stamp = desk.stamp();
         if desk.stage == Stage::Ended {
             return;
         }
-        if desk.has_more_to_come() {
+        let concerns_others = if all { desk.has_more_to_come() } else { desk.has_more_to_write() };
+        if concerns_others {
             let order = Order { stamp, softly: false, what: Purge::Url(url.to_owned()) };
             desk.orders.add(order.clone());
-            if desk.stage == Stage::Scanning {
+            if all && desk.stage == Stage::Scanning {
                 desk.task(Task::Note(order, None));
             }
         }
