@@ -79,6 +79,8 @@ pub trait Host {
     fn shared_remove(&self, key: &[u8]) -> i32;
     /// `secret`.
     fn secret(&self) -> [u8; 32];
+    /// The plugin does nothing with outcomes: it need not be told of any.
+    fn is_deaf(&self) {}
 }
 
 /// A plugin that is linked in: what `plugin()` of its crate returns.

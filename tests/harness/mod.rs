@@ -16,6 +16,7 @@ mod origin;
 mod raw;
 pub(crate) mod shelf;
 pub(crate) mod tls;
+pub(crate) mod zookeeper;
 
 use std::time::Duration;
 

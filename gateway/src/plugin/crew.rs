@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use super::instance::{Instance, Mould, Outcome};
 use super::native::Native;
 use super::request::{Edits, Head};
 use super::runner::Runner;
+use super::shortage::{self, Missing, Shortage};
 use super::trial::{Part, Stage, Trial};
 use super::version::{Code, Version};
 use crate::balance::{Candidate, Turn};
@@ -35,6 +36,7 @@ pub struct Crew {
     seed: u64,
     made: AtomicU64,
     requests: Requests,
+    pub(super) shortage: Shortage,
 }
 
 /// Where missing instances are asked for.
@@ -42,8 +44,8 @@ pub type Requests = mpsc::UnboundedSender<Want>;
 
 /// What whoever makes instances is told.
 pub enum Want {
-    /// One more for this crew.
-    Instance(Weak<Crew>),
+    /// One more for a crew.
+    Instance(Missing),
     /// This version was found unfit.
     Quarantined(Arc<Version>),
     /// No more of this instance: its memory is given back where nobody waits for that.
@@ -102,6 +104,7 @@ impl Crew {
             seed,
             made: AtomicU64::new(0),
             requests: requests.clone(),
+            shortage: Shortage::default(),
         };
         (0..count).try_for_each(|_| crew.make())?;
         Ok(Arc::new(crew))
@@ -130,6 +133,11 @@ impl Crew {
     /// Whether these are the endpoints that it picks from.
     pub fn serves(&self, endpoints: &[Candidate]) -> bool {
         self.endpoints == endpoints
+    }
+
+    /// Tells whoever makes instances. Without anybody who makes them, the fallback stays.
+    pub(super) fn tell(&self, want: Want) {
+        let _ = self.requests.send(want);
     }
 
     fn next_seed(&self) -> u64 {
@@ -344,6 +352,9 @@ impl Seat {
         if let Some(rival) = &mut self.rival {
             rival.seat.tick(now);
         }
+        if self.instance.is_none() {
+            self.ask_again(now);
+        }
         if self.tick.is_none_or(|at| now < at) {
             return;
         }
@@ -393,7 +404,7 @@ impl Seat {
     /// Does without its instance, and has it taken apart elsewhere.
     fn discard(&mut self) {
         if let Some(Runner::Wasm(instance)) = self.instance.take() {
-            let _ = self.crew.requests.send(Want::Nothing(instance));
+            self.crew.tell(Want::Nothing(instance));
         }
     }
 
@@ -407,13 +418,22 @@ impl Seat {
                 fault = fault.label(),
                 "the plugin failed too often and is not called any more"
             );
-            let _ = self.crew.requests.send(Want::Quarantined(version.clone()));
+            self.crew.tell(Want::Quarantined(version.clone()));
         }
         if self.instance.as_ref().is_some_and(Runner::is_faulted) {
             tracing::debug!(plugin = version.plugin.name(), %fault, "an instance is replaced");
             self.discard();
-            // Without anybody who makes them, the fallback stays.
-            let _ = self.crew.requests.send(Want::Instance(Arc::downgrade(&self.crew)));
+            self.crew.tell(Want::Instance(Missing::of(&self.crew)));
+        }
+    }
+
+    /// Asks once more for the instance that it has not got.
+    #[cold]
+    fn ask_again(&self, now: Instant) {
+        let (crew, is_module) = (&self.crew, matches!(self.crew.version.code, Code::Wasm(_)));
+        let is_short = is_module && crew.ready.load(Ordering::Acquire) == 0 && !crew.version.is_quarantined();
+        if is_short && crew.shortage.is_due(shortage::since(crew, now)) {
+            crew.tell(Want::Instance(Missing::of(crew)));
         }
     }
 }

@@ -22,7 +22,7 @@ pub use attempt::{Attempt, Failure, Reply};
 pub use connect::ClientEnds;
 pub use failure::{is_shortage, reason as failure_reason, refusal, tell};
 pub use hedging::Hedging;
-pub use pool::{Picked, Pool, PoolState};
+pub use pool::{Pool, PoolState};
 pub use reported::{report, take_report};
 pub use site::Site;
 pub use times::Times;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use gatewright_abi::{flag, kind};
@@ -21,7 +20,9 @@ use crate::config::model::{self, StartAs};
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
-use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, Part, Seat, Services, Trying};
+use crate::plugin::{
+    self, Budget, By, Code, Crew, Mould, Native, Outcome, Part, Picked, Question, Seat, Services, Trying,
+};
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
@@ -92,21 +93,6 @@ pub struct Pool {
     sites: Rc<[Rc<Site>]>,
     /// For the task that gives idle connections up: the pool as it is now.
     current: Rc<RefCell<Weak<Pool>>>,
-}
-
-/// Where a request is to go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Picked {
-    /// To the endpoint with this index.
-    Endpoint(usize),
-    /// To these, one after the other.
-    List(SmallVec<[usize; 4]>),
-    /// To the first; and to the second too when there is no answer after this time.
-    Hedge(usize, usize, Duration),
-    /// Nowhere: the plugin refuses it with this status.
-    Refused(u16),
-    /// There is no endpoint.
-    Nowhere,
 }
 
 impl PoolState {
@@ -244,23 +230,14 @@ impl Pool {
         pool
     }
 
-    /// Where a request goes: as the plugin says, or the pool's own balancer when there is none, it does not say, or the
-    /// request need not be sent there again.
+    /// Where a request goes.
     pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
-        self.own_picked.set(false);
-        let turn = self.turn(tried);
-        let fallback = || self.pick_own(head, tried, attempt, turn);
-        let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
-        let Some(seat) = seat.as_mut() else { return fallback() };
-        seat.set_turn(turn);
-        match seat.pick(head, &self.state.candidates, tried.all(), attempt) {
-            Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
-            Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
-            Ok(Decision::List(list)) => Picked::List(list),
-            Ok(Decision::Hedge(first, second, after)) => Picked::Hedge(first, second, after),
-            Ok(Decision::Refuse(status)) => Picked::Refused(status),
-            Ok(_) | Err(_) => fallback(),
-        }
+        let (turn, endpoints) = (self.turn(tried), &self.state.candidates);
+        let question = Question { head, endpoints, tried: tried.all(), spent: tried.spent(), attempt, turn };
+        let mut seat = self.seat.try_borrow_mut().ok();
+        let (picked, by) = question.ask(seat.as_mut().and_then(|seat| seat.as_mut()), &self.own);
+        self.own_picked.set(by != By::Plugin);
+        picked
     }
 
     /// Which endpoints the request is for.
@@ -273,25 +250,6 @@ impl Pool {
         }
         let turn = plan.draw(fastrand::f64);
         if tried.all().is_empty() { turn } else { plan.again(turn, candidates, tried.all()) }
-    }
-
-    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
-    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32, turn: Turn) -> Picked {
-        let candidates = &self.state.candidates;
-        if let [only] = &candidates[..] {
-            let fits = tried.spent().is_empty() && turn.offers(only);
-            return if fits { Picked::Endpoint(0) } else { Picked::Nowhere };
-        }
-        let mut own = self.own.borrow_mut();
-        let Some(own) = own.as_mut() else { return Picked::Nowhere };
-        own.set_turn(turn);
-        self.own_picked.set(true);
-        for passed in [tried.all(), tried.spent()] {
-            if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
-                return Picked::Endpoint(index);
-            }
-        }
-        Picked::Nowhere
     }
 
     /// Our connections to the endpoint with this index.
@@ -335,6 +293,15 @@ impl Pool {
         {
             seat.outcome(outcome, parts);
         }
+        self.tell_own(outcome);
+    }
+
+    /// The built-in is told whoever decided, so that it knows all when it has to.
+    fn tell_own(&self, outcome: &Outcome) {
+        if let Some(own) = self.own.borrow_mut().as_mut() {
+            // A fault shows in that it is not called any more.
+            let _ = own.outcome(outcome, &self.state.candidates);
+        }
     }
 
     /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
@@ -342,13 +309,14 @@ impl Pool {
         if let Some(candidate) = self.state.candidates.get(endpoint) {
             candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
         }
+        let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+        let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
         {
-            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
-            let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
             seat.outcome(&outcome, parts);
         }
+        self.tell_own(&outcome);
     }
 
     /// Lets time pass for the plan and the plugin.
@@ -391,8 +359,7 @@ fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
 /// How often the time of a pool's own balancer passes at the most.
 const OWN_TICK: Duration = Duration::from_secs(1);
 
-/// The built-in that a pool names: its balancer, or what it falls back to. It is not told of outcomes: none of those that are linked in
-/// goes by them.
+/// The built-in that a pool names: its balancer, or what it falls back to.
 fn own_balancer(state: &PoolState) -> Option<Native> {
     let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(state.model.balance.name()) else { return None };
     let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };

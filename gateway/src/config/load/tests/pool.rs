@@ -117,6 +117,11 @@ fn pools_are_checked() {
     says("discover = { etcd = [\"http://a\"], prefix = \"\" }", "prefix: takes what the keys");
     says("discover = { etcd = [\"a:2379\"], prefix = \"/\" }", "etcd[0]: takes the address of a server");
     says("discover = { etcd = [], prefix = \"/\" }", "etcd: takes at least one");
+    says("discover = { zookeeper = [\"a\"] }", "needs the \"prefix\"");
+    says("discover = { zookeeper = [\"a\"], prefix = \"a\" }", "prefix: takes the path of a node");
+    says("discover = { zookeeper = [\"http://a\"], prefix = \"/a\" }", "zookeeper[0]: takes the address of a server");
+    says("discover = { zookeeper = [\"a:1/b\"], prefix = \"/a\" }", "a chroot is the beginning of the prefix");
+    says("discover = { zookeeper = [\"a\"], etcd = [\"http://a\"] }", "in one place: \"etcd\" or \"zookeeper\"");
     says("[pool.\"\"]\nendpoints = [\"a:80\"]", "takes a name");
     says("max_connections = 0", "from 1");
     says("max_requests = 0", "from 1");
