@@ -106,7 +106,14 @@ impl Store {
 
     /// What answers a request, if it lies on disk, and the key of those who read it.
     pub fn on_disk(&self, sought: &Sought, asked: &Fields) -> Option<(Ticket, Key)> {
-        let is_answer = |names: &[String], said: &[u8]| names.is_empty() || vary::selecting(asked, names) == said;
+        // Variants of one URL mostly vary by the same.
+        let (mut by, mut says) = (Vec::new(), Vec::new());
+        let is_answer = |names: &[String], said: &[u8]| {
+            if *names != *by {
+                (by, says) = (names.to_vec(), vary::selecting(asked, names));
+            }
+            says == said
+        };
         let ticket = self.disk()?.find(&sought.url, &sought.home.place, is_answer)?;
         let mut key = sought.url.clone().into_bytes();
         key.push(BELOW);
@@ -131,6 +138,10 @@ impl Store {
         // What has to be asked for again may be kept on, so all of it must be there.
         let is_fresh = entry.ttl(now) > 0 && !entry.kept(now).invalidated;
         let first = length > CHECKED_FIRST && is_fresh;
+        // What was thrown away before somebody could take the lead for it.
+        if !reading.is_current() {
+            return;
+        }
         if first {
             lead.land(entry.clone());
         }
@@ -142,7 +153,7 @@ impl Store {
             return filler.fail(Error::gateway(Kind::Cut));
         }
         let _sleepers = filler.finish(None, trailers);
-        if !lead.is_doomed() {
+        if !lead.is_doomed() && reading.is_current() {
             self.promote(entry.clone());
         }
         if !first {

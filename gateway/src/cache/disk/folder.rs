@@ -223,3 +223,61 @@ impl Folder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_taken_by_one_and_only_when_nobody_else_can_write_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        let first = Folder::open(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(matches!(Folder::open(&path), Err(Unusable::Taken)));
+        drop(first);
+        drop(Folder::open(&path).unwrap());
+        for open in [0o777, 0o770, 0o702] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(open)).unwrap();
+            assert!(Folder::open(&path).unwrap_err().to_string().contains("can be written by others"), "{open:o}");
+        }
+        let (link, file) = (folder.path().join("link"), folder.path().join("file"));
+        symlink(folder.path(), &link).unwrap();
+        std::fs::write(&file, "").unwrap();
+        assert!(Folder::open(&link).is_err() && Folder::open(&file).is_err());
+    }
+
+    #[test]
+    fn a_file_is_there_whole_or_not_at_all() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().unwrap();
+        let open = Folder::open(folder.path()).unwrap();
+        let spot = Spot { shelf: 7, id: 9 };
+        let half = open.write(spot, |file| {
+            file.write_all(b"half")?;
+            Err::<(), _>(io::Error::other("no more"))
+        });
+        assert!(half.is_err() && open.shelf(7).unwrap().is_empty());
+        let is_there_while_it_is_written = open
+            .write(spot, |file| {
+                file.write_all(b"half")?;
+                Ok(folder.path().join(spot.to_string()).exists())
+            })
+            .unwrap();
+        assert!(!is_there_while_it_is_written && open.shelf(7).unwrap() == [9]);
+        // What a process that was killed has left.
+        std::fs::write(folder.path().join("drafts/0000000000000001"), "half").unwrap();
+        std::fs::write(folder.path().join("07/readme"), "").unwrap();
+        drop(open);
+        let open = Folder::open(folder.path()).unwrap();
+        assert_eq!(
+            (std::fs::read_dir(folder.path().join("drafts")).unwrap().count(), open.shelf(7).unwrap()),
+            (0, vec![9])
+        );
+        open.remove(spot).unwrap();
+        open.remove(spot).unwrap();
+        assert!(open.file(spot, false).is_err());
+    }
+}

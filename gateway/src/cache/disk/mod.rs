@@ -311,6 +311,12 @@ impl Reading {
         self.ticket.spot.id
     }
 
+    /// Whether it is still what lies there.
+    pub fn is_current(&self) -> bool {
+        let current = locked(&self.inner.index).current(&self.ticket);
+        current.is_some_and(|current| current.is_stale == self.ticket.is_stale)
+    }
+
     /// The next bytes of its body; `None` at its end. `Err`: there is no more, and what was read is not the whole.
     pub fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let next = self.opened.next();

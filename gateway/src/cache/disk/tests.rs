@@ -201,6 +201,35 @@ fn what_was_purged_does_not_come_back() {
 }
 
 #[test]
+fn what_was_noted_and_not_carried_out_is_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::serving(settings(folder.path()), now);
+    ["/a", "/b", "/c"].iter().for_each(|url| drop(disk.keep(url, b"x")));
+    disk.settle();
+    let stamp = locked(&disk.inner.desk).stamp();
+    drop(disk);
+    let journal = folder.path().join("purges");
+    let order = |softly, what| Order { stamp, softly, what }.bytes();
+    let mut noted = [order(false, Purge::Url("/a".to_owned())), order(true, Purge::Prefix("/b".to_owned()))].concat();
+    // And one that was only begun.
+    noted.extend_from_slice(&order(false, Purge::Everything)[..10]);
+    std::fs::write(&journal, &noted).unwrap();
+    for _ in 0..2 {
+        let disk = Disk::serving(settings(folder.path()), now);
+        let stale = |url| disk.take(url).unwrap().0.is_stale;
+        assert!(!disk.has("/a") && stale("/b") && !stale("/c"));
+        // What is carried out is not repeated.
+        wait(|| std::fs::metadata(&journal).unwrap().len() == 0);
+    }
+    // When it cannot be read, nobody knows what was thrown away.
+    noted[20] ^= 1;
+    std::fs::write(&journal, &noted).unwrap();
+    let disk = Disk::serving(settings(folder.path()), now);
+    disk.settle();
+    assert_eq!((disk.stats().size.0, files(folder.path()).len()), (0, 0));
+}
+
+#[test]
 fn what_waits_to_be_written_is_purged_too() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::serving(settings(folder.path()), now);
@@ -379,11 +408,25 @@ fn a_folder_that_others_can_write_is_not_used() {
     // It is, once that is put right.
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     wait(|| disk.stats().stage == Stage::Serving);
-    drop(disk);
-    // What is no state is none to go by.
-    std::fs::write(folder.path().join("state"), "?").unwrap();
-    let disk = Disk::serving(settings(folder.path()), now);
-    assert_eq!(disk.stats().size.0, 0);
+    disk.keep("/a", b"x");
+    disk.settle();
+    assert!(disk.has("/a"));
+}
+
+#[test]
+fn without_its_state_a_folder_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    for state in [Some("?"), None] {
+        let disk = Disk::serving(settings(folder.path()), now);
+        disk.keep("/a", b"x");
+        disk.settle();
+        assert!(disk.has("/a"));
+        drop(disk);
+        let file = folder.path().join("state");
+        let _ = state.map_or_else(|| std::fs::remove_file(&file), |state| std::fs::write(&file, state));
+        let disk = Disk::serving(settings(folder.path()), now);
+        assert_eq!((disk.has("/a"), files(folder.path()).len()), (false, 0));
+    }
 }
 
 #[test]
