@@ -2,6 +2,7 @@
 
 mod zookeeper;
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::harness::etcd::{Etcd, free_port};
-use crate::harness::{Client, Gateway, Wire, eventually, within};
+use crate::harness::{Client, Gateway, Raw, RawOrigin, Wire, eventually, within};
 
 const POOL: &str = "
     [pool.a]
@@ -64,18 +65,18 @@ impl Agent {
         assert!(sent.success());
     }
 
-    /// Ends it as the system does, and the backend that it leaves behind after it.
+    /// Ends it as the system does when there is no memory left.
     fn kill(&mut self) {
-        let Some(id) = self.child.id() else { return };
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        for id in std::iter::once(id.to_string()).chain(children.split_whitespace().map(str::to_owned)) {
-            // The backend may have ended before.
-            let _ = std::process::Command::new("kill").args(["-KILL", &id]).stderr(Stdio::null()).status();
-        }
+        let _ = self.child.start_kill();
     }
 
     async fn code(&mut self) -> Option<i32> {
         within("the agent to end", self.child.wait()).await.expect("an end").code()
+    }
+
+    /// Whether its desk answers.
+    async fn is_up(&self) -> bool {
+        tokio::net::TcpStream::connect(("127.0.0.1", self.desk)).await.is_ok()
     }
 
     /// What its desk answers.
@@ -141,7 +142,10 @@ async fn a_backend_whose_agent_was_killed_is_forgotten() {
     let Some(etcd) = Etcd::start().await else { return };
     let mut agent = Agent::start(&["--etcd", &etcd.url()], &[]);
     knows(&etcd, 1).await;
+    assert!(agent.backend_is_there().await);
     agent.kill();
+    // It does not outlive its agent.
+    eventually("the backend to end", async || !agent.backend_is_there().await).await;
     knows(&etcd, 0).await;
 }
 
@@ -188,6 +192,35 @@ async fn too_much_memory_for_too_long_is_a_reason_to_start_anew_as_often_as_allo
     let code = tokio::time::timeout(Duration::from_secs(30), agent.child.wait()).await.expect("an end");
     assert_eq!(code.expect("an end").code(), Some(1));
     assert_eq!(etcd.count("/services/site/").await, 0);
+}
+
+#[tokio::test]
+async fn requests_under_way_are_held_against_what_is_too_much() {
+    let origin = RawOrigin::start().await;
+    let address: SocketAddr = origin.to_string().parse().expect("an address");
+    let options = ["--max-requests", "1", "--patience", "1h"];
+    // No registry is needed for that.
+    let agent = Agent::run(&["--etcd", "http://127.0.0.1:9"], &options, address.port(), &["sleep", "1000"]);
+    let health = async |expected: (u16, &str)| {
+        eventually(expected.1, async || {
+            agent.is_up().await && agent.asks("/health").await == (expected.0, format!("{}\n", expected.1))
+        })
+        .await;
+    };
+    health((200, "ok")).await;
+    let mut idle = Raw::connect(address).await;
+    let mut clients = [Raw::connect(address).await, Raw::connect(address).await];
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\n\r\n").await;
+    }
+    health((503, "it has too many requests")).await;
+    let load: serde_json::Value = serde_json::from_str(&agent.asks("/load").await.1).expect("JSON");
+    let named = &load["named_metrics"];
+    assert_eq!((&named["connections"], &named["requests"]), (&3.into(), &2.into()), "{load}");
+    assert_eq!(load["application_utilization"], 2.0, "{load}");
+    drop(clients);
+    health((200, "ok")).await;
+    idle.send("G").await;
 }
 
 #[tokio::test]

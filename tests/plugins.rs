@@ -344,6 +344,30 @@ async fn a_version_that_cannot_be_made_anew_makes_room_for_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_good_version_that_cannot_be_made_at_first_is_back_later() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    // The second time that it is configured it traps.
+    let good = plugin(
+        r#"(import "gatewright" "slot_add" (func $add (param i32 i64) (result i64)))"#,
+        r#"(func (export "gw_configure") (param i32 i32 i32) (result i64)
+            (if (i64.eq (call $add (i32.const 0) (i64.const 1)) (i64.const 1)) (then unreachable))
+            (i64.const 0))
+        (func (export "gw_pick") (param i32) (result i64) (i64.const 1))"#,
+    );
+    let gateway = balanced(&one, &two, &good).await;
+    let mut client = gateway.client(Wire::H1).await;
+    swap(&gateway, &fails());
+    eventually("the last good version", async || {
+        assert_eq!(client.get("/").await.status, 200);
+        gateway.admin("GET", "/plugins").await.1.contains("\"recovered\"")
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.text(), "two");
+    }
+}
+
+#[tokio::test]
 async fn floods_of_lines_and_metrics_are_dropped_and_counted() {
     let module = plugin(
         r#"(import "gatewright" "log" (func $log (param i32 i32 i32)))

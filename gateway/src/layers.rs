@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "balance",
             "cache",
             "clock",
+            "compress::Press",
             "discovery",
             "files",
             "http::Control",
@@ -53,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "balance",
             "cache",
             "clock",
+            "compress",
             "config::model",
             "error",
             "http",
@@ -72,7 +74,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("route", &["config::model", "http"]),
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
     ("cache", &["clock", "error", "http", "notice", "vault"]),
-    ("files", &["config::model", "error", "escape", "http", "limits"]),
+    ("files", &["clock", "config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
     ("plugin", &["balance", "stock", "vault"]),
@@ -92,6 +94,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
+    // Knows bodies and fields, and no route, pool or cache.
+    ("compress", &["config::model", "error", "http", "limits", "metrics"]),
     (
         "respond",
         &[
@@ -168,7 +172,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
-    ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits", "stock"]),
+    ("config", &["http::FieldName", "http::Scheme", "http::encoding", "http::fields", "limits", "stock"]),
     (
         "snapshot",
         &[
@@ -251,6 +255,10 @@ const PURE: &[&str] = &[
     "agent/watchdog.rs",
     "balance/shares.rs",
     "balance/turn.rs",
+    "compress/codec",
+    "compress/dress.rs",
+    "compress/load.rs",
+    "compress/plan.rs",
     "config/diff.rs",
     "config/file",
     "config/hint.rs",
@@ -272,14 +280,17 @@ const PURE: &[&str] = &[
     "fetch/address.rs",
     "fetch/challenge.rs",
     "fetch/manifest.rs",
+    "files/pattern.rs",
     "http/conditional.rs",
     "http/ranges.rs",
     "files/resolve.rs",
+    "files/site.rs",
     "files/types.rs",
     "health/outlier.rs",
     "health/term.rs",
     "health/verdict.rs",
     "http/claims.rs",
+    "http/encoding.rs",
     "http/fields.rs",
     "http/h1/decode.rs",
     "http/h1/framing.rs",

@@ -12,6 +12,7 @@ mod gateway;
 pub(crate) mod guests;
 pub(crate) mod log;
 pub(crate) mod modules;
+pub(crate) mod moody;
 mod origin;
 mod raw;
 pub(crate) mod shelf;

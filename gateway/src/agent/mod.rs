@@ -9,6 +9,7 @@ mod load;
 mod probe;
 mod process;
 mod registrar;
+mod sockets;
 mod watchdog;
 
 use std::ffi::OsString;
@@ -212,7 +213,7 @@ async fn live(
         };
         let Ok((back, load)) = measured else { return End::Told };
         meter = back;
-        desk.load(load);
+        desk.load(load, settings.bounds.used(&load));
         match watchdog.judge(&load, answers, Instant::now()) {
             Verdict::Fine => desk.state("ok"),
             Verdict::Over(what) => desk.state(what),

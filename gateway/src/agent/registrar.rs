@@ -61,7 +61,7 @@ async fn keep(mut registration: Registration, mut wanted: watch::Receiver<bool>,
             ended = registration.end().await;
         }
         match ended {
-            Ok(()) => tracing::info!("the registry does not know the backend any more"),
+            Ok(()) => tracing::info!(key = registration.key(), "the registry does not know the backend any more"),
             Err(why) => tracing::warn!(why, "the registry could not be told that the backend leaves"),
         }
         known.send_replace(false);
@@ -74,10 +74,10 @@ async fn hold(registration: &mut Registration) -> Infallible {
     loop {
         match registration.make().await {
             Ok(()) => {
-                tracing::info!("the registry knows the backend");
+                tracing::info!(key = registration.key(), "the registry knows the backend");
                 let since = Instant::now();
                 match registration.stands().await {
-                    Ok(()) => tracing::warn!("the registry has forgotten the backend"),
+                    Ok(()) => tracing::warn!(key = registration.key(), "the registry has forgotten the backend"),
                     Err(why) => {
                         tracing::warn!(why, "the registry does not answer");
                         registration.next();

@@ -82,6 +82,9 @@ pub(super) struct Arguments {
     /// Connections beyond which there are too many
     #[arg(long, value_name = "COUNT")]
     max_connections: Option<u64>,
+    /// Requests under way beyond which there are too many
+    #[arg(long, value_name = "COUNT")]
+    max_requests: Option<u64>,
     /// How long something is too much, or nothing is answered, until the command is started again
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = value::duration)]
     patience: Duration,
@@ -139,6 +142,7 @@ impl Arguments {
                 cpu: self.max_cpu,
                 memory: self.max_memory,
                 connections: self.max_connections,
+                requests: self.max_requests,
                 patience: self.patience,
             },
             listen: self.listen,

@@ -109,6 +109,11 @@ impl House {
         Crew::assemble(version.clone(), kinds, endpoints.to_vec(), 1, engine, &self.requests, 0).map(drop)
     }
 
+    /// For how many workers.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
     fn engine(&self) -> Result<&Arc<Engine>, LoadError> {
         if self.engine.get().is_none() {
             let _ = self.engine.set(Arc::new(Engine::new()?));

@@ -23,6 +23,7 @@ use crate::balance::Candidate;
 use crate::cache::Store;
 use crate::cache::disk::{self, Disk};
 use crate::clock;
+use crate::compress::Press;
 use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
@@ -60,6 +61,8 @@ pub struct Worker {
     pub access_log: RefCell<access_log::Writer>,
     /// Its cache of files.
     pub files: Files,
+    /// What it compresses with.
+    pub press: Rc<Press>,
     view: RefCell<Rc<View>>,
     connections: RefCell<Slab<Rc<Control>>>,
     draining: Cell<bool>,
@@ -236,6 +239,7 @@ impl Worker {
         let writer = access_log::Writer::new(snapshot.access_log.clone(), metrics.clone());
         Worker {
             files: Files::new(&snapshot.limits),
+            press: Rc::new(Press::new(metrics.clone())),
             view: RefCell::new(Rc::new(View::new(snapshot, None, &metrics))),
             access_log: RefCell::new(writer),
             connections: RefCell::default(),
@@ -299,6 +303,7 @@ impl Worker {
 
     async fn tick(&self) {
         let mut swept = Instant::now();
+        let runtime = tokio::runtime::Handle::current().metrics();
         let mut timer = tokio::time::interval(LOG_TICK);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -306,6 +311,7 @@ impl Worker {
             self.access_log.borrow_mut().flush();
             let now = Instant::now();
             self.pass_time(now);
+            self.press.note_load(now, runtime.worker_total_busy_duration(0));
             if now.duration_since(swept) >= SWEEP {
                 swept = now;
                 let view = self.view();

@@ -180,6 +180,9 @@ const CHUNK: usize = 512;
 /// A chunk that is larger than this is not kept for the next call.
 const KEPT: usize = 64 * 1024;
 
+// SAFETY: it owns its chunks, and nobody else knows where they are.
+unsafe impl Send for Arena {}
+
 impl Arena {
     pub(crate) const fn new() -> Arena {
         Arena { chunks: UnsafeCell::new(Vec::new()), used: Cell::new(0) }

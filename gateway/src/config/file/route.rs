@@ -1,11 +1,18 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod folder;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use folder::*;
+
+mod compress;
+
+pub use compress::*;
 
 /// What is done with a request: one of pool, static, redirect, respond.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -44,6 +51,8 @@ pub struct Route {
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.
     pub body_limit: Option<At<Size>>,
+    /// Whether responses are compressed for clients that take it: true, or a table. When not given, they are not.
+    pub compress: Option<At<Either<bool, Compress>>>,
 }
 
 /// What a request must be like.
@@ -77,17 +86,6 @@ pub enum Scheme {
     Http,
     /// Over TLS.
     Https,
-}
-
-/// A folder to serve.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Static {
-    /// The folder.
-    pub root: At<String>,
-    /// Whether folders without an index file are listed.
-    #[schemars(extend("default" = false))]
-    pub listing: Option<bool>,
 }
 
 /// A redirect.

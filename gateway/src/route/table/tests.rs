@@ -43,6 +43,7 @@ fn route(matches: Match) -> Route {
         timeouts: Default::default(),
         body_limit: None,
         cache: None,
+        compress: None,
     }
 }
 

@@ -80,6 +80,7 @@ fn checks_of_health_and_ejection_are_checked() {
     says("health = { path = \"/\", interval = \"9ms\" }", "takes at least \"10ms\"");
     says("health = { path = \"/\", rise = 0 }", "from 1 to 1000");
     says("health = { path = \"/\", port = 0 }", "from 1 to 65535");
+    says("load = { path = \"/\", port = 0 }", "from 1 to 65535");
     says("eject = { time = \"2m\", most_time = \"1m\" }", "eject.most_time: is shorter than \"time\"");
     says("eject = { success = \"120%\" }", "takes a share");
     says("eject = { latency = 1 }", "from 2 to 1000");
