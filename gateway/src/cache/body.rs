@@ -136,6 +136,11 @@ impl Shared {
         }
     }
 
+    /// All of it, when it is there, in its pieces, and what follows them.
+    pub fn pieces(&self) -> Option<(&[Bytes], Option<&Fields>)> {
+        self.whole.get().map(|whole| (&*whole.pieces, whole.trailers.as_deref()))
+    }
+
     /// Whether trailers follow it, as far as is known.
     pub fn has_trailers(&self) -> bool {
         self.whole.get().is_some_and(|whole| whole.trailers.is_some())
