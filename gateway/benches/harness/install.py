@@ -15,7 +15,7 @@ ROOT = HERE.parents[2]
 LAB = ROOT / "target" / "bench"
 
 PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "wrk": "wrk", "h2load": "nghttp2-client", "openssl": "openssl",
-            "strace": "strace", "valgrind": "valgrind"}
+            "strace": "strace", "valgrind": "valgrind", "caddy": "caddy"}
 
 
 def say(text: str) -> None:
