@@ -150,7 +150,7 @@ limits! {
     plugin_download_time: time = 60000, "\"60s\"", "For fetching one plugin from elsewhere, redirects and tokens included; the configuration that wants it does not come into force beyond it.";
     discovered_endpoints: count = 20000, "20000", "Endpoints of one pool that a file or registry may name; a list with more is not believed.";
     discovery_time: time = 5000, "\"5s\"", "For the first answer of files and registries with endpoints, at the start and at a reload; beyond it the gateway goes on without.";
-    plugin_compile_time: time = 60000, "\"60s\"", "For compiling one module of a running gateway; the push or configuration that wants it does not come into force beyond it.";
+    plugin_compile_time: time = 60000, "\"60s\"", "For compiling one module; the push or configuration that wants it does not come into force beyond it, and a gateway does not start with it.";
     drain_time: time = 30000, "\"30s\"", "From the call to stop until what still runs is cut.";
 }
 

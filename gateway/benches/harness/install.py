@@ -14,8 +14,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 LAB = ROOT / "target" / "bench"
 
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "wrk": "wrk", "h2load": "nghttp2-client", "openssl": "openssl",
-            "strace": "strace", "valgrind": "valgrind", "caddy": "caddy"}
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "caddy": "caddy", "wrk": "wrk", "h2load": "nghttp2-client", "openssl": "openssl",
+            "strace": "strace", "valgrind": "valgrind"}
 
 
 def say(text: str) -> None:

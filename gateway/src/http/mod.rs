@@ -8,6 +8,7 @@ pub mod h1;
 pub mod h2;
 
 // What they share.
+pub mod accept;
 pub mod body;
 pub mod claims;
 pub mod conditional;
@@ -27,7 +28,7 @@ mod tcp;
 pub mod tunnel;
 pub mod upgrade;
 
-pub use body::{Body, Frame, Source};
+pub use body::{Body, FilePart, Frame, Source};
 pub use control::Control;
 pub use ending::Ending;
 pub use fields::{FieldName, Fields, Known, Name, name};

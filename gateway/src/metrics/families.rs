@@ -68,6 +68,8 @@ families! {
         "WebSocket and other upgraded connections now.";
     TUNNELS = Counter "gatewright_tunnels_total" ("")
         "Connections that were upgraded.";
+    FILES = Counter "gatewright_files_found_total" ("knew")
+        "Static files, lists and redirects, by who knew what there is: memory (the gateway's, no system call), system (without waiting), disk (the blocking pool was asked).";
     COMPRESSION = Counter "gatewright_compression_responses_total" ("encoding, action")
         "Responses that the gateway compressed, or decompressed for clients that cannot.";
     COMPRESSION_IN = Counter "gatewright_compression_bytes_in_total" ("encoding, action")

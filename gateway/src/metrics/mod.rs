@@ -134,6 +134,7 @@ struct Shard {
     requests_ended: Counter,
     tunnels_opened: Counter,
     tunnels_closed: Counter,
+    files: Labelled<4>,
     closed: Labelled<32>,
     handshakes_full: Counter,
     handshakes_resumed: Counter,
@@ -355,6 +356,11 @@ impl Worker {
         self.shard.tunnels_closed.add(1);
     }
 
+    /// A static file was found, by whom.
+    pub fn file_found(&self, knew: &'static str) {
+        self.shard.files.add(knew);
+    }
+
     /// An upstream answered after this time.
     pub fn upstream_first_byte(&self, pool: PoolId, time: Duration) {
         self.shard.pools.cell(pool.0).first_byte.record(time);
@@ -444,6 +450,7 @@ impl Shard {
             requests_ended: Counter::default(),
             tunnels_opened: Counter::default(),
             tunnels_closed: Counter::default(),
+            files: Labelled::default(),
             closed: Labelled::default(),
             handshakes_full: Counter::default(),
             handshakes_resumed: Counter::default(),

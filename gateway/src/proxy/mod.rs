@@ -66,8 +66,13 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
         (Action::Static(_), _) => {
             let below = policy::below(x.request.path(), found.segments);
             let folder = route.folder.as_ref().ok_or(Error::gateway(Kind::Internal("route without its folder")))?;
-            let (head, body) = x.worker.files.serve(folder, &x.request, below).await?;
-            Response::new(head, body)
+            let served = x.worker.files.serve(folder, &x.request, below).await?;
+            x.worker.metrics.file_found(served.knew.text());
+            x.facts.error = x.facts.error.or(served.error);
+            Response {
+                keep: served.error.is_none_or(|error| error.outcome().keep),
+                ..Response::new(served.head, served.body)
+            }
         }
         (Action::Pool(pool), _) => to_pool(x, &view, *pool, route).await?,
     };

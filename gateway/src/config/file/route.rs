@@ -1,11 +1,14 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod folder;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use folder::*;
 
 mod compress;
 
@@ -83,17 +86,6 @@ pub enum Scheme {
     Http,
     /// Over TLS.
     Https,
-}
-
-/// A folder to serve.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Static {
-    /// The folder.
-    pub root: At<String>,
-    /// Whether folders without an index file are listed.
-    #[schemars(extend("default" = false))]
-    pub listing: Option<bool>,
 }
 
 /// A redirect.

@@ -1,14 +1,14 @@
 //! `[[route]]`: which requests, and what is done with them.
 
 mod cache;
-
-use std::path::PathBuf;
+mod folder;
 
 use http::{Method, StatusCode};
 
 use super::*;
 use crate::http::{FieldName, Scheme};
 pub use cache::{Cache, CacheBypass, CacheQuery};
+pub use folder::*;
 
 mod compress;
 
@@ -124,15 +124,6 @@ pub enum Action {
     Redirect(Redirect),
     /// `respond = { status = 200, body = "ok", type = "text/plain" }`
     Respond(Respond),
-}
-
-/// A folder to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Static {
-    /// The folder; the path below the route's prefix is looked up in it.
-    pub root: PathBuf,
-    /// Whether a folder without an index is listed (`static = { root = "…", listing = true }`).
-    pub listing: bool,
 }
 
 /// A redirect.
