@@ -10,11 +10,13 @@
 mod harness;
 
 mod access_log;
+mod adaptive;
 mod admin;
 mod agent;
 mod authors;
 mod cache;
 mod cli;
+mod compressing;
 mod counted;
 mod crowd;
 mod departure;
@@ -33,6 +35,7 @@ mod languages;
 mod limits;
 mod loads;
 mod matrix;
+mod mirror;
 mod orders;
 mod outages;
 mod plugins;

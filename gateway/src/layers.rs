@@ -16,6 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "access_log",
             "balance",
             "cache",
+            "clock",
+            "compress::Press",
             "discovery",
             "files",
             "http::Control",
@@ -52,6 +54,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "balance",
             "cache",
             "clock",
+            "compress",
             "config::model",
             "error",
             "http",
@@ -70,7 +73,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("route", &["config::model", "http"]),
     ("policy", &["clock", "error", "http", "proxy", "route", "snapshot"]),
-    ("cache", &["error", "http"]),
+    ("cache", &["clock", "error", "http", "notice", "vault"]),
     ("files", &["clock", "config::model", "error", "escape", "http", "limits"]),
     ("balance", &["config::model", "http::head"]),
     // Knows nothing of HTTP, files or routes.
@@ -91,6 +94,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tls",
         ],
     ),
+    // Knows bodies and fields, and no route, pool or cache.
+    ("compress", &["config::model", "error", "http", "limits", "metrics"]),
     (
         "respond",
         &[
@@ -167,7 +172,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Knows the types of values that HTTP defines, not how HTTP is spoken.
-    ("config", &["http::FieldName", "http::Scheme", "http::fields", "limits", "stock"]),
+    ("config", &["http::FieldName", "http::Scheme", "http::encoding", "http::fields", "limits", "stock"]),
     (
         "snapshot",
         &[
@@ -240,11 +245,21 @@ const KNOTS: &[&[&str]] = &[
 /// Leaves: files and folders without input, output and clocks.
 const PURE: &[&str] = &[
     "access_log/format.rs",
+    "cache/disk/desk.rs",
+    "cache/disk/format.rs",
+    "cache/disk/index.rs",
+    "cache/disk/orders.rs",
+    "cache/disk/state.rs",
     "cache/policy",
     "access_log/stamp.rs",
     "agent/watchdog.rs",
+    "balance/concurrency/controller.rs",
     "balance/shares.rs",
     "balance/turn.rs",
+    "compress/codec",
+    "compress/dress.rs",
+    "compress/load.rs",
+    "compress/plan.rs",
     "config/diff.rs",
     "config/file",
     "config/hint.rs",
@@ -276,6 +291,7 @@ const PURE: &[&str] = &[
     "health/term.rs",
     "health/verdict.rs",
     "http/claims.rs",
+    "http/encoding.rs",
     "http/fields.rs",
     "http/h1/decode.rs",
     "http/h1/framing.rs",

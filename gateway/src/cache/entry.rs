@@ -13,6 +13,7 @@ use super::policy::freshness::{self, Basis, Times};
 use super::policy::reuse::Kept;
 use super::policy::rules::Rules;
 use super::policy::{storable, vary};
+use super::tiers::Home;
 use crate::http::{Fields, StatusCode, name};
 
 /// What one entry takes besides its texts and its body: this structure, its place in the store.
@@ -39,10 +40,12 @@ pub struct Entry {
     pub vary: (Vec<String>, Vec<u8>),
     /// By what route it came and went: requests that would go elsewhere have another.
     pub place: u64,
-    times: Times,
-    initial_age: u64,
-    stale: AtomicBool,
-    uses: AtomicU64,
+    /// Where it belongs on disk.
+    pub(super) home: Option<Home>,
+    pub(super) times: Times,
+    pub(super) initial_age: u64,
+    pub(super) stale: AtomicBool,
+    pub(super) uses: AtomicU64,
 }
 
 /// To what request a response is the answer.
@@ -90,6 +93,7 @@ impl Entry {
             vary: (names, selecting),
             directives,
             body,
+            home: None,
             times,
             stale: AtomicBool::new(false),
             uses: AtomicU64::new(0),
@@ -107,6 +111,7 @@ impl Entry {
         }
         let asked = Asked { url: self.url.clone(), place: self.place, fields: asked };
         let renewed = Entry::new(asked, (self.status, &fields), self.body.clone(), times, rules);
+        let renewed = renewed.at_home(self.home.clone());
         renewed.uses.store(self.uses(), Ordering::Relaxed);
         renewed
     }

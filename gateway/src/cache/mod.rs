@@ -6,12 +6,14 @@
 
 pub mod answer;
 pub mod body;
+pub mod disk;
 pub mod entry;
 pub mod flight;
 pub mod key;
 pub mod policy;
 pub mod status;
 pub mod store;
+pub mod tiers;
 
 pub use entry::Entry;
 pub use status::{CacheStatus, Told};

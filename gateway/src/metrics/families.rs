@@ -70,6 +70,16 @@ families! {
         "Connections that were upgraded.";
     FILES = Counter "gatewright_files_found_total" ("knew")
         "Static files, lists and redirects, by who knew what there is: memory (the gateway's, no system call), system (without waiting), disk (the blocking pool was asked).";
+    COMPRESSION = Counter "gatewright_compression_responses_total" ("encoding, action")
+        "Responses that the gateway compressed, or decompressed for clients that cannot.";
+    COMPRESSION_IN = Counter "gatewright_compression_bytes_in_total" ("encoding, action")
+        "Bytes of their bodies before that.";
+    COMPRESSION_OUT = Counter "gatewright_compression_bytes_out_total" ("encoding, action")
+        "Bytes of their bodies after it.";
+    COMPRESSION_TIME = Counter "gatewright_compression_seconds_total" ("encoding, action")
+        "Time that workers spent on it.";
+    BUSY = Gauge "gatewright_worker_busy_ratio" ("worker")
+        "The share of its time that a worker works; above 0.6 it compresses less.";
     FIRST_BYTE = Histogram "gatewright_upstream_first_byte_seconds" ("pool")
         "From the request sent to the first byte of the upstream's response.";
     UPSTREAM_OPEN = Gauge "gatewright_upstream_connections_open" ("pool")
@@ -86,12 +96,18 @@ families! {
         "Requests that found no room at an endpoint (max_requests) or in the pool (max_pool_requests), and waited.";
     REFUSED = Counter "gatewright_upstream_refused_total" ("pool, limit")
         "Those of them that were not let wait, or waited in vain.";
+    SHED = Counter "gatewright_upstream_shed_total" ("pool, reason")
+        "Requests that were refused by the limit that the pool has found (adaptive): it is reached (queue), nothing is answered any more (silence), or a probe took too long (probe).";
     ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")
         "Endpoints of each pool, each in one state: healthy; healthy and warming or overloaded, which get less; spare, which are healthy and not in the subset; draining; ejected; unhealthy.";
     POOL_REPORTING = Gauge "gatewright_pool_load_reporting" ("pool")
         "Endpoints of a pool whose last report of their load still counts.";
     POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
         "Reports of load by endpoints: taken, unreadable, or failed when one was asked in vain.";
+    POOL_LIMIT = Gauge "gatewright_pool_concurrency_limit" ("pool")
+        "Requests that a pool may have at its endpoints at the same time, where it finds that out by itself (adaptive).";
+    POOL_CONCURRENCY = Gauge "gatewright_pool_concurrency" ("pool")
+        "Those that wait there for the first byte of their answer now.";
     POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")
         "Whether so few endpoints of a pool are well that this is not believed and all get requests (1).";
     POOL_DISTRUSTS = Counter "gatewright_pool_distrusts_total" ("pool")
@@ -102,6 +118,8 @@ families! {
         "The share of requests that is for each zone of a pool, where the gateway's own is preferred.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
         "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
+    MIRRORED = Counter "gatewright_mirrored_requests_total" ("pool, result")
+        "Copies of requests for a pool (mirror), by what became of them: answered, failed; not made since there were too many (full); given up since the pool was slower (slow) or the request itself broke off (broken).";
     ENDPOINT_UP = Gauge "gatewright_endpoint_up" ("pool, endpoint")
         "Whether an endpoint is healthy and not ejected (1) or not (0); for pools with at most 100 endpoints.";
     CHECKS = Counter "gatewright_health_checks_total" ("pool, result")
@@ -110,6 +128,18 @@ families! {
         "Endpoints that were left out for a while, by cause (failures, connects, success, latency).";
     CACHE = Counter "gatewright_cache_requests_total" ("status")
         "Requests on routes with a cache: hit, or why they went on, in the words of Cache-Status.";
+    CACHE_DISK = Gauge "gatewright_cache_disk_info" ("stage")
+        "How far the folder of the cache is in use: waiting (for it), scanning (what lies there), serving or ended; always 1.";
+    CACHE_DISK_ENTRIES = Gauge "gatewright_cache_disk_entries" ("")
+        "Responses that lie on disk.";
+    CACHE_DISK_BYTES = Gauge "gatewright_cache_disk_bytes" ("")
+        "Bytes of the disk that they take.";
+    CACHE_DISK_INDEX = Gauge "gatewright_cache_disk_index_bytes" ("")
+        "Memory that is taken to know what lies there.";
+    CACHE_DISK_WAITING = Gauge "gatewright_cache_disk_waiting_bytes" ("")
+        "Bytes of responses that wait to be written.";
+    CACHE_DISK_EVENTS = Counter "gatewright_cache_disk_events_total" ("event")
+        "What happened to responses on disk: written, freshened, read, evicted, removed, dropped (before they were written), too-large, busy (not read, as too many were), gone, damaged, read-failed, write-failed.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
     FOUND = Gauge "gatewright_discovery_endpoints" ("pool, source")

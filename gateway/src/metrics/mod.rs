@@ -7,10 +7,12 @@
 //! names are counted together as `other`. Cells take memory when they are first used, not when a name is registered.
 
 mod cells;
+mod disk;
 mod endpoints;
 mod families;
 mod plugins;
 mod pools;
+mod recoding;
 mod render;
 mod searches;
 
@@ -24,10 +26,13 @@ use std::time::{Duration, SystemTime};
 
 use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
+pub use disk::DiskRow;
 pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use pools::{ENDPOINT_STATES, PoolRow};
+pub use recoding::Recoding;
+use recoding::RecodingCells;
 pub use render::CONTENT_TYPE;
 pub use searches::SearchRow;
 
@@ -139,6 +144,7 @@ struct Shard {
     limits: Labelled<64>,
     cache: Labelled<8>,
     log_lines_dropped: Counter,
+    recoding: RecodingCells,
 }
 
 #[derive(Default)]
@@ -165,6 +171,8 @@ struct PoolCells {
     hedges: Labelled<4>,
     full: Labelled<2>,
     refused: Labelled<2>,
+    shed: Labelled<4>,
+    mirrored: Labelled<8>,
 }
 
 #[derive(Default)]
@@ -398,6 +406,16 @@ impl Worker {
         self.shard.pools.cell(pool.0).refused.add(limit);
     }
 
+    /// It is refused by the limit that the pool has found, for this reason.
+    pub fn upstream_shed(&self, pool: PoolId, reason: &'static str) {
+        self.shard.pools.cell(pool.0).shed.add(reason);
+    }
+
+    /// This became of a copy of a request that was for the pool.
+    pub fn mirrored(&self, pool: PoolId, result: &'static str) {
+        self.shard.pools.cell(pool.0).mirrored.add(result);
+    }
+
     /// A second endpoint got a request, or answered it.
     pub fn upstream_hedge(&self, pool: PoolId, what: Hedge) {
         let event = match what {
@@ -454,6 +472,7 @@ impl Shard {
             limits: Labelled::default(),
             cache: Labelled::default(),
             log_lines_dropped: Counter::default(),
+            recoding: RecodingCells::default(),
         }
     }
 }

@@ -12,8 +12,10 @@ mod exchange;
 mod forward;
 pub mod forwarded;
 mod incoming;
+mod mirror;
 mod pace;
 mod plugins;
+mod recode;
 mod rooms;
 mod serve;
 mod shown;
@@ -29,7 +31,7 @@ use crate::config::model::Action;
 use crate::error::{Error, Kind};
 use crate::snapshot::CompiledRoute;
 use crate::worker::View;
-use crate::{policy, respond};
+use crate::{compress, policy, respond};
 
 /// Takes one request from its head to the end of its response.
 pub async fn exchange(mut x: Exchange<'_>) {
@@ -53,6 +55,7 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
             pool
         }
     };
+    let asked = route.model.compress.as_ref().map(|terms| (terms, compress::Asked::of(&mut x.request, terms)));
     policy::enter(x, route, &found.captures)?;
     if let Some(response) = plugins::on_request(x, &view, route)? {
         return Ok(response);
@@ -77,6 +80,9 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
     plugins::do_later(x, &mut response);
     plugins::on_response(x, &view, route, &mut response)?;
     policy::leave(x, route, &found.captures, &mut response.head)?;
+    if let Some(asked) = asked {
+        recode::recode(x, asked, &mut response)?;
+    }
     Ok(response)
 }
 

@@ -21,11 +21,14 @@ pub use admission::{Admission, Admitted};
 use crate::access_log;
 use crate::balance::Candidate;
 use crate::cache::Store;
+use crate::cache::disk::{self, Disk};
+use crate::clock;
+use crate::compress::Press;
 use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
-use crate::metrics::{self, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
+use crate::metrics::{self, DiskRow, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
 use crate::plugin::{BOUNDS, House, Plugin, Seat, Series, Value};
 use crate::snapshot::{CompiledPool, Snapshot};
 use crate::upstream::Pool;
@@ -58,6 +61,8 @@ pub struct Worker {
     pub access_log: RefCell<access_log::Writer>,
     /// Its cache of files.
     pub files: Files,
+    /// What it compresses with.
+    pub press: Rc<Press>,
     view: RefCell<Rc<View>>,
     connections: RefCell<Slab<Rc<Control>>>,
     draining: Cell<bool>,
@@ -105,7 +110,8 @@ impl Shared {
     /// With a first snapshot.
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House, discovery: Discovery) -> Shared {
         let admission = Admission::default();
-        let cache = Arc::new(Store::new(snapshot.limits.cache_size));
+        let disk = snapshot.disk().map(|settings| Disk::start(settings, clock::second));
+        let cache = Arc::new(Store::new(snapshot.limits.cache_size).with_disk(disk));
         Shared {
             cache,
             number: AtomicU64::new(snapshot.number),
@@ -159,7 +165,8 @@ impl Shared {
         let endpoints: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
         let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();
         let pools: Vec<_> = snapshot.pools.iter().map(|pool| pool.state.row()).collect();
-        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows())
+        let disk = self.cache.disk().map(|disk| disk_row(&disk.stats()));
+        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows(), disk.as_ref())
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.
@@ -174,6 +181,13 @@ impl Shared {
     pub fn replaced(&self) -> watch::Receiver<()> {
         self.replaced.subscribe()
     }
+}
+
+/// How the cache on disk stands.
+fn disk_row(stats: &disk::Stats) -> DiskRow {
+    let (entries, bytes, index) = stats.size;
+    let (_, waiting) = stats.waiting;
+    DiskRow { stage: stats.stage.word(), entries, bytes, index, waiting, events: stats.events.clone() }
 }
 
 /// A plugin's series as it is now.
@@ -225,6 +239,7 @@ impl Worker {
         let writer = access_log::Writer::new(snapshot.access_log.clone(), metrics.clone());
         Worker {
             files: Files::new(&snapshot.limits),
+            press: Rc::new(Press::new(metrics.clone())),
             view: RefCell::new(Rc::new(View::new(snapshot, None, &metrics))),
             access_log: RefCell::new(writer),
             connections: RefCell::default(),
@@ -288,6 +303,7 @@ impl Worker {
 
     async fn tick(&self) {
         let mut swept = Instant::now();
+        let runtime = tokio::runtime::Handle::current().metrics();
         let mut timer = tokio::time::interval(LOG_TICK);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -295,6 +311,7 @@ impl Worker {
             self.access_log.borrow_mut().flush();
             let now = Instant::now();
             self.pass_time(now);
+            self.press.note_load(now, runtime.worker_total_busy_duration(0));
             if now.duration_since(swept) >= SWEEP {
                 swept = now;
                 let view = self.view();

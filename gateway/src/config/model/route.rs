@@ -1,14 +1,18 @@
 //! `[[route]]`: which requests, and what is done with them.
 
 mod cache;
+mod compress;
 mod folder;
+mod mirror;
 
 use http::{Method, StatusCode};
 
 use super::*;
 use crate::http::{FieldName, Scheme};
 pub use cache::{Cache, CacheBypass, CacheQuery};
+pub use compress::*;
 pub use folder::*;
+pub use mirror::Mirror;
 
 /// `[[route]]`
 #[derive(Clone, Debug, PartialEq)]
@@ -33,10 +37,14 @@ pub struct Route {
     pub cache: Option<Cache>,
     /// `retry = { … }`; `None`: the pool's.
     pub retry: Option<Retry>,
+    /// `mirror = { … }`
+    pub mirror: Option<Mirror>,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.
     pub body_limit: Option<u64>,
+    /// `compress = true` or `{ … }`
+    pub compress: Option<Compress>,
 }
 
 impl Route {

@@ -202,6 +202,6 @@ fn variant(quest: &Quest<'_>, selecting: &[u8]) -> Key {
 }
 
 /// The request's own. What is waited for has its own times.
-fn deadline(x: &Exchange<'_>) -> Deadline {
+pub(super) fn deadline(x: &Exchange<'_>) -> Deadline {
     x.deadline.unwrap_or_else(|| Deadline::after(Duration::from_secs(24 * 3600), Phase::Request, Side::Gateway))
 }
