@@ -208,6 +208,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "balance",
             "clock",
             "config::model",
+            "config::problem",
             "config::value",
             "error",
             "http",
