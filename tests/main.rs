@@ -10,6 +10,7 @@
 mod harness;
 
 mod access_log;
+mod adaptive;
 mod admin;
 mod agent;
 mod authors;
@@ -34,6 +35,7 @@ mod languages;
 mod limits;
 mod loads;
 mod matrix;
+mod mirror;
 mod orders;
 mod outages;
 mod plugins;

@@ -78,6 +78,8 @@ pub enum Kind {
     NoEndpoint,
     /// As many requests wait for a connection as may.
     Overloaded,
+    /// The pool would only let it wait for others.
+    Shed,
     /// A filter failed, or answered with what is no response.
     Plugin,
     /// A plugin refuses the request with this status.
@@ -227,6 +229,7 @@ impl Error {
             Kind::Io => nobody("client-io"),
             Kind::NoEndpoint => answer(StatusCode::SERVICE_UNAVAILABLE, true, "no-endpoint"),
             Kind::Overloaded => answer(StatusCode::SERVICE_UNAVAILABLE, true, "overloaded"),
+            Kind::Shed => answer(StatusCode::SERVICE_UNAVAILABLE, true, "shed"),
             Kind::Plugin => answer(StatusCode::INTERNAL_SERVER_ERROR, true, "plugin"),
             Kind::PluginRefused(status) => {
                 let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
@@ -320,7 +323,8 @@ pub(crate) mod tests {
             Kind::Tls => Kind::Io,
             Kind::Io => Kind::NoEndpoint,
             Kind::NoEndpoint => Kind::Overloaded,
-            Kind::Overloaded => Kind::Plugin,
+            Kind::Overloaded => Kind::Shed,
+            Kind::Shed => Kind::Plugin,
             Kind::Plugin => Kind::PluginRefused(403),
             Kind::PluginRefused(_) => Kind::Cut,
             Kind::Cut => Kind::Internal(""),

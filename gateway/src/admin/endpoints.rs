@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use gatewright_abi::flag;
 use serde_json::{Value, json};
 
-use crate::balance::{Candidate, Standing};
+use crate::balance::{Candidate, Figures, Standing};
 use crate::snapshot::{CompiledPool, Snapshot};
 
 /// One pool, by these clocks.
@@ -30,7 +30,19 @@ pub(super) fn pool(pool: &CompiledPool, snapshot: &Snapshot, now: (Instant, Dura
         "usable": candidates.iter().filter(|one| is_usable(one)).count(),
         "active": candidates.iter().map(|one| u64::from(one.endpoint.active())).sum::<u64>(),
         "rate": rounded(candidates.iter().map(|one| f64::from(one.endpoint.stats.rate_at(now.1))).sum()),
+        "concurrency": pool.state.adaptive.as_ref().map(|adaptive| concurrency(&adaptive.figures())),
         "endpoints": candidates.iter().map(|one| endpoint(one, is_checked, is_spare(one), now)).collect::<Vec<_>>(),
+    })
+}
+
+/// What a pool has found out of how many requests it can have.
+fn concurrency(figures: &Figures) -> Value {
+    let ms = |time: Option<Duration>| time.map(|time| rounded(time.as_secs_f64() * 1000.0));
+    json!({
+        "limit": figures.limit,
+        "active": figures.there,
+        "latency_ms": ms(figures.latency),
+        "unloaded_latency_ms": ms(figures.floor),
     })
 }
 

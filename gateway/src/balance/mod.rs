@@ -2,6 +2,7 @@
 
 mod census;
 mod changes;
+mod concurrency;
 mod endpoint;
 mod outcomes;
 mod plan;
@@ -18,6 +19,7 @@ mod zones;
 use std::sync::Arc;
 
 pub use changes::{Changes, FEW, Follower, Mark};
+pub use concurrency::{Admitted, Bounds, Concurrency, Figures, Shed};
 pub use endpoint::{Active, Drain, Endpoint};
 pub use outcomes::{Outcomes, Sample};
 pub use plan::{Outlook, Plan, Reports, Watch};

@@ -151,6 +151,11 @@ impl Shared {
         self.whole.get().is_some()
     }
 
+    /// Whether it will never be complete.
+    pub fn is_broken(&self) -> bool {
+        !self.is_whole() && matches!(self.lock().over, Some(Err(_)))
+    }
+
     /// All of it, from its begin. `None` when a piece was dropped already.
     pub fn read(self: &Arc<Shared>) -> Option<Reader> {
         self.part(0, None)

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::body::Shared;
+use super::codings::Codings;
 use super::policy::directives::ResponseDirectives;
 use super::policy::freshness::{self, Basis, Times};
 use super::policy::reuse::Kept;
@@ -34,6 +35,8 @@ pub struct Entry {
     pub lifetime: (u64, Basis),
     /// Its body.
     pub body: Arc<Shared>,
+    /// Its body as it was compressed here.
+    pub codings: Arc<Codings>,
     /// Names that it can be purged by.
     pub tags: Vec<String>,
     /// What it varies by, and what the request said there.
@@ -93,6 +96,7 @@ impl Entry {
             vary: (names, selecting),
             directives,
             body,
+            codings: Arc::default(),
             home: None,
             times,
             stale: AtomicBool::new(false),
@@ -111,7 +115,8 @@ impl Entry {
         }
         let asked = Asked { url: self.url.clone(), place: self.place, fields: asked };
         let renewed = Entry::new(asked, (self.status, &fields), self.body.clone(), times, rules);
-        let renewed = renewed.at_home(self.home.clone());
+        let mut renewed = renewed.at_home(self.home.clone());
+        renewed.codings = self.codings.clone();
         renewed.uses.store(self.uses(), Ordering::Relaxed);
         renewed
     }
@@ -167,7 +172,7 @@ impl Entry {
     pub fn weight(&self) -> u64 {
         let texts =
             self.url.len() + self.fields.list_size() + self.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
-        OVERHEAD + (texts + self.vary.1.len()) as u64 + self.body.length().unwrap_or(0)
+        OVERHEAD + (texts + self.vary.1.len()) as u64 + self.body.length().unwrap_or(0) + self.codings.weight()
     }
 }
 

@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use moka::ops::compute::Op;
+
 use super::disk::Disk;
 use super::entry::Entry;
 use super::flight::{BELOW, Flights, Key, root_of};
@@ -200,6 +202,20 @@ impl Store {
             _ => self.split(url, names),
         };
         self.slots.insert(below(url, number, entry.place, &entry.vary.1), Slot::Entry(entry));
+    }
+
+    /// Notes that an entry takes more than before, if it is still there: its body was compressed.
+    pub fn reweigh(&self, entry: &Entry) {
+        let url = entry.url.as_bytes();
+        let key = match self.slots.get(url) {
+            Some(Slot::Varies(_, number)) => below(url, number, entry.place, &entry.vary.1),
+            _ => url.into(),
+        };
+        // Put again as it stands: what was thrown away meanwhile does not come back.
+        self.slots.entry(key).and_compute_with(|held| match held.map(|held| held.into_value()) {
+            Some(Slot::Entry(held)) if Arc::ptr_eq(&held.codings, &entry.codings) => Op::Put(Slot::Entry(held)),
+            _ => Op::Nop,
+        });
     }
 
     /// Puts a number under a URL, for several below it. What stood there, or below another number, is not found any more.

@@ -84,6 +84,7 @@ impl Entry {
             fields: head.fields.clone(),
             lifetime: head.lifetime,
             body,
+            codings: Arc::default(),
             tags: head.tags.clone(),
             vary: head.vary.clone(),
             place: sought.place,

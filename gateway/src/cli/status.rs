@@ -98,6 +98,9 @@ fn section(pool: &Value, now: f64) -> String {
     if let Some(availability) = pool["availability"].as_f64() {
         let _ = write!(section, ", availability {}", percent(availability));
     }
+    if let Some(limit) = pool["concurrency"]["limit"].as_f64() {
+        let _ = write!(section, ", limit {limit}");
+    }
     section.push('\n');
     if let [home, others @ ..] = list(&pool["zones"]) {
         let share = |zone: &Value| format!("{} {}", text(&zone["zone"]), percent(number(&zone["share"])));
@@ -231,7 +234,7 @@ mod tests {
                       "errors": 0.9, "availability": 0.987 },
                 ] },
                 { "name": "plain", "balance": "fastest", "availability": null,
-                  "zones": [{ "zone": "a", "share": 0.8 }, { "zone": "b", "share": 0.2 }], "usable": 1, "active": 0, "rate": 0.0, "endpoints": [
+                  "zones": [{ "zone": "a", "share": 0.8 }, { "zone": "b", "share": 0.2 }], "usable": 1, "active": 0, "rate": 0.0, "concurrency": { "limit": 75 }, "endpoints": [
                     { "address": "b:80", "weight": 1, "state": "unchecked", "reason": null, "since": null, "last_check": null,
                       "active": 0, "rate": 0.0, "latency_ms": null, "errors": 0.0, "availability": null },
                     { "address": "c:80", "weight": 1, "state": "unchecked", "reason": null, "spare": true },
@@ -256,7 +259,7 @@ api (p2c): 1 of 4 endpoints usable, 12 under way, 340.2 requests/s, availability
   10.20.30.43:9001  ejected         1       0         0.0    2.0 ms   90.0%   98.7%
       for 10 s: 5 requests failed in a row; back in 20 s
 
-plain (fastest): 1 of 2 endpoints usable, 0 under way, 0.0 requests/s
+plain (fastest): 1 of 2 endpoints usable, 0 under way, 0.0 requests/s, limit 75
   zones: a 80% (its own), b 20%
   ENDPOINT  STATE      WEIGHT  ACTIVE  REQUESTS/S  LATENCY  ERRORS  UP
   b:80      unchecked       1       0         0.0        -    0.0%   -

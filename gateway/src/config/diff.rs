@@ -10,7 +10,7 @@ use std::fmt::{Display, Write};
 use std::hash::Hash;
 use std::path::Path;
 
-use super::model::{Action, Config, Named, Pool, Route};
+use super::model::{Action, Config, Mirror, Named, Pool, Route};
 
 /// How many things of a kind are named.
 const NAMED: usize = 5;
@@ -111,11 +111,21 @@ fn same_route(one: &Route, before: &Config, other: &Route, after: &Config) -> bo
         }
         (one, other) => one == other,
     };
+    let name = |config: &Config, mirror: Option<Mirror>| Some(config.pools.get(mirror?.pool)?.name.clone());
+    let indexes = |mirror: Option<Mirror>| mirror.map(|mirror| Mirror { pool: 0, ..mirror });
+    let mirrors = name(before, one.mirror) == name(after, other.mirror) && indexes(one.mirror) == indexes(other.mirror);
     actions
+        && mirrors
         && same_plugins(&one.router, before, &other.router, after)
         && same_plugins(&one.filters, before, &other.filters, after)
         && *one
-            == Route { action: one.action.clone(), router: one.router, filters: one.filters.clone(), ..other.clone() }
+            == Route {
+                action: one.action.clone(),
+                mirror: one.mirror,
+                router: one.router,
+                filters: one.filters.clone(),
+                ..other.clone()
+            }
 }
 
 fn same_order(before: &[Route], after: &[Route]) -> bool {

@@ -10,6 +10,7 @@ pub mod h2;
 // What they share.
 pub mod accept;
 pub mod body;
+pub mod branch;
 pub mod claims;
 pub mod conditional;
 pub mod control;

@@ -96,12 +96,18 @@ families! {
         "Requests that found no room at an endpoint (max_requests) or in the pool (max_pool_requests), and waited.";
     REFUSED = Counter "gatewright_upstream_refused_total" ("pool, limit")
         "Those of them that were not let wait, or waited in vain.";
+    SHED = Counter "gatewright_upstream_shed_total" ("pool, reason")
+        "Requests that were refused by the limit that the pool has found (adaptive): it is reached (queue), nothing is answered any more (silence), or a probe took too long (probe).";
     ENDPOINTS = Gauge "gatewright_endpoints" ("pool, state")
         "Endpoints of each pool, each in one state: healthy; healthy and warming or overloaded, which get less; spare, which are healthy and not in the subset; draining; ejected; unhealthy.";
     POOL_REPORTING = Gauge "gatewright_pool_load_reporting" ("pool")
         "Endpoints of a pool whose last report of their load still counts.";
     POOL_REPORTS = Counter "gatewright_pool_load_reports_total" ("pool, result")
         "Reports of load by endpoints: taken, unreadable, or failed when one was asked in vain.";
+    POOL_LIMIT = Gauge "gatewright_pool_concurrency_limit" ("pool")
+        "Requests that a pool may have at its endpoints at the same time, where it finds that out by itself (adaptive).";
+    POOL_CONCURRENCY = Gauge "gatewright_pool_concurrency" ("pool")
+        "Those that wait there for the first byte of their answer now.";
     POOL_DISTRUSTED = Gauge "gatewright_pool_distrusted" ("pool")
         "Whether so few endpoints of a pool are well that this is not believed and all get requests (1).";
     POOL_DISTRUSTS = Counter "gatewright_pool_distrusts_total" ("pool")
@@ -112,6 +118,8 @@ families! {
         "The share of requests that is for each zone of a pool, where the gateway's own is preferred.";
     HEDGES = Counter "gatewright_upstream_hedges_total" ("pool, event")
         "Requests that a second endpoint got beside the first: sent to it, won by it; or refused, since there were too many.";
+    MIRRORED = Counter "gatewright_mirrored_requests_total" ("pool, result")
+        "Copies of requests for a pool (mirror), by what became of them: answered, failed; not made since there were too many (full); given up since the pool was slower (slow) or the request itself broke off (broken).";
     ENDPOINT_UP = Gauge "gatewright_endpoint_up" ("pool, endpoint")
         "Whether an endpoint is healthy and not ejected (1) or not (0); for pools with at most 100 endpoints.";
     CHECKS = Counter "gatewright_health_checks_total" ("pool, result")

@@ -171,6 +171,8 @@ struct PoolCells {
     hedges: Labelled<4>,
     full: Labelled<2>,
     refused: Labelled<2>,
+    shed: Labelled<4>,
+    mirrored: Labelled<8>,
 }
 
 #[derive(Default)]
@@ -402,6 +404,16 @@ impl Worker {
     /// It waits in vain, or not at all.
     pub fn upstream_refused(&self, pool: PoolId, limit: &'static str) {
         self.shard.pools.cell(pool.0).refused.add(limit);
+    }
+
+    /// It is refused by the limit that the pool has found, for this reason.
+    pub fn upstream_shed(&self, pool: PoolId, reason: &'static str) {
+        self.shard.pools.cell(pool.0).shed.add(reason);
+    }
+
+    /// This became of a copy of a request that was for the pool.
+    pub fn mirrored(&self, pool: PoolId, result: &'static str) {
+        self.shard.pools.cell(pool.0).mirrored.add(result);
     }
 
     /// A second endpoint got a request, or answered it.

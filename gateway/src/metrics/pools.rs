@@ -18,6 +18,8 @@ pub struct PoolRow {
     pub reporting: u64,
     /// Reports of load, by what became of them.
     pub reports: [(&'static str, u64); 3],
+    /// How many requests it may have at endpoints, where it finds that out by itself, and how many it has.
+    pub concurrency: Option<(u32, u32)>,
     /// Whether what is known of its endpoints is not believed.
     pub distrusts: bool,
     /// How often that came about.
@@ -44,6 +46,14 @@ pub(super) fn render(text: &mut Text, pools: &[PoolRow]) {
         for (result, count) in pool.reports.iter().filter(|(_, count)| *count > 0) {
             text.line(family::POOL_REPORTS.name, &[("pool", &pool.name), ("result", result)], *count);
         }
+    }
+    text.family(&family::POOL_LIMIT);
+    for (pool, (limit, _)) in pools.iter().filter_map(|pool| Some((pool, pool.concurrency?))) {
+        text.line(family::POOL_LIMIT.name, &[("pool", &pool.name)], limit.into());
+    }
+    text.family(&family::POOL_CONCURRENCY);
+    for (pool, (_, there)) in pools.iter().filter_map(|pool| Some((pool, pool.concurrency?))) {
+        text.line(family::POOL_CONCURRENCY.name, &[("pool", &pool.name)], there.into());
     }
     text.family(&family::POOL_DISTRUSTED);
     for pool in pools {

@@ -210,10 +210,22 @@ impl Metrics {
                 text.line(family::REFUSED.name, &[("pool", pool), ("limit", limit)], count);
             }
         }
+        text.family(&family::SHED);
+        for (pool, cells) in &rows {
+            for (reason, count) in merge(cells.iter().map(|cell| cell.shed.iter())) {
+                text.line(family::SHED.name, &[("pool", pool), ("reason", reason)], count);
+            }
+        }
         text.family(&family::HEDGES);
         for (pool, cells) in &rows {
             for (event, count) in merge(cells.iter().map(|cell| cell.hedges.iter())) {
                 text.line(family::HEDGES.name, &[("pool", pool), ("event", event)], count);
+            }
+        }
+        text.family(&family::MIRRORED);
+        for (pool, cells) in &rows {
+            for (result, count) in merge(cells.iter().map(|cell| cell.mirrored.iter())) {
+                text.line(family::MIRRORED.name, &[("pool", pool), ("result", result)], count);
             }
         }
     }
@@ -264,6 +276,7 @@ impl PoolCells {
     fn used(&self) -> bool {
         [&self.opened, &self.reused, &self.failed].iter().any(|count| count.value() > 0)
             || self.errors.iter().next().is_some()
+            || self.mirrored.iter().next().is_some()
     }
 }
 

@@ -272,6 +272,9 @@ impl<'a> Destination<'a> {
                 if reply.reused {
                     self.metrics.upstream_connection(self.id, Connection::Reused);
                 }
+                if let Some(adaptive) = self.pool.state.adaptive.as_ref().filter(|_| teaches(&reply)) {
+                    adaptive.took(reply.sent.map_or(latency, |sent| sent.elapsed()));
+                }
                 return Ok(Answer { aim, reply, active, latency });
             }
             Err(failure) => failure,
@@ -281,6 +284,13 @@ impl<'a> Destination<'a> {
         }
         if matches!(failure.error.kind, Kind::Connect | Kind::Tls | Kind::Timeout(Phase::Connect)) {
             self.metrics.upstream_connection(self.id, Connection::Failed);
+        }
+        if let Some(adaptive) = &self.pool.state.adaptive {
+            match failure.error.kind {
+                Kind::Timeout(Phase::FirstByte | Phase::Try) => adaptive.took(latency),
+                _ if failure.error.side == Side::Client => adaptive.given_up(latency),
+                _ => {}
+            }
         }
         // A kept connection that is found closed says nothing of the endpoint.
         if failure.error.side == Side::Upstream && !failure.is_stale() {
@@ -294,6 +304,11 @@ impl<'a> Destination<'a> {
     pub(super) fn tell(&self, miss: &Miss) {
         upstream::tell(&self.pool.state, &miss.aim.site.endpoint.address, &miss.failure.error);
     }
+}
+
+/// Whether the time that an answer took says how busy its endpoint is: errors are quick.
+fn teaches(reply: &Reply) -> bool {
+    reply.tunnel.is_none() && !reply.head.status.is_server_error()
 }
 
 #[cfg(test)]

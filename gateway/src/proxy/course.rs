@@ -178,7 +178,7 @@ pub(super) fn may_go_twice(request: &RequestHead, bodies: &Bodies) -> bool {
     is_idempotent(&request.method) && request.upgrade.is_none() && bodies.are_empty()
 }
 
-fn is_idempotent(method: &Method) -> bool {
+pub(super) fn is_idempotent(method: &Method) -> bool {
     // QUERY is safe, hence idempotent, by its own specification.
     matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" | "QUERY")
 }

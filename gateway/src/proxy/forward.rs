@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::attempts::{self, Aim, Answer, Destination, Pair};
 use super::course::{Course, may_go_twice};
 use super::exchange::{Exchange, Hedged, Response};
+use super::mirror;
 use super::plugins;
 use super::shown::Shown;
 use crate::balance::Stay;
 use crate::error::{Error, Kind};
-use crate::http::{Body, Scheme, upgrade};
+use crate::http::{Body, upgrade};
 use crate::metrics::{self, Connection, PoolId};
 use crate::plugin::Picked;
 use crate::snapshot::CompiledRoute;
@@ -29,7 +30,7 @@ pub(super) async fn forward(
     let (pool, compiled) = view.pools.get(pool_index).zip(view.snapshot.pools.get(pool_index)).ok_or(missing)?;
     x.facts.pool = Some(pool_index);
     let (worker, id) = (x.worker, compiled.id);
-    let counted = || -> Box<dyn Any> { Box::new(Open::begin(worker.metrics.clone(), id)) };
+    let counted = || Open::counted(&worker.metrics, id);
     let retry = route.model.retry.as_ref().unwrap_or(&pool.state.model.retry);
     let mut to = Destination {
         snapshot: &view.snapshot,
@@ -44,10 +45,12 @@ pub(super) async fn forward(
         counted: &counted,
         reuse: true,
     };
-    let mut course = Course::new(retry, outgoing(x, view, route));
-    // What HTTP/2 names is the connection that the request goes out on.
-    x.request.scheme = if pool.state.tls.is_some() { Scheme::Https } else { Scheme::Http };
     let stay = to.enter_pool(x).await?;
+    let _admitted = to.enter_adaptive(x).await?;
+    let mut body = outgoing(x, view, route);
+    let mut copy = route.mirror.as_ref().and_then(|mirror| mirror::copy(x, view, mirror, &mut body));
+    let mut course = Course::new(retry, body);
+    x.request.scheme = pool.scheme();
     loop {
         let Some(mut goal) = pick(x, &to, &mut course)? else {
             let response = respond(x, &to, course.nothing_left()?, stay);
@@ -62,6 +65,10 @@ pub(super) async fn forward(
             // Boxed: two attempts need much room, and most requests are one.
             Goal::Both(pair) => Box::pin(attempts::race(x, &to, pair, &mut course.tried)).await,
         };
+        let was_sent = result.as_ref().map_or_else(|miss| mirror::was_sent(miss.failure.error), |_| true);
+        if let Some(copy) = copy.take_if(|_| was_sent) {
+            mirror::send(copy);
+        }
         match result {
             Ok(answer) => {
                 if let Some(answer) = course.answered(x, &to, answer) {
@@ -141,15 +148,15 @@ fn pick(x: &mut Exchange<'_>, to: &Destination<'_>, course: &mut Course<'_>) -> 
 }
 
 /// A connection to an upstream that stands, until it is dropped.
-struct Open {
+pub(super) struct Open {
     metrics: Rc<metrics::Worker>,
     pool: PoolId,
 }
 
 impl Open {
-    fn begin(metrics: Rc<metrics::Worker>, pool: PoolId) -> Open {
+    pub(super) fn counted(metrics: &Rc<metrics::Worker>, pool: PoolId) -> Box<dyn Any> {
         metrics.upstream_connection(pool, Connection::Opened);
-        Open { metrics, pool }
+        Box::new(Open { metrics: metrics.clone(), pool })
     }
 }
 

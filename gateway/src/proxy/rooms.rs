@@ -6,7 +6,7 @@
 use super::attempts::{Aim, Destination};
 use super::exchange::Exchange;
 use super::shown::Shown;
-use crate::balance::{Room, Stay};
+use crate::balance::{Admitted, Concurrency, Room, Shed, Stay};
 use crate::clock::Deadline;
 use crate::error::{Error, Kind, Phase, Side};
 use crate::plugin::Picked;
@@ -22,6 +22,34 @@ impl Destination<'_> {
     pub(super) async fn enter_pool(&self, x: &mut Exchange<'_>) -> Result<Option<Stay>, Error> {
         let Some(most) = self.pool.state.model.max_pool_requests else { return Ok(None) };
         self.enter(x, &self.pool.state.room, most, "max_pool_requests").await.map(Some)
+    }
+
+    /// The right to go on to an endpoint, until the first byte of the answer; `None` where the pool does not find out by itself how
+    /// many there may be, and for what is to become a tunnel.
+    pub(super) async fn enter_adaptive(&self, x: &mut Exchange<'_>) -> Result<Option<Admitted>, Error> {
+        let Some(adaptive) = &self.pool.state.adaptive else { return Ok(None) };
+        if x.request.upgrade.is_some() {
+            return Ok(None);
+        }
+        match adaptive.try_enter() {
+            Some(admitted) => Ok(Some(admitted)),
+            // Boxed: few get here, and all would have to have room for it.
+            None => Box::pin(self.wait_for_probe(x, adaptive)).await.map(Some),
+        }
+    }
+
+    async fn wait_for_probe(&self, x: &mut Exchange<'_>, adaptive: &Arc<Concurrency>) -> Result<Admitted, Error> {
+        let deadline = Deadline::after(self.times.queue, Phase::Queue, Side::Gateway).or(self.deadline);
+        let shed = |shed| {
+            self.metrics.upstream_shed(self.id, if shed == Shed::Silence { "silence" } else { "queue" });
+            Error::gateway(Kind::Shed)
+        };
+        let entering = async { adaptive.enter().await.map_err(shed) };
+        let entered = Waiter::new(&mut x.responder).within(x.watchdog, deadline, entering).await;
+        if entered.as_ref().is_err_and(|error| error.kind == Kind::Timeout(Phase::Queue)) {
+            self.metrics.upstream_shed(self.id, "probe");
+        }
+        entered
     }
 
     /// Takes the right to be at the endpoint.

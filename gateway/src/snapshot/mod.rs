@@ -14,8 +14,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::access_log::Sink;
+use crate::balance::Room;
 use crate::config::Problem;
-use crate::config::model::{Action, CheckTls, Config, Place, Pool, Route, UpstreamProtocol};
+use crate::config::model::{Action, CheckTls, Config, Mirror, Place, Pool, Route, Timeouts, UpstreamProtocol};
 use crate::files::Folder;
 use crate::http::FieldName;
 use crate::limits::Limits;
@@ -63,6 +64,18 @@ pub struct CompiledRoute {
     pub folder: Option<Folder>,
     /// What is kept of its responses.
     pub caching: Option<Box<Caching>>,
+    /// Where copies of its requests go.
+    pub mirror: Option<CompiledMirror>,
+}
+
+/// Where copies of a route's requests go, with what was made ready for that.
+pub struct CompiledMirror {
+    /// Its configuration.
+    pub model: Mirror,
+    /// How many there are.
+    pub room: Arc<Room>,
+    /// The times of a copy.
+    pub times: Times,
 }
 
 /// A pool with what was made ready for it.
@@ -102,7 +115,7 @@ impl Snapshot {
             .routes
             .iter()
             .enumerate()
-            .filter_map(|(index, route)| keep(compile_route(index, route, &config, metrics), &mut problems))
+            .filter_map(|(index, route)| keep(compile_route(index, route, &config, before, metrics), &mut problems))
             .collect();
         let access_log = keep(open_access_log(&config, before, metrics), &mut problems).flatten();
         // A plugin that could not be looked at is missing without a problem.
@@ -208,6 +221,7 @@ fn compile_route(
     index: usize,
     route: &Route,
     config: &Config,
+    before: Option<&Snapshot>,
     metrics: &Arc<Metrics>,
 ) -> Result<CompiledRoute, Problem> {
     let pool = match route.action {
@@ -227,9 +241,18 @@ fn compile_route(
         id: metrics.register_route(&route.name, pool.map(|pool| pool.name.as_str())),
         times: Times::of(&route.timeouts, pool.map(|pool| &pool.timeouts), &config.limits),
         folder,
+        mirror: route.mirror.map(|mirror| compile_mirror(mirror, &route.name, config, before)),
         caching: route.cache.as_ref().map(|cache| Box::new(Caching::new(&route.name, cache))),
         model: route.clone(),
     })
+}
+
+/// Copies under way stay counted.
+fn compile_mirror(model: Mirror, route: &str, config: &Config, before: Option<&Snapshot>) -> CompiledMirror {
+    let same = before.and_then(|before| before.routes.iter().find(|old| old.model.name == route));
+    let room = same.and_then(|old| old.mirror.as_ref()).map(|old| old.room.clone()).unwrap_or_default();
+    let pool = config.pools.get(model.pool).map(|pool| &pool.timeouts);
+    CompiledMirror { model, room, times: Times::of(&Timeouts::default(), pool, &config.limits) }
 }
 
 fn open_access_log(

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use super::connect::{self, ClientEnds};
 use super::pool::PoolState;
@@ -59,6 +60,8 @@ pub struct Reply {
     pub tunnel: Option<Box<dyn Duplex>>,
     /// Whether the connection had served another request before.
     pub reused: bool,
+    /// When all of the request's body was sent, if it had one.
+    pub sent: Option<Instant>,
 }
 
 /// What went wrong.
@@ -157,8 +160,9 @@ impl Attempt<'_, '_> {
         let limits = self.pool.limits.clone();
         let translated = self.head.upgrade.is_some().then(|| crate::http::upgrade::towards_h1(self.head)).flatten();
         let head = translated.as_ref().unwrap_or(self.head);
+        let has_body = !body.is_end();
         let mut exchange = connection.send(head, body, self.body_limit, limits);
-        let mut times = Wait::new(self.times);
+        let mut times = Wait::new(self.times, has_body);
         let deadline = self.deadline;
         let (waiter, watchdog) = (self.waiter, &mut *self.watchdog);
         let response = poll_fn(|cx| {
@@ -186,11 +190,11 @@ impl Attempt<'_, '_> {
                 return Err(Failure { error, body: None, reused });
             }
             let tunnel: Box<dyn Duplex> = Box::new(exchange.into_upgraded());
-            return Ok(Reply { head: parsed.head, body: Body::Empty, tunnel: Some(tunnel), reused });
+            return Ok(Reply { head: parsed.head, body: Body::Empty, tunnel: Some(tunnel), reused, sent: None });
         }
         let park: Rc<dyn Park> = self.site.clone();
         let body = exchange.into_body(parsed.framing, parsed.keep, park);
-        Ok(Reply { head: parsed.head, body, tunnel: None, reused })
+        Ok(Reply { head: parsed.head, body, tunnel: None, reused, sent: times.sent })
     }
 
     async fn over_h2(self, handle: h2::client::Handle, body: Body) -> Result<Reply, Failure> {
@@ -212,11 +216,12 @@ impl Attempt<'_, '_> {
         }
         let translated = tunnel.then(|| crate::http::upgrade::towards_h2(self.head)).flatten();
         let head = translated.as_ref().unwrap_or(self.head);
+        let has_body = !tunnel && !body.is_end();
         let mut exchange = match h2::exchange::Exchange::send(&handle, head, body, self.body_limit) {
             Ok(exchange) => exchange,
             Err((error, body)) => return Err(Failure { error, body: Some(body), reused }),
         };
-        let mut times = Wait::new(self.times);
+        let mut times = Wait::new(self.times, has_body);
         let deadline = self.deadline;
         let (waiter, watchdog) = (self.waiter, &mut *self.watchdog);
         let response = poll_fn(|cx| {
@@ -237,9 +242,12 @@ impl Attempt<'_, '_> {
         match response {
             Ok((head, body)) if tunnel && head.status.is_success() => {
                 let tunnel = exchange.into_tunnel(body).map(|tunnel| Box::new(tunnel) as Box<dyn Duplex>);
-                Ok(Reply { head, body: Body::Empty, tunnel, reused })
+                Ok(Reply { head, body: Body::Empty, tunnel, reused, sent: None })
             }
-            Ok((head, body)) => Ok(Reply { head, body: exchange.into_body(body), tunnel: None, reused }),
+            Ok((head, body)) => {
+                let body = exchange.into_body(body);
+                Ok(Reply { head, body, tunnel: None, reused, sent: times.sent })
+            }
             Err(error) => Err(Failure { error, body: exchange.recover(), reused }),
         }
     }
@@ -250,18 +258,23 @@ struct Wait {
     times: Times,
     uploaded: (u64, bool),
     deadline: Deadline,
+    has_body: bool,
+    sent: Option<Instant>,
 }
 
 impl Wait {
-    fn new(times: Times) -> Wait {
+    fn new(times: Times, has_body: bool) -> Wait {
         let deadline = Deadline::after(times.idle_body, Phase::BodyIdle, Side::Client);
-        Wait { times, uploaded: (0, false), deadline }
+        Wait { times, uploaded: (0, false), deadline, has_body, sent: None }
     }
 
     fn update(&mut self, uploaded: (u64, bool), waits_for: WaitingFor) {
         let side = if waits_for == WaitingFor::Source { Side::Client } else { Side::Upstream };
         if uploaded == self.uploaded && (uploaded.1 || side == self.deadline.side) {
             return;
+        }
+        if uploaded.1 && self.has_body {
+            self.sent.get_or_insert_with(Instant::now);
         }
         self.uploaded = uploaded;
         self.deadline = match uploaded {

@@ -1,7 +1,7 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -13,12 +13,14 @@ use gatewright_abi::flag;
 
 use super::Tried;
 use super::hedging::Hedging;
+use super::members::{candidates, chosen};
 use super::own::OwnBalancers;
 use super::site::Site;
 use super::sites::Sites;
-use crate::balance::{Candidate, Changes, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, places};
+use crate::balance::{Bounds, Candidate, Changes, Concurrency, Drain, Plan, Room, Turn, Watch};
 use crate::clock;
-use crate::config::model::{self, StartAs};
+use crate::config::model;
+use crate::http::Scheme;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
@@ -54,6 +56,8 @@ pub struct PoolState {
     pub(super) tries_again: Arc<AtomicU32>,
     /// How many requests it may have at the same time.
     pub room: Arc<Room>,
+    /// How many it has at endpoints, where it finds that out by itself.
+    pub adaptive: Option<Arc<Concurrency>>,
     /// How TLS is spoken to them.
     pub tls: Option<UpstreamTls>,
     /// How it is spoken to those who are asked for their load.
@@ -118,8 +122,9 @@ impl PoolState {
             everyone,
             watch: Arc::new(watch),
             hedging: model.hedge.map(|hedge| hedging(hedge, before)),
-            tries_again: Arc::default(),
+            tries_again: before.map(|before| before.tries_again.clone()).unwrap_or_default(),
             room: before.map(|before| before.room.clone()).unwrap_or_default(),
+            adaptive: model.adaptive.map(|wanted| adaptive(wanted, before)),
             model: Arc::new(model),
             found,
             changes,
@@ -175,10 +180,15 @@ impl PoolState {
             endpoints.iter_mut().filter(|(known, _)| *known == state).for_each(|(_, count)| *count += 1);
         }
         let reporting = self.everyone.iter().filter(|one| !one.endpoint.stats.load().is_nan()).count();
+        let concurrency = self.adaptive.as_ref().map(|adaptive| {
+            let figures = adaptive.figures();
+            (figures.limit, figures.there)
+        });
         metrics::PoolRow {
             name: self.model.name.clone(),
             endpoints,
             reporting: reporting as u64,
+            concurrency,
             reports: self.watch.reports.counts(),
             distrusts: outlook.distrusts,
             distrusted: outlook.distrusted,
@@ -201,6 +211,9 @@ impl Pool {
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let seat = RefCell::new(seat);
         let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
+        if let (Some(adaptive), Some(wanted)) = (&state.adaptive, state.model.adaptive) {
+            adaptive.rebound(bounds(wanted));
+        }
         let plan = before
             .filter(|before| Arc::ptr_eq(&before.state.watch, &state.watch))
             .map(|before| before.plan.borrow().for_others());
@@ -271,6 +284,11 @@ impl Pool {
     fn look(&self) {
         let (used, everyone) = (&self.state.candidates, &self.state.everyone);
         *self.plan.borrow_mut() = self.state.watch.plan(used, everyone, clock::coarse_uptime());
+    }
+
+    /// What HTTP/2 names is the connection that a request goes out on.
+    pub fn scheme(&self) -> Scheme {
+        if self.state.tls.is_some() { Scheme::Https } else { Scheme::Http }
     }
 
     /// Our connections to the endpoint with this index.
@@ -345,6 +363,9 @@ impl Pool {
         if self.plan.borrow().is_due(&self.state.watch) {
             self.look();
         }
+        if let Some(adaptive) = &self.state.adaptive {
+            adaptive.pass_time(clock::coarse_uptime());
+        }
         if let Some(seat) = self.seat.borrow_mut().as_mut() {
             seat.tick(now);
         }
@@ -383,56 +404,18 @@ fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
     before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
 }
 
+/// Goes on with what was found out, whatever the bounds are now: those are put in place with the pool.
+fn adaptive(model: model::Adaptive, before: Option<&PoolState>) -> Arc<Concurrency> {
+    let before = before.and_then(|before| before.adaptive.clone());
+    before.unwrap_or_else(|| Arc::new(Concurrency::new(bounds(model), clock::coarse_uptime())))
+}
+
+fn bounds(model: model::Adaptive) -> Bounds {
+    Bounds { least: model.least, most: model.most, tolerance: model.tolerance }
+}
+
 /// How often the time of a pool's own balancer passes at the most.
 const OWN_TICK: Duration = Duration::from_secs(1);
-
-/// The members of a pool, each address once. Endpoints that were there before go on; with another limit they are made anew, and
-/// what is known of their health stays known.
-fn candidates(
-    model: &model::Pool,
-    found: Option<&[model::Member]>,
-    before: Option<&PoolState>,
-    changes: &Arc<Changes>,
-) -> Arc<[Candidate]> {
-    let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
-    let known = before.into_iter().flat_map(|before| before.everyone.iter());
-    let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
-    let found = found.unwrap_or_default();
-    let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
-    let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
-    // What is found first was there when the gateway, or the pool, was made.
-    let first_found = before.is_some_and(|before| before.found.is_none()) && !found.is_empty();
-    let made = |member: &model::Member| Endpoint::followed(&member.endpoint, model.max_connections, changes);
-    let endpoint = |member: &model::Member| match known.get(&*member.endpoint.address) {
-        Some(old) if is_alike => Arc::clone(old),
-        Some(old) => Arc::new(made(member).after(old)),
-        None => {
-            let new = made(member);
-            if before.is_some() && !first_found {
-                new.is_new();
-            }
-            if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
-                new.stats.change_flags(0, flag::HEALTHY);
-            }
-            Arc::new(new)
-        }
-    };
-    let candidate = |member: &model::Member| Candidate {
-        endpoint: endpoint(member),
-        weight: member.endpoint.weight,
-        priority: member.priority,
-        drain: member.drain,
-        zone: member.zone.clone(),
-        place: HOME,
-        metadata: member.metadata.clone(),
-    };
-    let mut candidates: Vec<Candidate> = members.map(candidate).collect();
-    if let Some(zone) = &model.selection.zone {
-        let places = places(candidates.iter().map(|candidate| &*candidate.zone), Some(&zone.home));
-        candidates.iter_mut().zip(places).for_each(|(candidate, place)| candidate.place = place);
-    }
-    candidates.into()
-}
 
 /// The one state that an endpoint is counted in.
 fn state(flags: u32, is_used: bool) -> &'static str {
@@ -444,14 +427,6 @@ fn state(flags: u32, is_used: bool) -> &'static str {
         _ if flags & flag::DEGRADED != 0 => "overloaded",
         _ if flags & flag::WARMING != 0 => "warming",
         _ => "healthy",
-    }
-}
-
-/// Those that are used here.
-fn chosen(watch: &Watch, everyone: &Arc<[Candidate]>) -> Arc<[Candidate]> {
-    match watch.choose(everyone) {
-        None => everyone.clone(),
-        Some(chosen) => chosen.into_iter().filter_map(|index| everyone.get(index).cloned()).collect(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod adaptive;
 mod discover;
 mod health;
 mod hedge;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use super::*;
 use crate::config::model::{ProxyVersion, UpstreamProtocol};
+pub use adaptive::*;
 pub use hedge::*;
 pub use retry::*;
 pub use selection::{Load, PreferZone, SlowStart};
@@ -60,6 +62,9 @@ pub struct Pool {
     /// Requests that wait for each of these bounds; more are answered 503.
     #[schemars(extend("default" = 1024))]
     pub max_waiting: Option<At<u32>>,
+    /// Bounds the requests in the pool by what it turns out to do without a queue: true, or a table.
+    #[schemars(extend("default" = false))]
+    pub adaptive: Option<At<Either<bool, Adaptive>>>,
     /// Sends requests that take long to a second endpoint too. When not given, only as a plugin says.
     pub hedge: Option<At<Hedge>>,
     /// When a request is sent again. When not given, only where no connection came about or a kept one was closed.

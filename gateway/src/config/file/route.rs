@@ -1,6 +1,8 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod compress;
 mod folder;
+mod mirror;
 
 use std::collections::BTreeMap;
 
@@ -8,11 +10,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
-pub use folder::*;
-
-mod compress;
-
 pub use compress::*;
+pub use folder::*;
+pub use mirror::Mirror;
 
 /// What is done with a request: one of pool, static, redirect, respond.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -47,6 +47,8 @@ pub struct Route {
     pub cache: Option<At<bool>>,
     /// When a request is sent again; in place of the pool's.
     pub retry: Option<At<Retry>>,
+    /// Sends copies of requests to another pool, and throws its answers away.
+    pub mirror: Option<At<Mirror>>,
     /// Time-outs of this route's requests; they go before the pool's.
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.

@@ -1,5 +1,6 @@
 //! `[pool.NAME]`: endpoints and how they are spoken to.
 
+mod adaptive;
 mod discover;
 mod health;
 mod hedge;
@@ -35,6 +36,7 @@ impl Reader<'_, '_> {
             Some(Either::Short(true)) => Some(UpstreamTls::default()),
             Some(Either::Long(tls)) => Some(self.upstream_tls(name, tls)),
         };
+        let adaptive = pool.adaptive.as_ref().and_then(|adaptive| self.adaptive(adaptive));
         let hedge = pool.hedge.as_ref().map(|hedge| self.hedge(hedge));
         let retry = pool.retry.as_ref().map(|retry| self.retry(retry)).unwrap_or_default();
         let timeouts = self.timeouts(pool.timeouts.as_ref());
@@ -61,6 +63,7 @@ impl Reader<'_, '_> {
             max_requests: pool.max_requests.as_ref().map(|most| most.value),
             max_pool_requests: pool.max_pool_requests.as_ref().map(|most| most.value),
             max_waiting: pool.max_waiting.as_ref().map_or(1024, |most| most.value),
+            adaptive,
             hedge,
             retry,
             timeouts,

@@ -2,6 +2,7 @@
 
 mod compress;
 mod folder;
+mod mirror;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -72,6 +73,7 @@ impl Reader<'_, '_> {
         let response_headers = self.header_changes(route.response_headers.as_ref(), captures, false);
         let cache = route.cache.as_ref().and_then(|cache| cache.value.then(Cache::default));
         let retry = route.retry.as_ref().map(|retry| self.retry(retry));
+        let mirror = route.mirror.as_ref().and_then(|mirror| self.mirror(mirror, action.as_ref(), pools));
         let timeouts = self.timeouts(route.timeouts.as_ref());
         let body_limit = route.body_limit.as_ref().and_then(|limit| match &limit.value {
             Size::Bytes(bytes) => Some(*bytes),
@@ -91,6 +93,7 @@ impl Reader<'_, '_> {
             response_headers,
             cache,
             retry,
+            mirror,
             timeouts,
             body_limit,
             compress,
@@ -279,6 +282,7 @@ impl Reader<'_, '_> {
             route.request_headers.as_ref().map(|at| &at.span),
             route.cache.as_ref().filter(|_| route.router.is_none()).map(|at| &at.span),
             route.retry.as_ref().map(|at| &at.span),
+            route.mirror.as_ref().map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.connect.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.first_byte.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.queue.as_ref()).map(|at| &at.span),

@@ -1,5 +1,6 @@
 //! `[pool.NAME]`: endpoints, and how they are spoken to.
 
+mod adaptive;
 mod discover;
 mod health;
 mod hedge;
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use adaptive::*;
 pub use hedge::*;
 pub use retry::*;
 pub use selection::*;
@@ -49,6 +51,8 @@ pub struct Pool {
     pub max_pool_requests: Option<u32>,
     /// `max_waiting`: requests that wait for each of these bounds (default 1024).
     pub max_waiting: u32,
+    /// `adaptive = true | { … }`
+    pub adaptive: Option<Adaptive>,
     /// `hedge = { … }`
     pub hedge: Option<Hedge>,
     /// `retry = { … }`

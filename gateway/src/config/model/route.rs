@@ -1,18 +1,18 @@
 //! `[[route]]`: which requests, and what is done with them.
 
 mod cache;
+mod compress;
 mod folder;
+mod mirror;
 
 use http::{Method, StatusCode};
 
 use super::*;
 use crate::http::{FieldName, Scheme};
 pub use cache::{Cache, CacheBypass, CacheQuery};
-pub use folder::*;
-
-mod compress;
-
 pub use compress::*;
+pub use folder::*;
+pub use mirror::Mirror;
 
 /// `[[route]]`
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +37,8 @@ pub struct Route {
     pub cache: Option<Cache>,
     /// `retry = { … }`; `None`: the pool's.
     pub retry: Option<Retry>,
+    /// `mirror = { … }`
+    pub mirror: Option<Mirror>,
     /// `timeouts = { … }`
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.

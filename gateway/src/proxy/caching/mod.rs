@@ -220,11 +220,17 @@ impl<'v> Quest<'v> {
     }
 
     /// The answer out of what is kept.
-    fn hit(&self, x: &mut Exchange<'_>, entry: &Entry, now: u64) -> Option<Response> {
-        let (head, body) = answer::answer(entry, answer::head(entry, now, false), &x.request)?;
+    fn hit(&self, x: &mut Exchange<'_>, entry: &Arc<Entry>, now: u64) -> Option<Response> {
+        let given = answer::answer(entry, answer::head(entry, now, false), &x.request)?;
         entry.used();
         x.facts.cache = Some(Told { ttl: Some(entry.ttl(now)), ..Told::new(CacheStatus::Hit) });
-        Some(Response::new(head, body))
+        Some(self.given(entry, given))
+    }
+
+    /// A response that was made of an entry; where responses are compressed, it says so.
+    fn given(&self, entry: &Arc<Entry>, (head, body): (ResponseHead, Body)) -> Response {
+        let kept = self.route.model.compress.is_some().then(|| entry.clone());
+        Response { kept, ..Response::new(head, body) }
     }
 
     /// What takes longer.

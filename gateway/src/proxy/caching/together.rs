@@ -140,7 +140,7 @@ async fn lead(
                 let _ = head.fields.append(name::SET_COOKIE, cookie);
             }
             drop(begun.hold);
-            Ok(Response::new(head, body))
+            Ok(quest.given(&begun.entry, (head, body)))
         }
     }
 }
@@ -183,7 +183,7 @@ async fn follow(
         Some((head, body)) => {
             entry.used();
             tell(x, |told| told.ttl = Some(entry.ttl(now)));
-            Ok(Followed::Answer(Response::new(head, body)))
+            Ok(Followed::Answer(quest.given(&entry, (head, body))))
         }
         None => {
             tell(x, |told| told.collapsed = false);

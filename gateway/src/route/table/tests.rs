@@ -31,6 +31,7 @@ fn host(text: &str) -> HostPattern {
 fn route(matches: Match) -> Route {
     let respond = Respond { status: StatusCode::OK, body: String::new(), content_type: String::new() };
     Route {
+        mirror: None,
         name: String::new(),
         matches,
         action: Action::Respond(respond),

@@ -15,16 +15,7 @@ impl Reader<'_, '_> {
             self.report.at(&written.span, "is below \"pause\"");
         }
         let share = retry.budget.as_ref().and_then(|share| self.text(share, value::share));
-        let buffer = retry.buffer.as_ref().and_then(|buffer| {
-            let bytes = match &buffer.value {
-                Size::Bytes(bytes) => Ok(*bytes),
-                Size::Text(text) => value::size(text),
-            };
-            let bounded = |bytes: u64| {
-                (bytes <= Retry::BUFFER_MOST).then_some(bytes).ok_or_else(|| "takes at most \"64MiB\"".to_owned())
-            };
-            self.read(&buffer.span, bytes.and_then(bounded))
-        });
+        let buffer = retry.buffer.as_ref().and_then(|buffer| self.buffer(buffer));
         if retry.any_method == Some(true) {
             self.report.warn(&at.span, "with \"any_method\" a POST may take effect twice");
         }
@@ -42,5 +33,17 @@ impl Reader<'_, '_> {
             buffer: buffer.unwrap_or(0),
             any_method: retry.any_method.unwrap_or(false),
         }
+    }
+
+    /// What may be kept of a body.
+    pub(in super::super) fn buffer(&mut self, at: &At<Size>) -> Option<u64> {
+        let bytes = match &at.value {
+            Size::Bytes(bytes) => Ok(*bytes),
+            Size::Text(text) => value::size(text),
+        };
+        let bounded = |bytes: u64| {
+            (bytes <= Retry::BUFFER_MOST).then_some(bytes).ok_or_else(|| "takes at most \"64MiB\"".to_owned())
+        };
+        self.read(&at.span, bytes.and_then(bounded))
     }
 }

@@ -145,4 +145,8 @@ fn pools_are_checked() {
     says("retry = { buffer = \"65MiB\" }", "at most \"64MiB\"");
     says("retry = { pause = \"1s\", pause_most = \"10ms\" }", "below \"pause\"");
     says("hedge = { at_least = \"0ms\" }", "above 0");
+    says("adaptive = \"yes\"", "takes true or false or a table");
+    says("adaptive = { least = 0 }", "from 1");
+    says("adaptive = { least = 5, most = 4 }", "below \"least\"");
+    says("adaptive = { tolerance = 1 }", "from 1.1 to 10");
 }
