@@ -185,8 +185,8 @@ async fn a_file_that_was_damaged_costs_a_hit() {
     filled(&first, &origin, ("GET", "/x", ""), fresh, "a body of some length").await;
     has_happened(&first, "written", 1.0).await;
     drop(first);
-    let shelves = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
-    let shelf = shelves.filter(|path| path.file_name().unwrap().len() == 2).next().unwrap();
+    let mut shelves = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let shelf = shelves.find(|path| path.file_name().unwrap().len() == 2).unwrap();
     let file = std::fs::read_dir(shelf).unwrap().next().unwrap().unwrap().path();
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[50] ^= 1;

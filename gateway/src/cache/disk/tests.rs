@@ -75,7 +75,7 @@ impl Disk {
         let ticket = self.find(url, &PLACE, |_, _| true)?;
         let mut reading = self.open(ticket, url, &PLACE)?;
         let mut body = Vec::new();
-        while let Some(piece) = reading.next().ok()? {
+        while let Some(piece) = reading.chunk().ok()? {
             body.extend_from_slice(&piece);
         }
         assert_eq!(body.len() as u64, reading.length());
