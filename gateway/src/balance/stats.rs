@@ -116,13 +116,16 @@ impl Stats {
         self.changed();
     }
 
-    /// Takes in that an attempt was given up after so long: no failure, and no answer that would have been quicker than that.
-    pub fn record_cancelled(&self, waited: Duration, now: Duration) {
+    /// Takes in that an attempt was given up after so long: no failure, and no answer that would have been quicker than that. Whether
+    /// that is longer than its answers take.
+    pub fn record_cancelled(&self, waited: Duration, now: Duration) -> bool {
         let share = self.count(now);
-        if waited.as_micros() > self.latency().into() {
+        let is_slow = waited.as_micros() > self.latency().into();
+        if is_slow {
             self.took(waited, share);
         }
         self.changed();
+        is_slow
     }
 
     /// Counts a request; gives the share that it has in the averages.

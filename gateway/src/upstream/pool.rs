@@ -357,7 +357,8 @@ impl Pool {
     /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
     pub fn cancelled(&self, endpoint: usize, attempt: u32, waited: Duration, parts: &[Part]) {
         if let Some(candidate) = self.state.candidates.get(endpoint) {
-            candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+            let is_slow = candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+            self.state.note_given_up(&candidate.endpoint, waited, is_slow);
         }
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
