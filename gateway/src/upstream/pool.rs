@@ -403,10 +403,10 @@ impl Pool {
     }
 }
 
-/// Goes on with what was known when nothing about it has changed.
+/// Goes on with what is known, whatever the settings are now.
 fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
-    let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
-    before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
+    let before = before.and_then(|before| before.hedging.as_ref());
+    Arc::new(before.map_or_else(|| Hedging::new(model), |before| before.with(model)))
 }
 
 /// Goes on with what was found out, whatever the bounds are now: those are put in place with the pool.
@@ -517,6 +517,24 @@ async fn trim_when_wanted(pool: Rc<RefCell<Weak<Pool>>>, manner: Arc<Manner>) {
 mod tests {
     use super::*;
     use crate::config;
+
+    #[test]
+    fn budgets_outlive_a_reload() {
+        let pool = |hedge: &str| {
+            let text = format!(
+                "[[listener]]\naddress = \"127.0.0.1:0\"\n[pool.a]\nendpoints = [\"a:80\"]\nhedge = {{ {hedge} }}\nretry = {{ \
+                 budget_least = 1 }}\n"
+            );
+            config::parse(&text, std::path::Path::new("g.toml")).unwrap().pools.remove(0)
+        };
+        let before = PoolState::new(pool("after = \"5ms\""), None, Arc::default(), None);
+        let budget = before.model.retry.budget;
+        let (_again, hedging) = (before.again(budget).unwrap(), before.hedging.as_ref().unwrap());
+        assert!(hedging.may() && !hedging.may());
+        let after = PoolState::new(pool("after = \"9ms\""), None, Arc::default(), Some(&before));
+        assert!(after.again(budget).is_none() && !after.hedging.as_ref().unwrap().may());
+        assert_eq!(after.hedging.as_ref().unwrap().begin(), Some(Duration::from_millis(9)));
+    }
 
     #[test]
     fn candidates_are_told_what_is_said_of_endpoints() {
