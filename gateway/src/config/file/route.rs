@@ -49,6 +49,9 @@ pub struct Route {
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.
     pub body_limit: Option<At<Size>>,
+    /// Bytes a second of a request body while its client is waited for; 0: any pace, as clients need it that stream when they have
+    /// something to say. When not given, limits.body_min_rate.
+    pub body_min_rate: Option<At<Size>>,
 }
 
 /// What a request must be like.

@@ -41,6 +41,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.
     pub body_limit: Option<u64>,
+    /// `body_min_rate = 0`; `None`: `limits.body_min_rate`.
+    pub body_min_rate: Option<u64>,
 }
 
 impl Route {
