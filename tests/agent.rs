@@ -1,5 +1,8 @@
 //! The agent beside a backend: what the registry knows of it, and how both end.
 
+mod zookeeper;
+
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -7,7 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::harness::etcd::{Etcd, free_port};
-use crate::harness::{Client, Gateway, Wire, eventually, within};
+use crate::harness::{Client, Gateway, Raw, RawOrigin, Wire, eventually, within};
 
 const POOL: &str = "
     [pool.a]
@@ -30,21 +33,27 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(etcd: &str, options: &[&str]) -> Agent {
-        let port = free_port();
-        let address = format!("127.0.0.1:{port}");
-        let gatewright = env!("CARGO_BIN_EXE_gatewright");
-        Agent::run(etcd, options, port, &[gatewright, "serve", ".", "--listen", &address])
+    fn start(registry: &[&str], options: &[&str]) -> Agent {
+        Agent::start_at(free_port(), registry, options)
     }
 
-    fn run(etcd: &str, options: &[&str], port: u16, command: &[&str]) -> Agent {
+    fn start_at(port: u16, registry: &[&str], options: &[&str]) -> Agent {
+        let address = format!("127.0.0.1:{port}");
+        let gatewright = env!("CARGO_BIN_EXE_gatewright");
+        Agent::run(registry, options, port, &[gatewright, "serve", ".", "--listen", &address])
+    }
+
+    fn run(registry: &[&str], options: &[&str], port: u16, command: &[&str]) -> Agent {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("index.html"), "hello").expect("a file");
         let (address, desk) = (format!("127.0.0.1:{port}"), free_port());
         let listen = format!("127.0.0.1:{desk}");
         let mut agent = Command::new(env!("CARGO_BIN_EXE_gatewright"));
-        agent.args(["agent", "--name", "site", "--address", &address, "--etcd", etcd, "--listen", &listen]);
-        agent.args(["--ttl", "2s"]).args(options).arg("--").args(command);
+        agent.args(["agent", "--name", "site", "--address", &address, "--listen", &listen]).args(registry);
+        if !options.contains(&"--ttl") {
+            agent.args(["--ttl", "2s"]);
+        }
+        agent.args(options).arg("--").args(command);
         agent.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = agent.kill_on_drop(true).spawn().expect("an agent");
         Agent { child, port, desk, folder }
@@ -56,18 +65,18 @@ impl Agent {
         assert!(sent.success());
     }
 
-    /// Ends it as the system does, and the backend that it leaves behind after it.
+    /// Ends it as the system does when there is no memory left.
     fn kill(&mut self) {
-        let Some(id) = self.child.id() else { return };
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        for id in std::iter::once(id.to_string()).chain(children.split_whitespace().map(str::to_owned)) {
-            // The backend may have ended before.
-            let _ = std::process::Command::new("kill").args(["-KILL", &id]).stderr(Stdio::null()).status();
-        }
+        let _ = self.child.start_kill();
     }
 
     async fn code(&mut self) -> Option<i32> {
         within("the agent to end", self.child.wait()).await.expect("an end").code()
+    }
+
+    /// Whether its desk answers.
+    async fn is_up(&self) -> bool {
+        tokio::net::TcpStream::connect(("127.0.0.1", self.desk)).await.is_ok()
     }
 
     /// What its desk answers.
@@ -97,7 +106,8 @@ async fn knows(etcd: &Etcd, count: u64) {
 async fn a_backend_is_known_while_it_runs() {
     let Some(etcd) = Etcd::start().await else { return };
     let gateway = Gateway::of(POOL).with("etcd", etcd.url()).start().await;
-    let mut agent = Agent::start(&etcd.url(), &["--weight", "3", "--zone", "west", "--metadata", "rack=7"]);
+    let mut agent =
+        Agent::start(&["--etcd", &etcd.url()], &["--weight", "3", "--zone", "west", "--metadata", "rack=7"]);
     knows(&etcd, 1).await;
     eventually("an answer", async || gateway.get("a/", &[]).await.text() == "hello").await;
     assert_eq!(agent.asks("/health").await, (200, "ok\n".to_owned()));
@@ -130,9 +140,12 @@ async fn a_backend_is_known_while_it_runs() {
 #[tokio::test]
 async fn a_backend_whose_agent_was_killed_is_forgotten() {
     let Some(etcd) = Etcd::start().await else { return };
-    let mut agent = Agent::start(&etcd.url(), &[]);
+    let mut agent = Agent::start(&["--etcd", &etcd.url()], &[]);
     knows(&etcd, 1).await;
+    assert!(agent.backend_is_there().await);
     agent.kill();
+    // It does not outlive its agent.
+    eventually("the backend to end", async || !agent.backend_is_there().await).await;
     knows(&etcd, 0).await;
 }
 
@@ -143,7 +156,7 @@ async fn the_command_that_ends_takes_itself_out_and_its_code_is_passed_on() {
     let listen = "import socket, sys, time\ns = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n\
                   while not __import__('os').path.exists('end'): time.sleep(0.02)\nsys.exit(7)";
     let command = ["python3", "-c", listen, &port.to_string()];
-    let mut agent = Agent::run(&etcd.url(), &["--restarts", "0"], port, &command);
+    let mut agent = Agent::run(&["--etcd", &etcd.url()], &["--restarts", "0"], port, &command);
     knows(&etcd, 1).await;
     std::fs::write(agent.folder.path().join("end"), "").expect("a file");
     assert_eq!(agent.code().await, Some(7));
@@ -153,7 +166,10 @@ async fn the_command_that_ends_takes_itself_out_and_its_code_is_passed_on() {
 #[tokio::test]
 async fn a_backend_that_answers_no_more_is_started_again() {
     let Some(etcd) = Etcd::start().await else { return };
-    let agent = Agent::start(&etcd.url(), &["--ready-path", "/index.html", "--patience", "1s", "--drain-time", "0s"]);
+    let agent = Agent::start(
+        &["--etcd", &etcd.url()],
+        &["--ready-path", "/index.html", "--patience", "1s", "--drain-time", "0s"],
+    );
     knows(&etcd, 1).await;
     // The file goes, and with it the answer.
     let file = agent.folder.path().join("index.html");
@@ -170,7 +186,7 @@ async fn a_backend_that_answers_no_more_is_started_again() {
 async fn too_much_memory_for_too_long_is_a_reason_to_start_anew_as_often_as_allowed() {
     let Some(etcd) = Etcd::start().await else { return };
     let options = ["--max-memory", "0.01%", "--patience", "100ms", "--drain-time", "0s", "--restarts", "1"];
-    let mut agent = Agent::start(&etcd.url(), &options);
+    let mut agent = Agent::start(&["--etcd", &etcd.url()], &options);
     knows(&etcd, 1).await;
     // The second time is the last.
     let code = tokio::time::timeout(Duration::from_secs(30), agent.child.wait()).await.expect("an end");
@@ -179,10 +195,39 @@ async fn too_much_memory_for_too_long_is_a_reason_to_start_anew_as_often_as_allo
 }
 
 #[tokio::test]
+async fn requests_under_way_are_held_against_what_is_too_much() {
+    let origin = RawOrigin::start().await;
+    let address: SocketAddr = origin.to_string().parse().expect("an address");
+    let options = ["--max-requests", "1", "--patience", "1h"];
+    // No registry is needed for that.
+    let agent = Agent::run(&["--etcd", "http://127.0.0.1:9"], &options, address.port(), &["sleep", "1000"]);
+    let health = async |expected: (u16, &str)| {
+        eventually(expected.1, async || {
+            agent.is_up().await && agent.asks("/health").await == (expected.0, format!("{}\n", expected.1))
+        })
+        .await;
+    };
+    health((200, "ok")).await;
+    let mut idle = Raw::connect(address).await;
+    let mut clients = [Raw::connect(address).await, Raw::connect(address).await];
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\n\r\n").await;
+    }
+    health((503, "it has too many requests")).await;
+    let load: serde_json::Value = serde_json::from_str(&agent.asks("/load").await.1).expect("JSON");
+    let named = &load["named_metrics"];
+    assert_eq!((&named["connections"], &named["requests"]), (&3.into(), &2.into()), "{load}");
+    assert_eq!(load["application_utilization"], 2.0, "{load}");
+    drop(clients);
+    health((200, "ok")).await;
+    idle.send("G").await;
+}
+
+#[tokio::test]
 async fn a_registry_that_comes_late_is_told() {
     let Some(mut etcd) = Etcd::start().await else { return };
     etcd.kill();
-    let agent = Agent::start(&etcd.url(), &[]);
+    let agent = Agent::start(&["--etcd", &etcd.url()], &[]);
     eventually("the backend to be ready", async || agent.backend_is_there().await).await;
     etcd.run().await;
     knows(&etcd, 1).await;

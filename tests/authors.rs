@@ -101,6 +101,7 @@ fn the_other_kinds_build_too_and_what_is_wrong_is_said() {
         let (done, text) = gatewright(&["plugin", "build", kind], folder.path());
         assert!(done && text.contains(&format!("{kind}.wasm: {kind}, ")), "{text}");
     }
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.toml")).expect("a link");
     for (arguments, words) in [
         (&["plugin", "new", "router"][..], "router is there already"),
         (&["plugin", "new", "No Name"], "is no name for a crate"),
@@ -108,6 +109,9 @@ fn the_other_kinds_build_too_and_what_is_wrong_is_said() {
         (&["plugin", "check", "router/Cargo.toml"], "not a valid WebAssembly module"),
         (&["plugin", "check", "none.wasm"], "none.wasm: No such file"),
         (&["plugin", "inspect", "router"], "router: "),
+        // What gives bytes without an end.
+        (&["plugin", "inspect", "/dev/zero"], "/dev/zero: has more than the 16777216 bytes"),
+        (&["sim", "--scenario", "zero.toml"], "zero.toml: it has more than the 1048576 bytes"),
     ] {
         let (done, text) = gatewright(arguments, folder.path());
         assert!(!done && text.contains(words), "{arguments:?}: {text}");

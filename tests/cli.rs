@@ -10,6 +10,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::harness::{Client, Origin, Raw, RawOrigin, Wire, certs, eventually, tls, within};
+use crate::orders::{fresh, large};
 
 fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gatewright"));
@@ -353,6 +354,19 @@ async fn check_opens_the_files_of_plugins() {
 }
 
 #[tokio::test]
+async fn a_module_that_takes_too_long_to_compile_is_given_up_at_the_start() {
+    let text = format!("{HI}\n[plugin.b]\nsource = 'b.wasm'\n[limits]\nplugin_compile_time = '50ms'\n");
+    let folder = folder(&text);
+    std::fs::write(folder.path().join("b.wasm"), fresh(large())).expect("to write");
+    for command in ["check", "run"] {
+        let (code, _, errors) = run(&folder, &[command]).await;
+        assert_eq!(code, 1);
+        let problem = "plugin.b.source: it was not compiled within 50ms (limits.plugin_compile_time)";
+        assert!(errors.contains(problem), "{command}: {errors}");
+    }
+}
+
+#[tokio::test]
 async fn check_looks_at_files_although_the_text_is_wrong_and_tells_each_once() {
     let config = "
 [[listener]]
@@ -482,6 +496,9 @@ async fn a_reader_that_has_gone_is_no_failure() {
         let ended = within("the command", quiet.wait_with_output()).await.expect("to run");
         assert_eq!(ended.status.code(), Some(code), "{arguments:?}");
     }
+    let mut quiet = command(&folder, &["plugin", "new", "mine"]);
+    let ended = within("the command", quiet.stdout(gone()).spawn().expect("to start").wait_with_output()).await;
+    assert_eq!(ended.expect("to run").status.code(), Some(0));
 }
 
 #[tokio::test]

@@ -295,6 +295,8 @@ fn value(bound: &str) -> Option<&'static str> {
     Some(match bound {
         "http2_send_buffer_size" | "file_cache_size" | "file_cache_time" => return None,
         "health_checks" | "health_body_size" | "discovered_endpoints" | "discovery_time" => return None,
+        // Only of responses that are compressed.
+        "compression_memory" | "decoded_size" => return None,
         "plugin_download_time" | "plugin_compile_time" | "drain_time" => return None,
         "connections" | "connections_per_address" | "keepalive_requests" | "http2_streams" => "1",
         "upstream_idle_connections" => "1",

@@ -3,6 +3,7 @@
 mod dns;
 mod etcd;
 mod load;
+mod zookeeper;
 
 use crate::harness::{Gateway, Origin, RawOrigin, eventually, log};
 

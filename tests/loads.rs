@@ -37,6 +37,17 @@ async fn endpoints_are_asked_for_their_load() {
 }
 
 #[tokio::test]
+async fn endpoints_are_asked_at_another_port() {
+    let (origin, agent) = (Origin::says("hi").await, telling(Wire::H1, "{\"load\": 0.5}").await);
+    let port = agent.to_string().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
+    let load = format!("path = '/load', port = {port}, interval = '100ms'");
+    let gateway = gateway(&origin, &load, "proxy_protocol = 'v2'").await;
+    let endpoint = gateway.endpoint("a", &origin);
+    eventually("a report", async || endpoint.stats.load() == 0.5).await;
+    assert_eq!((origin.requests(), endpoint.address.to_string()), (0, origin.to_string()));
+}
+
+#[tokio::test]
 async fn who_tells_no_load_is_as_one_who_is_not_asked() {
     for (text, result) in [("{\"status\": \"fine\"}", "unreadable"), ("", "failed")] {
         let origin = Origin::start(Wire::H1, move |_| async move {

@@ -297,6 +297,76 @@ async fn each_fault_of_each_kind_has_its_effect_and_is_counted() {
     }
 }
 
+/// Its first request traps, and its configuration when this says so of how many instances there were before.
+fn fails_once(call: &str, when: &str) -> Vec<u8> {
+    plugin(
+        r#"(import "gatewright" "slot_add" (func $add (param i32 i64) (result i64)))"#,
+        &format!(
+            r#"(func (export "gw_configure") (param i32 i32 i32) (result i64) (local $before i64)
+                (local.set $before (call $add (i32.const 0) (i64.const 1)))
+                (if {when} (then unreachable))
+                (i64.const 0))
+            (func (export "{call}") (result i64)
+                (if (i64.eqz (call $add (i32.const 1) (i64.const 1))) (then unreachable))
+                (i64.const 0))"#
+        )
+        .replace("\"gw_pick\")", "\"gw_pick\") (param i32)"),
+    )
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_made_at_first_is_made_later() {
+    // Two of three after the first.
+    let module = fails_once(
+        "gw_on_request",
+        "(i64.eq (i64.shr_u (i64.add (local.get $before) (i64.const 1)) (i64.const 1)) (i64.const 1))",
+    );
+    let gateway = routed("filters = ['mine']", &module).await;
+    let mut client = gateway.client(Wire::H1).await;
+    assert_eq!(client.get("/").await.status, 500);
+    eventually("another instance", async || client.get("/").await.status == 200).await;
+    assert_eq!(faults(&gateway, "trap").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_version_that_cannot_be_made_anew_makes_room_for_the_one_before() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    swap(&gateway, &fails_once("gw_pick", "(i64.gt_u (local.get $before) (i64.const 0))"));
+    let back = async || {
+        assert_eq!(client.get("/").await.status, 200);
+        gateway.admin("GET", "/plugins").await.1.contains("\"recovered\"")
+    };
+    eventually("the last good version", back).await;
+    assert_eq!(faults(&gateway, "trap").await, 1.0);
+    assert_eq!(gateway.client(Wire::H1).await.get("/").await.text(), "two");
+}
+
+#[tokio::test]
+async fn a_good_version_that_cannot_be_made_at_first_is_back_later() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    // The second time that it is configured it traps.
+    let good = plugin(
+        r#"(import "gatewright" "slot_add" (func $add (param i32 i64) (result i64)))"#,
+        r#"(func (export "gw_configure") (param i32 i32 i32) (result i64)
+            (if (i64.eq (call $add (i32.const 0) (i64.const 1)) (i64.const 1)) (then unreachable))
+            (i64.const 0))
+        (func (export "gw_pick") (param i32) (result i64) (i64.const 1))"#,
+    );
+    let gateway = balanced(&one, &two, &good).await;
+    let mut client = gateway.client(Wire::H1).await;
+    swap(&gateway, &fails());
+    eventually("the last good version", async || {
+        assert_eq!(client.get("/").await.status, 200);
+        gateway.admin("GET", "/plugins").await.1.contains("\"recovered\"")
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.text(), "two");
+    }
+}
+
 #[tokio::test]
 async fn floods_of_lines_and_metrics_are_dropped_and_counted() {
     let module = plugin(

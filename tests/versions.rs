@@ -134,6 +134,17 @@ async fn what_cannot_be_used_is_refused_with_the_reason_and_changes_nothing() {
         ("/plugins/push?plugin=mine&for=soon", &picks(0), 400, "for takes a time"),
         ("/plugins/push?plugin=mine&shadow=1", &picks(0), 400, "shadow takes a time"),
         (
+            "/plugins/push?plugin=mine&canry=10%25",
+            &picks(0),
+            400,
+            "\"canry\", which is not known here; did you mean \"canary\"?",
+        ),
+        ("/plugins/push?plugin=mine&to=0123", &picks(0), 400, "\"to\", which is not known here"),
+        ("/plugins/push?plugin=mine&plugin=other", &picks(0), 400, "has plugin twice"),
+        ("/plugins/push?plugin=mine&at_once=no", &picks(0), 400, "at_once takes no value, not \"no\""),
+        ("/plugins/push?plugin=mine&at_once&shadow=1m", &picks(0), 400, "at_once goes with neither"),
+        ("/plugins/rollback?plugin=mine&version_=1", &[], 400, "did you mean \"version\"?"),
+        (
             "/plugins/rollback?plugin=mine&to=0123",
             &[],
             422,

@@ -44,6 +44,8 @@ enum Call {
     Served,
     Outcome,
     Filter,
+    /// Other endpoints: tables are made anew.
+    Change,
 }
 
 const BALANCER: u32 = 1;
@@ -85,6 +87,23 @@ const CASES: &[Case] = &[
     Case { name: "outcome", call: Call::Outcome, goal: Some(40.0), ..BY_USER },
     Case { name: "outcome-empty", call: Call::Outcome, ..P2C },
     Case { name: "filter", call: Call::Filter, kinds: FILTER, ..BY_USER },
+];
+
+const CHANGED: Case = Case { call: Call::Change, endpoints: 10_000, ..P2C };
+const MAGLEV: Case =
+    Case { package: Some("gatewright-plugin-maglev"), native: Some(gatewright_plugin_maglev::plugin), ..CHANGED };
+const RING: Case =
+    Case { package: Some("gatewright-plugin-ring"), native: Some(gatewright_plugin_ring::plugin), ..CHANGED };
+
+/// What takes longer than a decision may; nobody counts its instructions.
+const SLOW: &[Case] = &[
+    Case { name: "change-p2c-10000", ..CHANGED },
+    Case { name: "change-maglev-100", endpoints: 100, ..MAGLEV },
+    Case { name: "change-maglev-1000", endpoints: 1000, ..MAGLEV },
+    Case { name: "change-maglev-10000", ..MAGLEV },
+    Case { name: "change-ring-10000", ..RING },
+    Case { name: "maglev-10000", call: Call::Pick, ..MAGLEV },
+    Case { name: "ring-10000", call: Call::Pick, ..RING },
 ];
 
 /// As much of a request as the calls look at, in the gateway's own form.
@@ -188,6 +207,7 @@ impl Bench {
                 }
                 Call::Outcome => runner.outcome(black_box(&outcome), endpoints).unwrap(),
                 Call::Filter => drop(black_box(runner.on_request(&self.request).unwrap())),
+                Call::Change => drop(black_box(runner.change_endpoints(endpoints).unwrap())),
             }
         }
     }
@@ -195,16 +215,16 @@ impl Bench {
     /// Nanoseconds of a call, native and as WebAssembly, in turns. The best of many short rounds is what the calls cost; the
     /// rest is what else the machine did.
     fn time(&self, case: &Case) -> [Option<f64>; 2] {
-        const CALLS: u64 = 20_000;
+        let (rounds, calls) = if matches!(case.call, Call::Change) { (20, 1) } else { (100, 20_000) };
         let endpoints = endpoints(case.endpoints);
         let mut runners = [self.native(case, &endpoints), Some(self.wasm(case, &endpoints, &module(case)))];
         let mut best = [None; 2];
-        for _ in 0..100 {
+        for _ in 0..rounds {
             for (runner, best) in runners.iter_mut().zip(&mut best) {
                 let Some(runner) = runner else { continue };
                 let began = Instant::now();
-                self.run(case, runner, &endpoints, CALLS);
-                let spent = began.elapsed().as_nanos() as f64 / CALLS as f64;
+                self.run(case, runner, &endpoints, calls);
+                let spent = began.elapsed().as_nanos() as f64 / calls as f64;
                 *best = Some(best.map_or(spent, |best: f64| best.min(spent)));
             }
         }
@@ -239,8 +259,12 @@ fn endpoints(count: usize) -> Vec<Candidate> {
 
 fn table(cases: &[&Case]) {
     let bench = Bench::new();
-    println!("{:16} {:>10} {:>10} {:>7} {:>10}", "a call of", "native", "wasm", "ratio", "goal");
-    let ns = |ns: Option<f64>| ns.map_or_else(String::new, |ns| format!("{ns:.1} ns"));
+    println!("{:19} {:>10} {:>10} {:>7} {:>10}", "a call of", "native", "wasm", "ratio", "goal");
+    let ns = |ns: Option<f64>| match ns {
+        None => String::new(),
+        Some(ns) if ns >= 1e5 => format!("{:.2} ms", ns / 1e6),
+        Some(ns) => format!("{ns:.1} ns"),
+    };
     for case in cases {
         let [native, wasm] = bench.time(case);
         let ratio = native.zip(wasm).map_or_else(String::new, |(native, wasm)| format!("{:.1}", wasm / native));
@@ -249,7 +273,7 @@ fn table(cases: &[&Case]) {
             (Some(_), Some(_)) => "MISSED",
             _ => "",
         };
-        println!("{:16} {:>10} {:>10} {ratio:>7} {:>10} {verdict}", case.name, ns(native), ns(wasm), ns(case.goal));
+        println!("{:19} {:>10} {:>10} {ratio:>7} {:>10} {verdict}", case.name, ns(native), ns(wasm), ns(case.goal));
     }
 }
 
@@ -281,7 +305,7 @@ fn main() {
         ["--count", case, calls, module] => count(case, calls.parse().expect("a number"), Some(Path::new(module))),
         ref names => {
             let named = |case: &&Case| names.is_empty() || names.contains(&case.name);
-            table(&CASES.iter().filter(named).collect::<Vec<_>>());
+            table(&CASES.iter().chain(SLOW).filter(named).collect::<Vec<_>>());
         }
     }
 }

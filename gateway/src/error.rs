@@ -54,6 +54,8 @@ pub enum Kind {
     HeadTooLarge(Bound),
     /// The body is larger than allowed.
     BodyTooLarge,
+    /// A body is longer than allowed, once it is decompressed.
+    DecodedTooLarge,
     /// The line before a chunk is longer than allowed.
     ChunkHeadTooLarge,
     /// More requests at the same time on one HTTP/2 connection than allowed.
@@ -198,6 +200,7 @@ impl Error {
             Kind::HeadTooLarge(_) => answer(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, false, "head-too-large"),
             Kind::BodyTooLarge if upstream => answer(StatusCode::BAD_GATEWAY, true, "upstream-body-too-large"),
             Kind::BodyTooLarge => answer(StatusCode::PAYLOAD_TOO_LARGE, false, "body-too-large"),
+            Kind::DecodedTooLarge => answer(StatusCode::BAD_GATEWAY, true, "decoded-too-large"),
             // The stream is reset, so that the client sends it again.
             Kind::TooManyStreams => nobody("too-many-streams"),
             Kind::Timeout(Phase::Head) => answer(StatusCode::REQUEST_TIMEOUT, false, "head-timeout"),
@@ -245,6 +248,7 @@ impl Error {
             Kind::HeadTooLarge(Bound::Fields) => Some("header_fields"),
             Kind::HeadTooLarge(Bound::List) => Some("http2_header_list_size"),
             Kind::BodyTooLarge => Some("body_size"),
+            Kind::DecodedTooLarge => Some("decoded_size"),
             Kind::ChunkHeadTooLarge => Some("chunk_header_size"),
             Kind::TooManyStreams => Some("http2_streams"),
             Kind::Timeout(Phase::Head) => Some("header_time"),
@@ -298,7 +302,8 @@ pub(crate) mod tests {
             Kind::HeadTooLarge(Bound::Size) => Kind::HeadTooLarge(Bound::Fields),
             Kind::HeadTooLarge(Bound::Fields) => Kind::HeadTooLarge(Bound::List),
             Kind::HeadTooLarge(Bound::List) => Kind::BodyTooLarge,
-            Kind::BodyTooLarge => Kind::ChunkHeadTooLarge,
+            Kind::BodyTooLarge => Kind::DecodedTooLarge,
+            Kind::DecodedTooLarge => Kind::ChunkHeadTooLarge,
             Kind::ChunkHeadTooLarge => Kind::TooManyStreams,
             Kind::TooManyStreams => Kind::Timeout(Phase::Head),
             Kind::Timeout(Phase::Head) => Kind::Timeout(Phase::BodyIdle),

@@ -24,6 +24,8 @@ pub mod balance;
 
 pub mod upstream;
 
+pub mod compress;
+
 pub mod respond;
 
 // The control path.

@@ -142,13 +142,15 @@ limits! {
     access_log_queue_size: size = 8388608, "\"8MiB\"", "Access-log lines that wait to be written; beyond it new ones are dropped and counted.";
     file_cache_size: size = 67108864, "\"64MiB\"", "Static files that each worker keeps in memory; the least used go beyond it.";
     file_cache_time: time = 200, "\"200ms\"", "How long a static file in memory is served before the disk is asked whether it changed.";
+    compression_memory: size = 134217728, "\"128MiB\"", "What compressing and decompressing takes, by worker; beyond it responses are sent as they are, and one that its client cannot take is answered with 503.";
+    decoded_size: size = 1073741824, "\"1GiB\"", "A response that is decompressed for its client; it breaks off beyond it.";
     cache_size: size = 268435456, "\"256MiB\"", "Responses that all workers keep together in memory, their heads and what holds them counted; the least used go beyond it. A quarter of it may be bodies that are still coming.";
     health_checks: count = 256, "256", "Checks of endpoints' health at the same time, in all pools; others wait for their turn.";
     health_body_size: size = 65536, "\"64KiB\"", "Of the body of an answer to a health check, read to look for the text that it is to have.";
     plugin_download_time: time = 60000, "\"60s\"", "For fetching one plugin from elsewhere, redirects and tokens included; the configuration that wants it does not come into force beyond it.";
     discovered_endpoints: count = 20000, "20000", "Endpoints of one pool that a file or registry may name; a list with more is not believed.";
     discovery_time: time = 5000, "\"5s\"", "For the first answer of files and registries with endpoints, at the start and at a reload; beyond it the gateway goes on without.";
-    plugin_compile_time: time = 60000, "\"60s\"", "For compiling one module of a running gateway; the push or configuration that wants it does not come into force beyond it.";
+    plugin_compile_time: time = 60000, "\"60s\"", "For compiling one module; the push or configuration that wants it does not come into force beyond it, and a gateway does not start with it.";
     drain_time: time = 30000, "\"30s\"", "From the call to stop until what still runs is cut.";
 }
 

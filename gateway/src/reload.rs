@@ -245,6 +245,7 @@ impl Force {
         let prepared = prepared.map_err(|problems| in_file(file, problems))?;
         let before = self.shared.snapshot();
         snapshot.plugins.iter().for_each(|plugin| plugin.enters(Some(&before)));
+        snapshot.enters();
         self.shared.replace(snapshot);
         self.tell(|| Command::Refresh);
         self.let_go();
@@ -268,6 +269,7 @@ impl Force {
     /// Puts a snapshot in place that differs from the one in force in members of pools.
     pub fn put_members(&mut self, snapshot: Snapshot) {
         self.retired.push(self.shared.snapshot());
+        snapshot.enters();
         self.shared.replace(snapshot);
         self.tell(|| Command::Refresh);
     }
@@ -277,6 +279,7 @@ impl Force {
         let snapshot = self.shared.snapshot();
         self.contents = tls::contents(&snapshot.config);
         snapshot.plugins.iter().for_each(|plugin| plugin.enters(None));
+        snapshot.enters();
         let prepared = self.prepare(&snapshot.config)?;
         self.put_in_place(prepared);
         self.shared.metrics.config_loaded(&hash(&snapshot.config), SystemTime::now());

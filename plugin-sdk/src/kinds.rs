@@ -54,7 +54,8 @@ pub trait Balancer: Sized {
     fn pick(&mut self, request: &Request, endpoints: &Endpoints) -> Pick;
 
     /// Endpoints have come or gone: rebuild rings and tables here, never in [`pick`](Balancer::pick). Indices mean others now. It has
-    /// the time of a decision; whoever takes longer begins anew with [`configure`](Balancer::configure).
+    /// the time of a decision; whoever takes longer begins anew with [`configure`](Balancer::configure). So does everybody in pools of more than
+    /// 128 endpoints, where that is done beforehand and nobody waits for it; [`snapshot`](Balancer::snapshot) hands state over.
     fn endpoints_changed(&mut self, endpoints: &Endpoints) {
         let _ = endpoints;
     }
@@ -62,6 +63,7 @@ pub trait Balancer: Sized {
     /// An attempt has ended.
     fn outcome(&mut self, outcome: &Outcome, endpoints: &Endpoints) {
         let _ = (outcome, endpoints);
+        crate::sys::is_deaf();
     }
 
     /// Called a second after the start, and again after the time that is returned; never again after `None`. What it sees of

@@ -73,7 +73,7 @@ pub enum Level {
 
 impl Mock {
     /// A gateway with this balancer, configured with JSON text, and a pool of these endpoints.
-    pub fn balancer<B: Balancer + 'static>(
+    pub fn balancer<B: Balancer + Send + 'static>(
         config: &str,
         endpoints: impl IntoIterator<Item = MockEndpoint>,
     ) -> Result<Mock> {
@@ -81,12 +81,12 @@ impl Mock {
     }
 
     /// A gateway with this router, configured with JSON text.
-    pub fn router<R: Router + 'static>(config: &str) -> Result<Mock> {
+    pub fn router<R: Router + Send + 'static>(config: &str) -> Result<Mock> {
         Mock::plugin(Plugin::of::<Absent, R, Absent>(kind::ROUTER), config, [])
     }
 
     /// A gateway with this filter, configured with JSON text.
-    pub fn filter<F: Filter + 'static>(config: &str) -> Result<Mock> {
+    pub fn filter<F: Filter + Send + 'static>(config: &str) -> Result<Mock> {
         Mock::plugin(Plugin::of::<Absent, Absent, F>(kind::FILTER), config, [])
     }
 

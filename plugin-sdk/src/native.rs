@@ -79,6 +79,8 @@ pub trait Host {
     fn shared_remove(&self, key: &[u8]) -> i32;
     /// `secret`.
     fn secret(&self) -> [u8; 32];
+    /// The plugin does nothing with outcomes: it need not be told of any.
+    fn is_deaf(&self) {}
 }
 
 /// A plugin that is linked in: what `plugin()` of its crate returns.
@@ -97,9 +99,9 @@ impl Plugin {
     #[doc(hidden)]
     pub const fn of<B, R, F>(kinds: u32) -> Plugin
     where
-        B: Balancer + 'static,
-        R: Router + 'static,
-        F: Filter + 'static,
+        B: Balancer + Send + 'static,
+        R: Router + Send + 'static,
+        F: Filter + Send + 'static,
     {
         Plugin { kinds, configure: Linked::<B, R, F>::boxed, types: names::<B, R, F> }
     }
@@ -133,7 +135,7 @@ fn names<B, R, F>() -> [&'static str; 3] {
 }
 
 /// A plugin at work. Belongs to one thread at a time. Calls of a kind that it was not made for carry on or fall back.
-pub trait Instance {
+pub trait Instance: Send {
     /// `gw_endpoints_changed`: the table has been [reset](Table::reset) and filled.
     fn endpoints_changed(&mut self, host: &dyn Host, table: &Table);
     /// `gw_pick`: the live columns that the table [wants](Table::wanted) have been written.
@@ -159,7 +161,7 @@ struct Linked<B, R, F> {
     generator: Cell<u64>,
 }
 
-impl<B: Balancer + 'static, R: Router + 'static, F: Filter + 'static> Linked<B, R, F> {
+impl<B: Balancer + Send + 'static, R: Router + Send + 'static, F: Filter + Send + 'static> Linked<B, R, F> {
     fn boxed(kinds: u32, config: &str, host: &dyn Host, table: &Table) -> Result<Box<dyn Instance>> {
         let generator = Cell::new(0);
         let runtime = enter(host, Some(table), &generator, || {
@@ -169,7 +171,7 @@ impl<B: Balancer + 'static, R: Router + 'static, F: Filter + 'static> Linked<B, 
     }
 }
 
-impl<B: Balancer, R: Router, F: Filter> Instance for Linked<B, R, F> {
+impl<B: Balancer + Send, R: Router + Send, F: Filter + Send> Instance for Linked<B, R, F> {
     fn endpoints_changed(&mut self, host: &dyn Host, table: &Table) {
         enter(host, Some(table), &self.generator, || table.show(|endpoints| self.runtime.endpoints_changed(endpoints)));
     }

@@ -131,10 +131,10 @@ impl Drop for Etcd {
     }
 }
 
-/// A port that is free now.
+/// A port that is free now, and not one of those that the system gives to whoever asks for any: until it is used it stays free.
 pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| fastrand::u16(10_000..32_000)).find(free).expect("a port")
 }
 
 pub(crate) fn base64(text: &str) -> String {

@@ -12,10 +12,12 @@ mod gateway;
 pub(crate) mod guests;
 pub(crate) mod log;
 pub(crate) mod modules;
+pub(crate) mod moody;
 mod origin;
 mod raw;
 pub(crate) mod shelf;
 pub(crate) mod tls;
+pub(crate) mod zookeeper;
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 LAB = ROOT / "target" / "bench"
 
-PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "wrk": "wrk", "h2load": "nghttp2-client", "openssl": "openssl",
+PACKAGES = {"nginx": "nginx", "haproxy": "haproxy", "varnishd": "varnish", "caddy": "caddy", "wrk": "wrk", "h2load": "nghttp2-client", "openssl": "openssl",
             "strace": "strace", "valgrind": "valgrind"}
 
 

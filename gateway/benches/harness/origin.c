@@ -1,8 +1,8 @@
 /* The origin behind the proxies: as little work as an HTTP/1.1 keep-alive server can do.
  *
- *   origin PORT
+ *   origin PORT [everywhere]
  *
- * In: GET requests without a body, on 127.0.0.1.
+ * In: GET requests without a body, on 127.0.0.1; or at all addresses of this machine, of which 127.0.0.0/8 has many.
  *   /128, /1024, /102400, any number   that many bytes
  *   /kept/128 and so on                the same, with leave to keep it for an hour
  *   /varied/128 and so on              that too, and another one for each Accept-Language
@@ -234,15 +234,16 @@ static int stop(void) {
 }
 
 int main(int count, char **arguments) {
-    int port = count == 2 ? atoi(arguments[1]) : 0, on = 1;
-    if (port <= 0 || port > 65535) {
-        fprintf(stderr, "usage: origin PORT\n");
+    int port = count >= 2 ? atoi(arguments[1]) : 0, on = 1;
+    int everywhere = count == 3 && !strcmp(arguments[2], "everywhere");
+    if (port <= 0 || port > 65535 || count > 3 || (count == 3 && !everywhere)) {
+        fprintf(stderr, "usage: origin PORT [everywhere]\n");
         return 2;
     }
     struct sigaction action = {.sa_handler = on_term};
     sigaction(SIGTERM, &action, NULL);
     struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(everywhere ? INADDR_ANY : INADDR_LOOPBACK)};
     listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(listening, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);

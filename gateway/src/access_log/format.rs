@@ -50,7 +50,13 @@ pub(super) fn json(out: &mut Vec<u8>, record: &Record<'_>, stamp: &mut Stamp) {
             text(out, key, value.as_bytes(), NAME);
         }
     }
-    let words = [("hedge", record.hedge), ("error", record.error), ("tls", record.tls), ("cache", record.cache)];
+    let words = [
+        ("hedge", record.hedge),
+        ("error", record.error),
+        ("tls", record.tls),
+        ("cache", record.cache),
+        ("encoding", record.encoding),
+    ];
     for (key, value) in words {
         if let Some(value) = value {
             text(out, key, value.as_bytes(), WORD);
@@ -160,6 +166,7 @@ pub(super) mod tests {
             user_agent: Some(b"curl/8"),
             referer: None,
             cache: None,
+            encoding: None,
             tags: &[],
         }
     }

@@ -71,6 +71,8 @@ pub struct Record<'a> {
     pub referer: Option<&'a [u8]>,
     /// What the cache had to do with it.
     pub cache: Option<&'a str>,
+    /// How the gateway coded the body: an encoding, or `identity` when it took one off.
+    pub encoding: Option<&'a str>,
     /// What plugins say of it.
     pub tags: &'a [(String, String)],
 }

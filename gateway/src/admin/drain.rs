@@ -5,19 +5,18 @@
 
 use serde_json::json;
 
+use super::query::Query;
 use super::{Answer, Desk};
 use crate::balance::{Drain, Endpoint};
-use crate::http::head::query_values;
 use crate::http::{RequestHead, StatusCode};
 
 impl Desk {
     pub(super) fn drain(&self, request: &RequestHead, wanted: bool) -> Answer {
-        let query = request.query().unwrap_or_default();
-        let parameter = |name: &str| {
-            let bytes: Option<Vec<u8>> = query_values(query, name.as_bytes()).next().map(Iterator::collect);
-            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        let query = match Query::of(request, &["pool", "address"]) {
+            Ok(query) => query,
+            Err(problem) => return Answer::problem(StatusCode::BAD_REQUEST, &problem),
         };
-        let (Some(pool), Some(address)) = (parameter("pool"), parameter("address")) else {
+        let (Some(pool), Some(address)) = (query.text("pool"), query.text("address")) else {
             return Answer::problem(StatusCode::BAD_REQUEST, "the query needs pool=NAME and address=HOST:PORT");
         };
         let snapshot = self.shared.snapshot();

@@ -11,6 +11,7 @@ mod drain;
 mod endpoints;
 mod places;
 mod plugins;
+mod query;
 mod status;
 mod waiting;
 

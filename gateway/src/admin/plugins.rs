@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::board::{Ended, Work};
+use super::query::Query;
 use super::waiting::Waiting;
 use super::{Answer, Desk};
 use crate::clock::{Deadline, Watchdog};
 use crate::config::model::Config;
 use crate::config::value;
 use crate::error::{Phase, Side};
-use crate::http::head::query_values;
 use crate::http::{Body, Frame, RequestHead, StatusCode};
 use crate::plugin::{Entry, LEAST_DECISIONS, MODULE_SIZE, Rollout, Stage, Standing, Trial};
 use crate::reload::{About, Change, Push, Pushed, ReloadError, Reply};
@@ -47,7 +47,7 @@ impl Desk {
 
     /// A module for a plugin.
     pub(super) async fn push(&self, request: &RequestHead, body: Body, watchdog: &mut Watchdog) -> Answer {
-        let wanted = match Wanted::of(request) {
+        let wanted = match Wanted::of(request, Wanted::PUSH) {
             Ok(wanted) => wanted,
             Err(problem) => return Answer::problem(StatusCode::BAD_REQUEST, &problem),
         };
@@ -69,7 +69,7 @@ impl Desk {
 
     /// Back to an earlier version.
     pub(super) async fn roll_back(&self, request: &RequestHead) -> Answer {
-        self.quick(request, |Wanted { plugin, to, trial, version, .. }, reply| {
+        self.quick(request, Wanted::ROLL_BACK, |Wanted { plugin, to, trial, version, .. }, reply| {
             Change::RollBack(About { plugin, trial, version }, to, reply)
         })
         .await
@@ -77,15 +77,20 @@ impl Desk {
 
     /// The end of a trial.
     pub(super) async fn promote(&self, request: &RequestHead) -> Answer {
-        self.quick(request, |Wanted { plugin, trial, version, .. }, reply| {
+        self.quick(request, Wanted::PROMOTE, |Wanted { plugin, trial, version, .. }, reply| {
             Change::Promote(About { plugin, trial, version }, reply)
         })
         .await
     }
 
-    async fn quick(&self, request: &RequestHead, change: impl FnOnce(Wanted, Reply<Pushed>) -> Change) -> Answer {
+    async fn quick(
+        &self,
+        request: &RequestHead,
+        known: &[&str],
+        change: impl FnOnce(Wanted, Reply<Pushed>) -> Change,
+    ) -> Answer {
         let Some(_waiting) = self.waiting.quick() else { return Answer::full() };
-        match Wanted::of(request) {
+        match Wanted::of(request, known) {
             Ok(wanted) => self.ordered(|reply| change(wanted, reply)).await,
             Err(problem) => Answer::problem(StatusCode::BAD_REQUEST, &problem),
         }
@@ -116,34 +121,39 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(request: &RequestHead) -> Result<Wanted, String> {
-        let query = request.query().unwrap_or_default();
-        let parameter = |name: &str| {
-            let bytes: Option<Vec<u8>> = query_values(query, name.as_bytes()).next().map(Iterator::collect);
-            bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        };
-        let plugin = parameter("plugin").ok_or("the query needs plugin=NAME")?;
-        let time = |name: &str| {
-            let wrong = |error: String| format!("{name} {error}");
-            parameter(name).map(|text| value::duration(&text).map_err(wrong)).transpose()
-        };
-        let shadow = time("shadow")?.filter(|time| !time.is_zero());
-        let (share, length) = (parameter("canary"), parameter("for"));
-        let canary = match (share, length) {
-            (None, None) => None,
-            (share, length) => {
-                let share =
-                    value::share(share.as_deref().unwrap_or(SHARE)).map_err(|error| format!("canary {error}"))?;
-                let length =
-                    value::duration(length.as_deref().unwrap_or(TIME)).map_err(|error| format!("for {error}"))?;
-                Some((share, length))
-            }
-        };
-        let at_once = parameter("at_once").is_some();
-        let asked = at_once || shadow.is_some() || canary.is_some();
-        let rollout = asked.then_some(if at_once { Rollout::default() } else { Rollout { shadow, canary } });
-        let [to, trial, version] = ["to", "trial", "version"].map(parameter);
+    /// How a module that comes is to be tried.
+    const PUSH: &[&str] = &["plugin", "shadow", "canary", "for", "at_once"];
+    const ROLL_BACK: &[&str] = &["plugin", "to", "trial", "version"];
+    const PROMOTE: &[&str] = &["plugin", "trial", "version"];
+
+    fn of(request: &RequestHead, known: &[&str]) -> Result<Wanted, String> {
+        let query = Query::of(request, known)?;
+        let plugin = query.text("plugin").ok_or("the query needs plugin=NAME")?;
+        let rollout = rollout(&query)?;
+        let [to, trial, version] = ["to", "trial", "version"].map(|name| query.text(name));
         Ok(Wanted { plugin, to, trial, version, rollout })
+    }
+}
+
+/// How the query wants a version to be tried, if it says anything about that.
+fn rollout(query: &Query) -> Result<Option<Rollout>, String> {
+    let time = |name: &str| {
+        let wrong = |error: String| format!("{name} {error}");
+        query.text(name).map(|text| value::duration(&text).map_err(wrong)).transpose()
+    };
+    let shadow = time("shadow")?.filter(|time| !time.is_zero());
+    let canary = match (query.text("canary"), query.text("for")) {
+        (None, None) => None,
+        (share, length) => {
+            let share = value::share(share.as_deref().unwrap_or(SHARE)).map_err(|error| format!("canary {error}"))?;
+            let length = value::duration(length.as_deref().unwrap_or(TIME)).map_err(|error| format!("for {error}"))?;
+            Some((share, length))
+        }
+    };
+    match (query.flag("at_once")?, Rollout { shadow, canary }) {
+        (true, rollout) if rollout.stages().is_some() => Err("at_once goes with neither shadow nor canary".to_owned()),
+        (true, _) => Ok(Some(Rollout::default())),
+        (false, rollout) => Ok(rollout.stages().map(|_| rollout)),
     }
 }
 

@@ -26,6 +26,7 @@ const TIME: Duration = Duration::from_secs(5);
 pub(super) struct Desk {
     state: RefCell<&'static str>,
     load: Cell<Load>,
+    used: Cell<Option<f64>>,
 }
 
 impl Desk {
@@ -37,9 +38,10 @@ impl Desk {
         }
     }
 
-    /// What was measured last.
-    pub(super) fn load(&self, load: Load) {
+    /// What was measured last, and the share that it is of what is too much.
+    pub(super) fn load(&self, load: Load, used: Option<f64>) {
         self.load.set(load);
+        self.used.set(used);
     }
 
     /// Answers for ever.
@@ -77,7 +79,7 @@ impl Desk {
         let head = String::from_utf8_lossy(head);
         let mut words = head.split_ascii_whitespace();
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let load = self.load.get();
+        let (load, used) = (self.load.get(), self.used.get());
         let state = *self.state.borrow();
         let as_text = head.lines().skip(1).any(|line| {
             let field = line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
@@ -86,12 +88,12 @@ impl Desk {
         let (status, kind, body) = match (method, target.split('?').next().unwrap_or_default()) {
             ("GET" | "HEAD", "/health") if state == "ok" => ("200 OK", "text/plain", "ok\n".to_owned()),
             ("GET" | "HEAD", "/health") => ("503 Service Unavailable", "text/plain", format!("{state}\n")),
-            ("GET" | "HEAD", "/load") if as_text => ("200 OK", "text/plain", load.text()),
-            ("GET" | "HEAD", "/load") => ("200 OK", "application/json", load.json()),
+            ("GET" | "HEAD", "/load") if as_text => ("200 OK", "text/plain", load.text(used)),
+            ("GET" | "HEAD", "/load") => ("200 OK", "application/json", load.json(used)),
             ("GET" | "HEAD", _) => ("404 Not Found", "text/plain", "there are /health and /load\n".to_owned()),
             _ => ("405 Method Not Allowed", "text/plain", "there is GET\n".to_owned()),
         };
-        let (length, metrics) = (body.len(), load.text());
+        let (length, metrics) = (body.len(), load.text(used));
         let body = if method == "HEAD" { "" } else { &body };
         format!(
             "HTTP/1.1 {status}\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\nendpoint-load-metrics: {metrics}\r\n\
@@ -108,7 +110,7 @@ mod tests {
     fn health_and_load_are_answered() {
         let desk = Desk::default();
         desk.state("starting");
-        desk.load(Load { cpu: 0.5, ..Load::default() });
+        desk.load(Load { cpu: 0.5, ..Load::default() }, None);
         let says = |head: &str| desk.say(head.as_bytes());
         assert!(
             says("GET /health HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 ")

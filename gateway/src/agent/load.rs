@@ -1,10 +1,13 @@
 //! What the backend takes of this machine, from `/proc`.
 //!
-//! In: its process group and its port. Out: shares of processors and memory, connections. What cannot be read counts as nothing.
+//! In: its process group and its port. Out: shares of processors and memory, connections, requests. What cannot be read counts as
+//! nothing; where the kernel does not tell which connections are at work, all of them are.
 
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
+
+use super::sockets::{self, Sockets};
 
 /// One measurement.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,6 +20,8 @@ pub(super) struct Load {
     pub(super) resident: u64,
     /// Connections to its port that stand.
     pub(super) connections: u64,
+    /// Those on which a request is under way.
+    pub(super) requests: u64,
 }
 
 /// Measures.
@@ -72,35 +77,47 @@ impl Meter {
         });
         let resident = pages * page;
         let share = if memory > 0 { resident as f64 / memory as f64 } else { 0.0 };
-        Load { cpu, memory: share, resident, connections: self.connections() }
+        let Sockets { connections, requests } = self.sockets();
+        Load { cpu, memory: share, resident, connections, requests }
     }
 
     /// Connections to the port that stand.
     pub(super) fn connections(&self) -> u64 {
-        let tables = ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|file| fs::read_to_string(file).ok());
-        tables.map(|table| established(&table, self.port)).sum()
+        self.sockets().connections
+    }
+
+    fn sockets(&self) -> Sockets {
+        sockets::count(self.port).unwrap_or_else(|| {
+            let tables = ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|file| fs::read_to_string(file).ok());
+            let connections = tables.map(|table| established(&table, self.port)).sum();
+            Sockets { connections, requests: connections }
+        })
     }
 }
 
 impl Load {
-    /// As the Open Request Cost Aggregation format writes it in JSON.
-    pub(super) fn json(&self) -> String {
-        let Load { cpu, memory, resident, connections } = self;
-        serde_json::json!({
+    /// As the Open Request Cost Aggregation format writes it in JSON. `used` is the load as a share of what is too much.
+    pub(super) fn json(&self, used: Option<f64>) -> String {
+        let Load { cpu, memory, resident, connections, requests } = self;
+        let mut report = serde_json::json!({
             "cpu_utilization": round(*cpu),
             "mem_utilization": round(*memory),
-            "named_metrics": { "resident_bytes": resident, "connections": connections },
-        })
-        .to_string()
+            "named_metrics": { "resident_bytes": resident, "connections": connections, "requests": requests },
+        });
+        if let (Some(used), Some(report)) = (used, report.as_object_mut()) {
+            report.insert("application_utilization".to_owned(), round(used).into());
+        }
+        report.to_string()
     }
 
     /// The same in its text form, as `endpoint-load-metrics` carries it.
-    pub(super) fn text(&self) -> String {
-        let Load { cpu, memory, resident, connections } = self;
+    pub(super) fn text(&self, used: Option<f64>) -> String {
+        let Load { cpu, memory, resident, connections, requests } = self;
+        let used = used.map(|used| format!("application_utilization={}, ", round(used))).unwrap_or_default();
         let (cpu, memory) = (round(*cpu), round(*memory));
         format!(
-            "TEXT cpu_utilization={cpu}, mem_utilization={memory}, named_metrics.resident_bytes={resident}, \
-             named_metrics.connections={connections}"
+            "TEXT {used}cpu_utilization={cpu}, mem_utilization={memory}, named_metrics.resident_bytes={resident}, \
+             named_metrics.connections={connections}, named_metrics.requests={requests}"
         )
     }
 }
@@ -173,13 +190,15 @@ mod tests {
 
     #[test]
     fn load_has_two_forms() {
-        let load = Load { cpu: 0.25, memory: 0.123456, resident: 1000, connections: 3 };
+        let load = Load { cpu: 0.25, memory: 0.123456, resident: 1000, connections: 3, requests: 2 };
         assert_eq!(
-            load.text(),
-            "TEXT cpu_utilization=0.25, mem_utilization=0.1235, named_metrics.resident_bytes=1000, named_metrics.connections=3"
+            load.text(Some(0.5)),
+            "TEXT application_utilization=0.5, cpu_utilization=0.25, mem_utilization=0.1235, \
+             named_metrics.resident_bytes=1000, named_metrics.connections=3, named_metrics.requests=2"
         );
-        let json: serde_json::Value = serde_json::from_str(&load.json()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&load.json(None)).unwrap();
         assert_eq!((&json["cpu_utilization"], &json["named_metrics"]["connections"]), (&0.25.into(), &3.into()));
+        assert!(json["application_utilization"].is_null() && load.text(None).starts_with("TEXT cpu_utilization"));
     }
 
     #[test]

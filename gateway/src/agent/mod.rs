@@ -9,6 +9,7 @@ mod load;
 mod probe;
 mod process;
 mod registrar;
+mod sockets;
 mod watchdog;
 
 use std::ffi::OsString;
@@ -18,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::config::model::{Etcd, Member};
-use crate::discovery::Backoff;
+use crate::config::model::{Member, Registry};
+use crate::discovery::{Backoff, Registration};
 use desk::Desk;
 use load::Meter;
 use process::Process;
@@ -30,8 +31,8 @@ use watchdog::{Bounds, Verdict, Watchdog};
 pub struct Settings {
     /// What the registry is told.
     pub member: Member,
-    /// Where.
-    pub etcd: Etcd,
+    /// Which registry that is.
+    pub registry: Where,
     /// How long the registry believes it without hearing of it again.
     pub ttl: Duration,
     /// Where the command answers.
@@ -52,6 +53,14 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// The program and its arguments.
     pub command: Vec<OsString>,
+}
+
+/// Which registry is told.
+pub enum Where {
+    /// etcd.
+    Etcd(Registry),
+    /// ZooKeeper.
+    ZooKeeper(Registry),
 }
 
 pub use watchdog::Bounds as LoadBounds;
@@ -101,7 +110,10 @@ pub async fn run(settings: Settings) -> std::io::Result<u8> {
         tracing::info!(address = %listener.local_addr()?, "answering /health and /load");
         tokio::task::spawn_local(desk.clone().serve(listener));
     }
-    let registrar = Registrar::start(&settings);
+    let registrar = Registrar::start(match &settings.registry {
+        Where::Etcd(etcd) => Registration::with_etcd(etcd, &settings.member, settings.ttl),
+        Where::ZooKeeper(zookeeper) => Registration::with_zookeeper(zookeeper, &settings.member, settings.ttl),
+    });
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
     let mut restarts: Vec<Instant> = Vec::new();
     loop {
@@ -201,7 +213,7 @@ async fn live(
         };
         let Ok((back, load)) = measured else { return End::Told };
         meter = back;
-        desk.load(load);
+        desk.load(load, settings.bounds.used(&load));
         match watchdog.judge(&load, answers, Instant::now()) {
             Verdict::Fine => desk.state("ok"),
             Verdict::Over(what) => desk.state(what),

@@ -20,8 +20,11 @@ impl Process {
     pub(super) fn start(command: &[OsString]) -> std::io::Result<Process> {
         let none = || std::io::Error::new(std::io::ErrorKind::InvalidInput, "there is no command");
         let (program, arguments) = command.split_first().ok_or_else(none)?;
-        let child = Command::new(program).args(arguments).process_group(0).kill_on_drop(true).spawn();
-        let child = child
+        let mut starting = Command::new(program);
+        starting.args(arguments).process_group(0).kill_on_drop(true);
+        end_with_us(&mut starting);
+        let child = starting
+            .spawn()
             .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", program.to_string_lossy())))?;
         let pid = child.id().ok_or_else(none)?;
         Ok(Process { child, pid, code: None })
@@ -61,6 +64,29 @@ impl Process {
         }
     }
 }
+
+/// When we are killed, which nobody can prevent, the system asks the command to end; else it would go on with nobody to watch it.
+#[cfg(target_os = "linux")]
+fn end_with_us(command: &mut Command) {
+    use rustix::process::{getpid, getppid, set_parent_process_death_signal};
+    let us = getpid();
+    let before_it_runs = move || {
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        // We may have ended before that.
+        match getppid() == Some(us) {
+            true => Ok(()),
+            false => Err(std::io::ErrorKind::Interrupted.into()),
+        }
+    };
+    // SAFETY: the two are system calls; nothing is allocated, locked or shared with other threads. Errors are numbers.
+    #[allow(unsafe_code)]
+    unsafe {
+        command.pre_exec(before_it_runs);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_with_us(_: &mut Command) {}
 
 impl Drop for Process {
     fn drop(&mut self) {

@@ -1,19 +1,21 @@
 //! Tells the registry where the backend is, for as long as it is.
 //!
-//! In: whether the backend is to be known. Out: a key under a lease that is prolonged three times in its time. A registry that does not
-//! answer is asked again, by its next server; a lease that has ended is followed by another. When nobody prolongs it (we were
-//! killed, or the machine has gone) the lease ends, and the key with it.
+//! In: whether the backend is to be known. Out: a registration that is kept up. A registry that does not answer is asked again, by its
+//! next server; one that has forgotten the backend is told again. When nobody keeps it up (we were killed, or the machine has
+//! gone) the registry forgets it by itself.
 
-use std::time::Duration;
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::Settings;
-use crate::config::model::Etcd;
-use crate::discovery::{Backoff, EtcdClient, entry};
+use crate::discovery::{Backoff, Registration};
 
-/// How long leaving may take; after that the lease ends by itself.
+/// How long leaving may take; after that the registry forgets it by itself.
 const LEAVE: Duration = Duration::from_secs(3);
+
+/// What stood for so long is not one of those attempts that fail one after the other.
+const STOOD: Duration = Duration::from_secs(10);
 
 /// Whoever tells the registry.
 pub(super) struct Registrar {
@@ -21,22 +23,12 @@ pub(super) struct Registrar {
     known: watch::Receiver<bool>,
 }
 
-/// The key, and what it says.
-struct Entry {
-    key: String,
-    value: String,
-    ttl: Duration,
-}
-
 impl Registrar {
     /// Begins; the backend is not to be known yet.
-    pub(super) fn start(settings: &Settings) -> Registrar {
+    pub(super) fn start(registration: Registration) -> Registrar {
         let (wanted, wants) = watch::channel(false);
         let (knows, known) = watch::channel(false);
-        let address = &settings.member.endpoint.address;
-        let key = format!("{}{address}", settings.etcd.prefix);
-        let entry = Entry { key, value: entry(&settings.member), ttl: settings.ttl };
-        tokio::task::spawn_local(keep(settings.etcd.clone(), entry, wants, knows));
+        tokio::task::spawn_local(keep(registration, wants, knows));
         Registrar { wanted, known }
     }
 
@@ -55,60 +47,51 @@ impl Registrar {
     }
 }
 
-async fn keep(etcd: Etcd, entry: Entry, mut wanted: watch::Receiver<bool>, known: watch::Sender<bool>) {
-    let mut client = EtcdClient::new(&etcd);
-    let mut backoff = Backoff::default();
+async fn keep(mut registration: Registration, mut wanted: watch::Receiver<bool>, known: watch::Sender<bool>) {
     while wanted.wait_for(|wanted| *wanted).await.is_ok() {
         // Set before the registry is told: whoever leaves then waits until it is sure that nothing is known.
         known.send_replace(true);
-        match enter(&mut client, &entry).await {
-            Ok(lease) => {
-                tracing::info!(key = entry.key, "the registry knows the backend");
-                backoff.reset();
-                prolong(&mut client, &entry, lease, &mut wanted).await;
-            }
-            Err(why) => {
-                tracing::warn!(why, "the registry cannot be told of the backend");
-                client.next();
-                tokio::select! {
-                    () = backoff.pause() => {}
-                    _ = wanted.wait_for(|wanted| !wanted) => {}
-                }
-            }
+        tokio::select! {
+            never = hold(&mut registration) => match never {},
+            _ = wanted.wait_for(|wanted| !wanted) => {}
         }
-        if !*wanted.borrow() {
-            known.send_replace(false);
+        let mut ended = registration.end().await;
+        if ended.is_err() {
+            registration.next();
+            ended = registration.end().await;
         }
+        match ended {
+            Ok(()) => tracing::info!(key = registration.key(), "the registry does not know the backend any more"),
+            Err(why) => tracing::warn!(why, "the registry could not be told that the backend leaves"),
+        }
+        known.send_replace(false);
     }
 }
 
-async fn enter(client: &mut EtcdClient, entry: &Entry) -> Result<i64, String> {
-    let lease = client.grant(entry.ttl.as_secs().max(1)).await?;
-    client.put(&entry.key, &entry.value, lease).await?;
-    Ok(lease)
-}
-
-/// Prolongs a lease until it has ended, or is ended since the backend is not to be known any more.
-async fn prolong(client: &mut EtcdClient, entry: &Entry, lease: i64, wanted: &mut watch::Receiver<bool>) {
-    let pause = entry.ttl / 3;
+/// Has it known until nobody waits for this any more.
+async fn hold(registration: &mut Registration) -> Infallible {
+    let mut backoff = Backoff::default();
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            _ = wanted.wait_for(|wanted| !wanted) => {
-                match client.revoke(lease).await {
-                    Ok(()) => tracing::info!(key = entry.key, "the registry does not know the backend any more"),
-                    Err(why) => tracing::warn!(why, "the registry could not be told that the backend leaves"),
+        match registration.make().await {
+            Ok(()) => {
+                tracing::info!(key = registration.key(), "the registry knows the backend");
+                let since = Instant::now();
+                match registration.stands().await {
+                    Ok(()) => tracing::warn!(key = registration.key(), "the registry has forgotten the backend"),
+                    Err(why) => {
+                        tracing::warn!(why, "the registry does not answer");
+                        registration.next();
+                    }
                 }
-                return;
+                if since.elapsed() > STOOD {
+                    backoff.reset();
+                }
             }
-        }
-        match client.keep(lease).await {
-            Ok(true) => {}
-            Ok(false) => return tracing::warn!(key = entry.key, "the registry has forgotten the backend"),
             Err(why) => {
-                tracing::warn!(why, "the registry does not answer");
-                client.next();
+                tracing::warn!(why, "the registry cannot be told of the backend");
+                registration.next();
             }
         }
+        backoff.pause().await;
     }
 }

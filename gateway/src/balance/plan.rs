@@ -15,7 +15,7 @@ use super::stats::tell_flags;
 use super::subset;
 use super::turn::{Turn, is_usable};
 use super::zones::HOME;
-use super::{Candidate, flag_changes};
+use super::{Candidate, FEW, flag_changes};
 use crate::config::model::Selection;
 
 /// What all workers share about a pool's endpoints.
@@ -52,7 +52,12 @@ pub struct Plan {
     all: SmallVec<[Turn; 2]>,
     /// Time changes what endpoints are given.
     passing: bool,
+    /// There are so many that they are not looked at for each change; and when they were.
+    many: Option<Duration>,
 }
+
+/// Of many endpoints, so long goes by what was seen last. Whether each of them can be used is seen at once in any case.
+const LAG: Duration = Duration::from_millis(50);
 
 /// How a pool's endpoints stand, for those who ask.
 #[derive(Clone, PartialEq, Debug)]
@@ -88,6 +93,7 @@ impl Watch {
     pub fn plan(&self, used: &[Candidate], everyone: &[Candidate], now: Duration) -> Plan {
         // Asked first: what changes while they are looked at is looked at again.
         let seen = Some(flag_changes());
+        let many = (everyone.len() > FEW).then_some(now);
         let passing = everyone.iter().filter(|candidate| self.give(candidate, now)).count() > 0;
         let levels = levels(everyone);
         let distrusts = !self.judge(&levels, now).is_full();
@@ -97,7 +103,14 @@ impl Watch {
         let zoned = !distrusts && is_zoned(everyone, &self.selection);
         if distrusts || (levels.len() <= 1 && !zoned) {
             let turn = Turn { distrusts, ..Turn::default() };
-            return Plan { seen, only: Some(turn), drawn: SmallVec::new(), all: [turn].into_iter().collect(), passing };
+            return Plan {
+                seen,
+                only: Some(turn),
+                drawn: SmallVec::new(),
+                all: [turn].into_iter().collect(),
+                passing,
+                many,
+            };
         }
         let (mut all, mut drawn, mut below) = (SmallVec::new(), SmallVec::<[(Turn, f64); 2]>::new(), 0.0);
         for (level, share) in levels.iter().zip(shares(&levels, self.selection.spill_factor)) {
@@ -120,7 +133,7 @@ impl Watch {
         // What has nobody here goes to the others in proportion.
         drawn.iter_mut().for_each(|(_, share)| *share /= below);
         let only = if let [(turn, _)] = &drawn[..] { Some(*turn) } else { None };
-        Plan { seen, only, drawn, all, passing }
+        Plan { seen, only, drawn, all, passing, many }
     }
 
     /// Gives an endpoint its part of its share: less as long as it is new, and when it has too much. Whether time changes that.
@@ -227,6 +240,26 @@ impl Plan {
     #[inline]
     pub fn is_old(&self) -> bool {
         self.seen != Some(flag_changes())
+    }
+
+    /// Whether it has to be made again before a request goes by it.
+    #[inline]
+    pub fn is_too_old(&self, now: impl FnOnce() -> Duration) -> bool {
+        self.is_old() && self.many.is_none_or(|made| now().saturating_sub(made) >= LAG)
+    }
+
+    /// For a while also right for others in the same pool: when it is for all, whoever these are.
+    pub fn for_others(&self) -> Plan {
+        match self.only {
+            Some(turn) if turn == Turn::default() => Plan {
+                seen: None,
+                only: self.only,
+                all: SmallVec::from_slice(&[turn]),
+                many: self.many,
+                ..Plan::default()
+            },
+            _ => Plan::default(),
+        }
     }
 
     /// Whether it has to be made again, changes or not.

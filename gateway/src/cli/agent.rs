@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Failure, log};
-use crate::agent::{self, LoadBounds, Settings};
-use crate::config::model::{self, CertificateFiles, Endpoint, Etcd, EtcdServer, Member, UpstreamTls};
+use crate::agent::{self, LoadBounds, Settings, Where};
+use crate::config::model::{self, CertificateFiles, Endpoint, Member, Registry, RegistryServer, UpstreamTls};
 use crate::config::value;
 
 #[derive(clap::Args)]
@@ -23,15 +23,18 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS", value_parser = value::endpoint)]
     backend: Option<String>,
     /// A server of etcd, such as http://127.0.0.1:2379; may be given several times
-    #[arg(long, required = true, value_name = "SERVER", value_parser = value::etcd_server)]
-    etcd: Vec<EtcdServer>,
-    /// What the key begins with; the address follows. When not given, /services/NAME/
+    #[arg(long, required_unless_present = "zookeeper", value_name = "SERVER", value_parser = value::etcd_server)]
+    etcd: Vec<RegistryServer>,
+    /// A server of ZooKeeper, such as 127.0.0.1:2181 or tls://127.0.0.1:2281; may be given several times
+    #[arg(long, conflicts_with = "etcd", value_name = "SERVER", value_parser = value::zookeeper_server)]
+    zookeeper: Vec<RegistryServer>,
+    /// What the key begins with, or the path above the node; the address follows. When not given, /services/NAME/
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
     /// A file with USER:PASSWORD for the registry
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
-    /// PEM file with the authorities that servers at https:// are verified by, instead of the system's
+    /// PEM file with the authorities that servers are verified by, instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// PEM file with our own certificate, when servers ask for one
@@ -79,6 +82,9 @@ pub(super) struct Arguments {
     /// Connections beyond which there are too many
     #[arg(long, value_name = "COUNT")]
     max_connections: Option<u64>,
+    /// Requests under way beyond which there are too many
+    #[arg(long, value_name = "COUNT")]
+    max_requests: Option<u64>,
     /// How long something is too much, or nothing is answered, until the command is started again
     #[arg(long, default_value = "30s", value_name = "TIME", value_parser = value::duration)]
     patience: Duration,
@@ -94,13 +100,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     log::start(&model::Log::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(Default::default())?;
-    let code = runtime.block_on(agent::run(arguments.settings()))?;
+    let code = runtime.block_on(agent::run(arguments.settings()?))?;
     runtime.shutdown_background();
     Ok(ExitCode::from(code))
 }
 
 impl Arguments {
-    fn settings(self) -> Settings {
+    fn settings(self) -> Result<Settings, Failure> {
         let certificate = self.certificate.zip(self.key);
         let tls = UpstreamTls {
             ca: self.ca,
@@ -108,7 +114,15 @@ impl Arguments {
             ..UpstreamTls::default()
         };
         let prefix = self.prefix.unwrap_or_else(|| format!("/services/{}/", self.name));
-        Settings {
+        let registry = |servers, prefix| Registry { servers, prefix, credentials: self.credentials, tls };
+        let registry = match self.zookeeper.is_empty() {
+            true => Where::Etcd(registry(self.etcd, prefix)),
+            false => {
+                let path = value::zookeeper_path(&prefix).map_err(|why| Failure(format!("--prefix {why}")))?;
+                Where::ZooKeeper(registry(self.zookeeper, path))
+            }
+        };
+        Ok(Settings {
             backend: self.backend.unwrap_or_else(|| self.address.clone()),
             member: Member {
                 endpoint: Endpoint { address: self.address, weight: self.weight },
@@ -117,7 +131,7 @@ impl Arguments {
                 zone: self.zone,
                 metadata: self.metadata,
             },
-            etcd: Etcd { servers: self.etcd, prefix, credentials: self.credentials, tls },
+            registry,
             ttl: self.ttl,
             ready_path: self.ready_path,
             start_time: self.start_time,
@@ -128,11 +142,12 @@ impl Arguments {
                 cpu: self.max_cpu,
                 memory: self.max_memory,
                 connections: self.max_connections,
+                requests: self.max_requests,
                 patience: self.patience,
             },
             listen: self.listen,
             command: self.command,
-        }
+        })
     }
 }
 

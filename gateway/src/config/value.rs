@@ -2,6 +2,8 @@
 //!
 //! In: one text. Out: the value, or in a few words what it should look like. Pure; nothing is resolved or opened.
 
+mod registry;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -9,10 +11,11 @@ use http::Method;
 use ipnet::IpNet;
 
 use super::hint;
-use super::model::EtcdServer;
 use super::problem::{excerpt, suggestion};
 use crate::http::FieldName;
 use crate::http::fields::is_token;
+
+pub use registry::{etcd_prefix, etcd_server, zookeeper_path, zookeeper_server};
 
 /// Beyond this a time is taken for a mistake; it also keeps sums with a clock from overflowing.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -125,23 +128,6 @@ pub fn endpoint(text: &str) -> Result<String, String> {
         Ok(1..) if port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(text.to_owned()),
         _ => Err(wrong()),
     }
-}
-
-/// `http://HOST:PORT` or `https://HOST:PORT`; without a port it is 2379.
-pub fn etcd_server(text: &str) -> Result<EtcdServer, String> {
-    let wrong = || format!("takes the address of a server, such as \"http://127.0.0.1:2379\", not {:?}", excerpt(text));
-    let (scheme, authority) = text.split_once("://").ok_or_else(wrong)?;
-    let tls = match scheme {
-        "http" => false,
-        "https" => true,
-        _ => return Err(wrong()),
-    };
-    let authority = authority.trim_end_matches('/');
-    let address = match host_name(authority) {
-        Ok(()) => format!("{authority}:2379"),
-        Err(_) => endpoint(authority).map_err(|_| wrong())?,
-    };
-    Ok(EtcdServer { tls, address })
 }
 
 /// A Host to send: a name or an address, with or without a port.

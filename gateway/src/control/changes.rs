@@ -22,7 +22,7 @@ use super::steps::{self, Steps};
 use super::{members, watched};
 use crate::admin::Board;
 use crate::fetch::{self, Store};
-use crate::plugin::{Code, Rollout};
+use crate::plugin::{Code, Rollout, Version};
 use crate::reload::{Change, Draft, Force, Next, Push, Pushed, ReloadError, Reply, Source};
 use crate::tls::Stamps;
 use crate::vault;
@@ -31,6 +31,8 @@ use crate::vault;
 const WATCH: Duration = Duration::from_millis(500);
 /// How often trials are judged.
 const JUDGE: Duration = Duration::from_millis(100);
+/// Between two attempts to bring the last good version back.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Who makes changes.
 pub(super) struct Changes {
@@ -47,6 +49,8 @@ pub(super) struct Changes {
     subsets: members::Subsets,
     prepared: VecDeque<Prepared>,
     at_once: VecDeque<Change>,
+    /// Versions in whose place nothing else could be put, and when that was tried.
+    unfit: Vec<(Instant, Arc<Version>)>,
 }
 
 /// A change that has to be prepared.
@@ -83,9 +87,23 @@ impl Changes {
         let study = Rc::new(Study::new(shared, file.clone(), store, board.clone()));
         let steps = Steps::new(force.clone(), file.clone(), board);
         let (lanes, preparing, places) = Default::default();
-        let (prepared, at_once) = Default::default();
+        let (prepared, at_once, unfit) = Default::default();
         let subsets = members::Subsets::new();
-        Changes { force, file, stamps, addresses, steps, study, lanes, preparing, places, subsets, prepared, at_once }
+        Changes {
+            force,
+            file,
+            stamps,
+            addresses,
+            steps,
+            study,
+            lanes,
+            preparing,
+            places,
+            subsets,
+            prepared,
+            at_once,
+            unfit,
+        }
     }
 
     /// Makes changes until nobody can want any.
@@ -109,6 +127,7 @@ impl Changes {
             self.steps.judge().await;
             self.subsets.look(&self.force).await;
             self.force.borrow_mut().let_go();
+            self.try_again();
             if looked.elapsed() >= WATCH {
                 looked = Instant::now();
                 self.look();
@@ -128,6 +147,12 @@ impl Changes {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    /// What could not be put in the place of a version that failed may fit by now.
+    fn try_again(&mut self) {
+        let due = self.unfit.extract_if(.., |(tried, _)| tried.elapsed() >= AGAIN);
+        self.at_once.extend(due.map(|(_, version)| Change::Unfit(version)));
     }
 
     /// Takes an order: it is carried out soon, or prepared first.
@@ -216,7 +241,11 @@ impl Changes {
                 let result = self.steps.promote(&about).await;
                 let _ = reply.send(result);
             }
-            Change::Unfit(version) => self.steps.replace_unfit(&version).await,
+            Change::Unfit(version) => {
+                if self.steps.replace_unfit(&version).await {
+                    self.unfit.push((Instant::now(), version));
+                }
+            }
             Change::Members => members::renew(&self.force).await,
             other => self.want(other),
         }

@@ -167,22 +167,23 @@ impl Steps {
         }
     }
 
-    /// Puts the last good version of a plugin in the place of one that was found unfit.
-    pub(super) async fn replace_unfit(&self, unfit: &Arc<Version>) {
+    /// Puts the last good version of a plugin in the place of one that was found unfit. Whether that is to be tried again.
+    pub(super) async fn replace_unfit(&self, unfit: &Arc<Version>) -> bool {
         let name = unfit.plugin.name();
-        let Ok((deployed, budget)) = self.deployed(name) else { return };
+        let Ok((deployed, budget)) = self.deployed(name) else { return false };
         // One on trial is judged with the others.
         if !Arc::ptr_eq(&deployed.version, unfit) {
-            return;
+            return false;
         }
         let Some(good) = unfit.plugin.last_good(unfit) else {
             let version = unfit.name();
-            return tracing::warn!(plugin = name, version, "there is no earlier version; the fallback decides");
+            tracing::warn!(plugin = name, version, "there is no earlier version; the fallback decides");
+            return false;
         };
         let step = Step::Take(within(&good, budget), Reason::Recovered);
-        if let Err(error) = self.turn(name, step, Turn::Recovered).await {
-            tracing::error!(plugin = name, %error, "the last good version cannot be brought back");
-        }
+        let Err(error) = self.turn(name, step, Turn::Recovered).await else { return false };
+        tracing::error!(plugin = name, %error, "the last good version cannot be brought back; it is tried again");
+        true
     }
 
     /// Whether any version is on trial.

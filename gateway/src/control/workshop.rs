@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::snapshot::given::late;
+
 /// A few places to work at.
 pub(super) struct Workshop(Arc<Semaphore>);
 
@@ -21,7 +23,7 @@ pub(super) enum Late {
     )]
     Begin(Duration),
     /// It did not end.
-    #[error("it was not compiled within {0:?} (limits.plugin_compile_time)")]
+    #[error("{}", late(*.0))]
     End(Duration),
     /// Its thread is gone.
     #[error("compiling it was cut short")]

@@ -1,33 +1,28 @@
 //! Questions in JSON to a server, and answers that may go on for as long as the connection does.
 //!
 //! In: a server, a path, JSON. Out: the answer, whole or line by line. Over the gateway's own HTTP/1.1, one connection for each
-//! question. Limits: [`CONNECT`] and [`ANSWER`] for the time, [`SIZE`] for an answer or a line of it.
+//! question. Limits: [`ANSWER`] for the time, [`SIZE`] for an answer or a line of it.
 
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-
-use crate::config::model::EtcdServer;
+use super::dial::dial;
+use crate::config::model::RegistryServer;
 use crate::http::h1::client::{Connection, Event, Park};
 use crate::http::{Body, Fields, Frame, Method, RequestHead, Scheme, Stream, Version, name};
 use crate::limits::Limits;
-use crate::tls::{self, UpstreamTls};
+use crate::tls::UpstreamTls;
 
-/// Until a connection stands.
-const CONNECT: Duration = Duration::from_secs(3);
 /// Until an answer begins, or one that is short is there.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 /// The largest answer, and the largest line of one.
 const SIZE: usize = 64 << 20;
-/// How long nothing is heard before the system asks whether the other side is there.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// What is asked, and of whom.
 pub(super) struct Question<'a> {
-    pub(super) server: &'a EtcdServer,
+    pub(super) server: &'a RegistryServer,
     pub(super) tls: Option<&'a UpstreamTls>,
     pub(super) path: &'a str,
     pub(super) fields: &'a [(&'a str, &'a str)],
@@ -54,9 +49,7 @@ impl Park for Nowhere {
 /// Asks.
 pub(super) async fn ask(question: &Question<'_>) -> Result<Answer, String> {
     let server = &question.server.address;
-    let stream = tokio::time::timeout(CONNECT, connect(question)).await;
-    let stream = stream.unwrap_or_else(|_| Err("no connection in time".to_owned()));
-    let stream = stream.map_err(|why| format!("{server}: {why}"))?;
+    let stream = dial(question.server, question.tls).await.map_err(|why| format!("{server}: {why}"))?;
     let asking = tokio::time::timeout(ANSWER, send(question, stream)).await;
     asking.unwrap_or_else(|_| Err("no answer in time".to_owned())).map_err(|why| format!("{server}: {why}"))
 }
@@ -75,21 +68,6 @@ async fn send(question: &Question<'_>, stream: Stream) -> Result<Answer, String>
     };
     let body = exchange.into_body(parsed.framing, false, Rc::new(Nowhere));
     Ok(Answer { status: parsed.head.status.as_u16(), body, line: Vec::new(), searched: 0 })
-}
-
-async fn connect(question: &Question<'_>) -> Result<Stream, String> {
-    let server = question.server;
-    let tcp = TcpStream::connect(&*server.address).await.map_err(|error| error.to_string())?;
-    let keepalive = socket2::TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / 4).with_retries(4);
-    // Without it a server that is switched off is noticed later.
-    let _ = socket2::SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
-    if !server.tls {
-        return Ok(Stream::cleartext(tcp));
-    }
-    let tls = question.tls.ok_or("TLS is not set up")?;
-    let host = crate::http::head::host_of(&server.address).trim_start_matches('[').trim_end_matches(']');
-    let connected = tls.connect(tcp, host).await;
-    connected.map(|(stream, _)| Stream::TlsClient(stream)).map_err(|error| tls::upstream_failure(&error).to_owned())
 }
 
 /// `None`: something of it cannot stand in a request.

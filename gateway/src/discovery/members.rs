@@ -3,6 +3,7 @@
 //! Pure. In: JSON, or TOML with the same keys. Out: members, or the first thing that is wrong.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -20,6 +21,16 @@ struct Written {
     drain: Option<bool>,
     zone: Option<String>,
     metadata: Option<BTreeMap<String, String>>,
+}
+
+/// An instance of a service as Curator writes it, besides much else.
+#[derive(Deserialize)]
+struct Instance {
+    address: String,
+    port: Option<u16>,
+    #[serde(rename = "sslPort")]
+    ssl_port: Option<u16>,
+    enabled: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -41,17 +52,23 @@ pub(super) fn of_file(text: &str, json: bool) -> Result<Vec<Member>, String> {
     list.endpoints.into_iter().enumerate().map(read).collect()
 }
 
-/// The member that a key of a registry says: JSON, or an address alone.
+/// The member that a key of a registry says: JSON, an address alone, or what Curator's service discovery writes.
 pub(super) fn of_entry(text: &[u8]) -> Result<Member, String> {
     let text = std::str::from_utf8(text).map_err(|_| "it is no UTF-8".to_owned())?.trim();
     match text.starts_with(['{', '"']) {
-        true => of_value(serde_json::from_str(text).map_err(|error| error.to_string())?),
+        true => {
+            let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+            match ["port", "sslPort"].iter().any(|key| value.get(key).is_some()) {
+                true => of_instance(value),
+                false => of_value(value),
+            }
+        }
         false => of_value(Value::String(text.to_owned())),
     }
 }
 
 /// As a registry is told of a member.
-pub fn entry(member: &Member) -> String {
+pub(super) fn entry(member: &Member) -> String {
     let metadata: BTreeMap<_, _> = member.metadata.iter().map(|(key, value)| (key, value)).collect();
     serde_json::json!({
         "address": member.endpoint.address,
@@ -62,6 +79,18 @@ pub fn entry(member: &Member) -> String {
         "metadata": metadata,
     })
     .to_string()
+}
+
+/// One that is not enabled gets nothing new.
+fn of_instance(value: Value) -> Result<Member, String> {
+    let instance: Instance = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let port = instance.port.or(instance.ssl_port).ok_or("it has no port")?;
+    let host = match instance.address.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => instance.address,
+    };
+    let member = of_value(Value::String(format!("{host}:{port}")))?;
+    Ok(Member { drain: instance.enabled == Some(false), ..member })
 }
 
 fn of_value(value: Value) -> Result<Member, String> {
@@ -102,6 +131,19 @@ mod tests {
         assert_eq!(members, of_file(&format!("{{\"endpoints\": {json}}}"), true).unwrap());
         assert_eq!(of_entry(entry(&members[1]).as_bytes()).unwrap(), members[1]);
         assert_eq!(of_entry(b" a:1\n").unwrap(), members[0]);
+    }
+
+    #[test]
+    fn instances_as_curator_writes_them_are_read() {
+        let text = r#"{"name":"a","id":"1","address":"10.0.0.7","port":8080,"sslPort":null,"payload":null,
+            "registrationTimeUTC":1,"serviceType":"DYNAMIC","uriSpec":null,"enabled":false}"#;
+        let member = of_entry(text.as_bytes()).unwrap();
+        assert_eq!((&*member.endpoint.address, member.drain), ("10.0.0.7:8080", true));
+        let address = |text: &str| of_entry(text.as_bytes()).map(|member| member.endpoint.address);
+        assert_eq!(address(r#"{"address":"::1","port":null,"sslPort":443}"#), Ok("[::1]:443".to_owned()));
+        assert!(address(r#"{"address":"a","port":null}"#).is_err());
+        assert!(address(r#"{"address":"a","port":70000}"#).is_err());
+        assert!(address(r#"{"address":"a b","port":1}"#).is_err());
     }
 
     #[test]

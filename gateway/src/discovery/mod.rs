@@ -6,12 +6,15 @@
 //! nothing. Limits: `discovered_endpoints` for each pool; the control path hears of changes once in `BATCH`.
 
 mod backoff;
+mod dial;
 mod dns;
 mod etcd;
 mod file;
 mod http;
 mod members;
+mod registration;
 mod search;
+mod zookeeper;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,8 +28,7 @@ use crate::metrics::SearchRow;
 use crate::snapshot::Found;
 
 pub use backoff::Backoff;
-pub use etcd::Client as EtcdClient;
-pub use members::entry;
+pub use registration::Registration;
 use search::Search;
 
 /// The least time between two words to the control path.
@@ -194,6 +196,7 @@ async fn look(search: Arc<Search>) {
             DiscoverSource::File(path) => file::look(&search, path).await,
             DiscoverSource::Dns(dns) => dns::look(&search, dns).await,
             DiscoverSource::Etcd(etcd) => etcd::look(&search, etcd).await,
+            DiscoverSource::ZooKeeper(zookeeper) => zookeeper::look(&search, zookeeper).await,
         }
     };
     tokio::select! {

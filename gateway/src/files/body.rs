@@ -2,26 +2,34 @@
 //!
 //! In: an open file and which parts of it to send, with texts between them. Out: frames. What the system has in memory
 //! is read at once; the rest is read on the blocking pool, one chunk ahead of the client. Invariant: when the file
-//! shrinks or changes the body ends with an error, so that it never looks complete. Limit: two chunks of memory.
+//! shrinks or changes the body ends with an error, so that it never looks complete. The beginning of a large file goes out without
+//! passing through here ([`parts`]), where the connection allows it. Limits: two chunks of memory; no more than
+//! [`BURST`] is read before others on the worker have their turn.
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::future::Future;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::task::JoinHandle;
 
+use super::chunk::{self, Chunk};
+use super::parts;
 use crate::error::{Error, Kind};
-use crate::http::{Frame, Source};
+use crate::http::{FilePart, Frame, Source};
 
-/// What is read at once.
-const CHUNK: u64 = 128 * 1024;
+/// A client that is as fast as the memory lets others wait no longer than this takes.
+const BURST: usize = 2 * 1024 * 1024;
+
+/// The most that the system sends by itself before the file is looked at again.
+const PART: u64 = 1024 * 1024;
 
 /// What makes a file another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,7 +58,8 @@ pub(super) struct FileBody {
     pieces: VecDeque<Piece>,
     left: u64,
     ahead: Option<JoinHandle<io::Result<Bytes>>>,
-    buffer: BytesMut,
+    /// How much was read since others had their turn.
+    burst: usize,
 }
 
 impl Identity {
@@ -70,6 +79,12 @@ impl Identity {
         format!("\"{second:x}.{nanosecond:x}-{:x}-{:x}\"", self.length, self.inode)
     }
 
+    /// When it or what is said of it was changed last.
+    pub(super) fn changed(&self) -> Duration {
+        let (second, nanosecond) = self.changed;
+        Duration::new(u64::try_from(second).unwrap_or_default(), u32::try_from(nanosecond).unwrap_or_default())
+    }
+
     /// Whether the content is the same. A file that is replaced while it is open changes in nothing but its links.
     pub(super) fn same_content(&self, other: &Identity) -> bool {
         (self.length, self.modified) == (other.length, other.modified)
@@ -79,17 +94,17 @@ impl Identity {
 impl FileBody {
     pub(super) fn new(file: Arc<File>, identity: Identity, pieces: VecDeque<Piece>) -> FileBody {
         let left = pieces.iter().map(Piece::length).sum();
-        FileBody { file, identity, pieces, left, ahead: None, buffer: BytesMut::new() }
+        FileBody { file, identity, pieces, left, ahead: None, burst: 0 }
     }
 
     /// The next bytes of the file from `range` on.
     fn poll_read(&mut self, range: Range<u64>, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
         if self.ahead.is_none() {
-            let want = (range.end - range.start).min(CHUNK) as usize;
-            if let Some(result) = read_cached(&self.file, range.start, want, &mut self.buffer) {
+            let want = want(&range);
+            if let Some(result) = Chunk::take().fill_cached(&self.file, range.start, want) {
                 return Poll::Ready(result);
             }
-            self.ahead = Some(read_later(&self.file, &range));
+            self.ahead = Some(read_later(&self.file, range.start, want));
         }
         let Some(reading) = &mut self.ahead else { return Poll::Pending };
         let early = reading.is_finished();
@@ -99,7 +114,7 @@ impl FileBody {
         // While the disk is the slower one, it reads on. Once it is ahead, the system may have the rest in memory.
         let next = range.start.saturating_add(bytes.len() as u64)..range.end;
         if !early && !bytes.is_empty() && !next.is_empty() {
-            self.ahead = Some(read_later(&self.file, &next));
+            self.ahead = Some(read_later(&self.file, next.start, want(&next)));
         }
         Poll::Ready(Ok(bytes))
     }
@@ -124,6 +139,11 @@ impl Source for FileBody {
         };
         // It stays the first piece until its bytes are there, and after an error.
         self.pieces.push_front(Piece::File(range.clone()));
+        if self.burst >= BURST {
+            self.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let bytes = match ready!(self.poll_read(range.clone(), cx)) {
             Ok(bytes) => bytes,
             Err(_) => return Poll::Ready(Some(Err(Error::gateway(Kind::Internal("a file could not be read"))))),
@@ -132,6 +152,7 @@ impl Source for FileBody {
         if bytes.is_empty() || !self.is_unchanged() {
             return Poll::Ready(Some(Err(Error::gateway(Kind::Internal("a file changed while it was sent")))));
         }
+        self.burst += bytes.len();
         let sent = bytes.len() as u64;
         self.left = self.left.saturating_sub(sent);
         if let Some(Piece::File(first)) = self.pieces.front_mut() {
@@ -147,6 +168,32 @@ impl Source for FileBody {
     fn is_end(&self) -> bool {
         self.left == 0
     }
+
+    fn held_back(&mut self) {
+        self.burst = 0;
+    }
+
+    fn part(&mut self) -> Option<FilePart> {
+        let most = self.left.checked_sub(parts::kept_back()?)?;
+        let Some(Piece::File(range)) = self.pieces.front() else { return None };
+        let length = most.min(range.end.saturating_sub(range.start)).min(PART);
+        let offset = range.start;
+        // What a part of the last one is not to be believed for, the next frame finds out.
+        if length == 0
+            || self.ahead.is_some()
+            || self.burst >= BURST
+            || !self.is_unchanged()
+            || !parts::are_cached(&self.file, offset..offset + length)
+        {
+            return None;
+        }
+        if let Some(Piece::File(range)) = self.pieces.front_mut() {
+            range.start += length;
+        }
+        self.left -= length;
+        self.burst += length as usize;
+        Some(FilePart { file: self.file.clone(), offset, length: length as usize })
+    }
 }
 
 impl Piece {
@@ -158,45 +205,14 @@ impl Piece {
     }
 }
 
-/// Reads what the system has in memory, perhaps less than wanted; `None` when it would have to wait for a disk.
-#[cfg(target_os = "linux")]
-fn read_cached(file: &File, offset: u64, want: usize, buffer: &mut BytesMut) -> Option<io::Result<Bytes>> {
-    use rustix::io::{Errno, ReadWriteFlags, preadv2};
-    // When the client's side has let go of the last chunk, its memory is used again.
-    buffer.resize(want, 0);
-    match preadv2(file, &mut [io::IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
-        Ok(n) => {
-            buffer.truncate(n);
-            Some(Ok(buffer.split().freeze()))
-        }
-        // Not in memory; or a file system that cannot tell.
-        Err(Errno::AGAIN | Errno::OPNOTSUPP | Errno::INTR | Errno::NOSYS) => None,
-        Err(error) => Some(Err(error.into())),
-    }
+/// How much of this to read at once.
+fn want(range: &Range<u64>) -> usize {
+    usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX).min(chunk::SIZE)
 }
 
-#[cfg(not(target_os = "linux"))]
-fn read_cached(_: &File, _: u64, _: usize, _: &mut BytesMut) -> Option<io::Result<Bytes>> {
-    None
-}
-
-fn read_later(file: &Arc<File>, range: &Range<u64>) -> JoinHandle<io::Result<Bytes>> {
-    let (file, offset) = (file.clone(), range.start);
-    let want = (range.end - range.start).min(CHUNK) as usize;
-    tokio::task::spawn_blocking(move || {
-        let mut chunk = vec![0; want];
-        let mut filled = 0;
-        while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, offset + filled as u64) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        chunk.truncate(filled);
-        Ok(chunk.into())
-    })
+fn read_later(file: &Arc<File>, offset: u64, want: usize) -> JoinHandle<io::Result<Bytes>> {
+    let (file, chunk) = (file.clone(), Chunk::take());
+    tokio::task::spawn_blocking(move || chunk.fill(&file, offset, want))
 }
 
 #[cfg(test)]
@@ -207,7 +223,7 @@ mod tests {
     fn what_the_disk_has_to_bring_comes_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
-        let content: Vec<u8> = (0..3 * CHUNK + 17).map(|n| (n / 251) as u8).collect();
+        let content: Vec<u8> = (0..3 * chunk::SIZE as u64 + 17).map(|n| (n / 251) as u8).collect();
         std::fs::write(&path, &content).unwrap();
         let file = Arc::new(File::open(&path).unwrap());
         let identity = Identity::of(&file.metadata().unwrap());
@@ -215,7 +231,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
             let mut body = FileBody::new(file.clone(), identity, VecDeque::from([Piece::File(range.clone())]));
             // As if the system did not have the beginning in memory.
-            body.ahead = Some(read_later(&file, &range));
+            body.ahead = Some(read_later(&file, range.start, 1000));
             let mut got = Vec::new();
             while let Some(frame) = std::future::poll_fn(|cx| body.poll_frame(cx)).await {
                 let Ok(Frame::Data(data)) = frame else { panic!("{frame:?}") };

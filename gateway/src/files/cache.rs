@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::load::{Content, Loaded};
@@ -15,7 +16,7 @@ const OVERHEAD: usize = 768;
 
 /// A file in memory.
 pub(super) struct Entry {
-    pub(super) file: Loaded,
+    pub(super) file: Arc<Loaded>,
     /// When the disk was asked last.
     pub(super) checked: Cell<Instant>,
 }

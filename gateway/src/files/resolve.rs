@@ -3,9 +3,14 @@
 //! In: the path as it stood on the wire, percent-encoded, without a query. Out: the same path decoded once, made of plain
 //! names, to be put behind the folder and a slash. Invariant: whatever came in, no name of the result is empty, begins with
 //! a dot (but `.well-known` at the top), or holds a slash, a backslash or a control character. So the result names something
-//! below the folder as far as names go; where symbolic links lead is looked at when the file is open.
+//! below the folder as far as names go; where symbolic links lead is seen when the file is opened. What the configuration adds
+//! (`try_files`, siblings) is put around such names and leads as little out as they do.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+
+use crate::config::model::Candidate;
+use crate::http::encoding::Coding;
 
 /// Why a path names nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -16,6 +21,60 @@ pub enum Refused {
     /// Such a file is never served.
     #[error("no such file")]
     Hidden,
+}
+
+/// What a path may turn out to be.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Ask {
+    /// No slash at the end: a folder is redirected.
+    File,
+    /// A slash at the end: a file is not found.
+    Folder,
+    /// The client's path says nothing of it, because it was rewritten.
+    Either,
+    /// The configuration names a file: a folder is not found.
+    Name,
+}
+
+impl Ask {
+    /// What a client asks for that sent the one path, of which the other is left below the folder.
+    pub fn of(path_below: &str, client_path: &str) -> Ask {
+        match (path_below.ends_with('/'), client_path.ends_with('/')) {
+            (true, _) => Ask::Folder,
+            (false, true) if path_below.is_empty() => Ask::Folder,
+            (false, true) => Ask::Either,
+            (false, false) => Ask::File,
+        }
+    }
+}
+
+/// Where to look for `names`, as [`resolve`] gives them, by one of the paths to try; `None`: this one is not for such a request.
+pub fn candidate<'a>(candidate: &'a Candidate, names: &'a str, ask: Ask) -> Option<(Cow<'a, str>, Ask)> {
+    let Candidate { before, after, takes_path } = candidate;
+    if !takes_path {
+        return Some((before.into(), Ask::Name));
+    }
+    // Nothing can be added to a name that is not there: "/docs/" has no "/docs/.html".
+    let adds_to_name = !after.is_empty() && !after.starts_with('/');
+    if adds_to_name && (names.is_empty() || ask == Ask::Folder) {
+        return None;
+    }
+    let ask = if after.is_empty() { ask } else { Ask::Name };
+    if before.is_empty() && after.is_empty() {
+        return Some((names.into(), ask));
+    }
+    Some((format!("{before}{names}{after}").into(), ask))
+}
+
+/// Where the sibling of a file is, of this coding.
+pub fn sibling(path: &str, coding: Coding) -> Option<String> {
+    let extension = match coding {
+        Coding::Gzip => "gz",
+        Coding::Brotli => "br",
+        Coding::Zstd => "zst",
+        Coding::Deflate => return None,
+    };
+    Some(format!("{path}.{extension}"))
 }
 
 /// Adds the names of `path` to `out`, each behind a slash. `Ok(true)`: the path ended with a slash, or names nothing but
@@ -145,10 +204,67 @@ mod tests {
     }
 
     #[test]
+    fn each_spelling_of_a_way_out_is_refused() {
+        let (mut hidden, mut malformed) = (0, 0);
+        let dots =
+            ["..", "%2e%2e", "%2E.", ".%2e", "%2e%2E", "%c0%ae%c0%ae", "%e0%80%ae%e0%80%ae", "..%00", "..;", "%u002e"];
+        let slashes = ["/", "%2f", "%2F", "%5c", "\\", "%c0%af", "%e0%80%af"];
+        for (dots, slash) in dots.into_iter().flat_map(|dots| slashes.map(|slash| (dots, slash))) {
+            for path in [format!("/{dots}{slash}etc/passwd"), format!("/a{slash}{dots}{slash}{dots}{slash}etc/passwd")]
+            {
+                match resolved(&path) {
+                    Err(Refused::Hidden) => hidden += 1,
+                    Err(Refused::Malformed) => malformed += 1,
+                    Ok(names) => panic!("{path}: {names:?}"),
+                }
+            }
+        }
+        assert_eq!((hidden + malformed, malformed > 0), (140, true));
+    }
+
+    #[test]
+    fn odd_unicode_is_a_name_or_refused() {
+        // No form is made another: a name is what the folder says it is, and leads nowhere else.
+        for name in ["．．", "‥", "∕", "／", "＼", "e\u{301}", "\u{202e}txt.exe", "\u{feff}", "\u{200b}", "\u{85}"]
+        {
+            let encoded: String = name.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            assert_eq!(resolved(&format!("/{encoded}/x")), Ok((format!("/{name}/x"), false)), "{encoded}");
+        }
+        // Half of a pair of UTF-16, more than Unicode has, cut short, a byte that follows nothing.
+        for name in ["%ed%a0%80", "%f4%90%80%80", "%e2%82", "%80", "%fe", "%c1%9c"] {
+            assert_eq!(resolved(&format!("/{name}")), Err(Refused::Hidden), "{name}");
+        }
+    }
+
+    #[test]
     fn a_redirect_stays_on_this_host() {
         assert_eq!(with_slash("/a/b", None), "./b/");
         assert_eq!(with_slash("//evil.example", Some("x=/")), "./evil.example/?x=/");
         assert_eq!(with_slash("/a:b", None), "./a:b/");
+    }
+
+    fn tried(before: &str, after: &str, takes_path: bool) -> Candidate {
+        Candidate { before: before.into(), after: after.into(), takes_path }
+    }
+
+    #[test]
+    fn paths_to_try_are_made_of_the_names() {
+        let rows = [
+            (Candidate::path(), "/a", Ask::File, Some(("/a", Ask::File))),
+            (Candidate::path(), "", Ask::Folder, Some(("", Ask::Folder))),
+            (tried("", ".html", true), "/a/b", Ask::File, Some(("/a/b.html", Ask::Name))),
+            (tried("", ".html", true), "", Ask::Folder, None),
+            (tried("", ".html", true), "/a", Ask::Folder, None),
+            (tried("", "/x", true), "/a", Ask::Folder, Some(("/a/x", Ask::Name))),
+            (tried("/old", "", true), "/a", Ask::Either, Some(("/old/a", Ask::Either))),
+            (tried("/index.html", "", false), "/a", Ask::Folder, Some(("/index.html", Ask::Name))),
+        ];
+        for (one, names, ask, expected) in rows {
+            let expected = expected.map(|(path, ask)| (Cow::Borrowed(path), ask));
+            assert_eq!(candidate(&one, names, ask), expected, "{one:?} {names}");
+        }
+        assert_eq!(sibling("/a.js", Coding::Zstd).as_deref(), Some("/a.js.zst"));
+        assert_eq!(sibling("/a.js", Coding::Deflate), None);
     }
 
     proptest! {

@@ -6,10 +6,16 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::body::{FileBody, Piece};
+use super::listing::List;
 use super::load::{Content, Loaded};
+use crate::http::accept::{self, Liked};
 use crate::http::conditional::{self, Validators, Verdict};
 use crate::http::ranges::{self, Multipart, Selection};
 use crate::http::{Body, Fields, Known, Method, RequestHead, ResponseHead, StatusCode, name};
+
+/// Room for what a response has beside the fields of its file: Content-Length, Content-Range, Date, and some of a route's.
+const ADDED: usize = 8;
+const ADDED_TEXT: usize = 192;
 
 /// The response to a GET or HEAD for this file.
 pub(super) fn file(file: &Loaded, request: &RequestHead) -> (ResponseHead, Body) {
@@ -29,7 +35,7 @@ pub(super) fn file(file: &Loaded, request: &RequestHead) -> (ResponseHead, Body)
     match selection {
         Selection::Whole => {
             let mut head = ResponseHead::new(StatusCode::OK);
-            head.fields = file.fields.clone();
+            head.fields = file.fields.copy(ADDED, ADDED_TEXT);
             number(&mut head.fields, name::CONTENT_LENGTH, length);
             let body = if request.method == Method::HEAD { Body::Empty } else { whole(file) };
             (head, body)
@@ -50,38 +56,77 @@ pub(super) fn redirect(location: &str) -> (ResponseHead, Body) {
     (head, body)
 }
 
-/// A folder's list.
-pub(super) fn listing(page: Vec<u8>, request: &RequestHead) -> (ResponseHead, Body) {
+/// A folder's list, as a page or for programs.
+pub(super) fn listing(list: &List, request: &RequestHead) -> (ResponseHead, Body) {
     let mut head = ResponseHead::new(StatusCode::OK);
-    text(&mut head.fields, name::CONTENT_TYPE, "text/html; charset=utf-8");
+    let page = match wants_json(&request.fields) {
+        true => {
+            text(&mut head.fields, name::CONTENT_TYPE, "application/json");
+            list.json()
+        }
+        false => {
+            text(&mut head.fields, name::CONTENT_TYPE, "text/html; charset=utf-8");
+            text(&mut head.fields, name::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
+            list.html()
+        }
+    };
     number(&mut head.fields, name::CONTENT_LENGTH, page.len() as u64);
     text(&mut head.fields, name::CACHE_CONTROL, "no-cache");
-    text(&mut head.fields, name::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
+    text(&mut head.fields, name::VARY, "accept");
     (head, if request.method == Method::HEAD { Body::Empty } else { Body::full(page) })
+}
+
+fn wants_json(request: &Fields) -> bool {
+    let (mut html, mut json) = (Liked::default(), Liked::default());
+    for range in accept::ranges(request) {
+        html.consider(range, b"text/html", b"text/*");
+        json.consider(range, b"application/json", b"application/*");
+    }
+    json.is_named() && json.quality > 0 && (json.quality > html.quality || !html.is_named())
+}
+
+/// The file that tells of an error, whole: of this content no one has a part or another version.
+pub(super) fn error_page(status: StatusCode, file: &Loaded, request: &RequestHead) -> (ResponseHead, Body) {
+    let mut head = ResponseHead::new(status);
+    for field in [name::CONTENT_TYPE, name::CONTENT_ENCODING, name::VARY] {
+        copy(file, field, &mut head.fields);
+    }
+    number(&mut head.fields, name::CONTENT_LENGTH, file.identity.length);
+    text(&mut head.fields, name::CACHE_CONTROL, "no-store");
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        // RFC 9110 section 15.5.6.
+        text(&mut head.fields, name::ALLOW, "GET, HEAD");
+    }
+    (head, if request.method == Method::HEAD { Body::Empty } else { whole(file) })
 }
 
 /// RFC 9110 section 15.4.5: what a 200 would have said of the version, and no content.
 fn not_modified(file: &Loaded) -> ResponseHead {
     let mut head = ResponseHead::new(StatusCode::NOT_MODIFIED);
-    for field in [name::ETAG, name::LAST_MODIFIED] {
-        if let Some(value) = file.fields.value(field) {
-            // It comes out of other fields, so it is a value.
-            let _ = head.fields.append(field, value);
-        }
+    for field in [name::ETAG, name::LAST_MODIFIED, name::CACHE_CONTROL, name::VARY] {
+        copy(file, field, &mut head.fields);
     }
     head
 }
 
+fn copy(file: &Loaded, field: Known, fields: &mut Fields) {
+    if let Some(value) = file.fields.value(field) {
+        // It comes out of other fields, so it is a value.
+        let _ = fields.append(field, value);
+    }
+}
+
 fn partial(file: &Loaded, parts: &[Range<u64>]) -> (ResponseHead, Body) {
     let mut head = ResponseHead::new(StatusCode::PARTIAL_CONTENT);
-    head.fields = file.fields.clone();
+    head.fields = file.fields.copy(ADDED, ADDED_TEXT);
     let length = file.identity.length;
     if let [part] = parts {
         text(&mut head.fields, name::CONTENT_RANGE, &ranges::content_range(part, length));
         number(&mut head.fields, name::CONTENT_LENGTH, part.end - part.start);
         return (head, body(file, VecDeque::from([Piece::File(part.clone())])));
     }
-    let multipart = Multipart::new(parts, file.content_type, length);
+    let content_type = file.fields.text(name::CONTENT_TYPE).unwrap_or_default();
+    let multipart = Multipart::new(parts, content_type, length);
     let mut pieces = VecDeque::with_capacity(parts.len() * 2 + 1);
     for (opening, part) in multipart.openings.into_iter().zip(parts) {
         pieces.push_back(Piece::Text(opening.into()));

@@ -2,14 +2,18 @@
 
 /// Text is taken to be UTF-8, as practically all of it is.
 pub fn content_type(path: &str) -> &'static str {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let Some((_, extension)) = name.rsplit_once('.') else { return UNKNOWN };
+    let Some(extension) = extension(path) else { return UNKNOWN };
     let mut lower = [0; 12];
     let Some(lower) = lower.get_mut(..extension.len()) else { return UNKNOWN };
     lower.copy_from_slice(extension.as_bytes());
     lower.make_ascii_lowercase();
     let found = TABLE.binary_search_by(|(key, _)| key.as_bytes().cmp(lower));
     found.ok().and_then(|at| TABLE.get(at)).map_or(UNKNOWN, |(_, content_type)| content_type)
+}
+
+/// What stands behind the last dot of a name.
+pub fn extension(path: &str) -> Option<&str> {
+    path.rsplit('/').next()?.rsplit_once('.').map(|(_, extension)| extension)
 }
 
 const UNKNOWN: &str = "application/octet-stream";

@@ -3,7 +3,9 @@
 //! Nothing is read from a peer before the frame is asked for, so a slow reader holds back a fast writer. A body that
 //! ends with an error must never look complete to the one it is passed on to.
 
+use std::fs::File;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -18,6 +20,17 @@ pub enum Frame {
     Data(Bytes),
     /// Trailer fields; nothing comes after them.
     Trailers(Box<Fields>),
+}
+
+/// Bytes of an open file that the system may send by itself.
+#[derive(Clone, Debug)]
+pub struct FilePart {
+    /// The file.
+    pub file: Arc<File>,
+    /// Where the part begins.
+    pub offset: u64,
+    /// How long it is; more than 0.
+    pub length: usize,
 }
 
 /// Where a body comes from when it is not simply in memory: a connection, a file.
@@ -35,6 +48,11 @@ pub trait Source {
 
     /// Nobody has room for more just now: from here on, the sender is not who is waited for.
     fn held_back(&mut self) {}
+
+    /// The next bytes as a part of a file, in place of a frame; `None`: ask for a frame. Asked only by those who can send one out.
+    fn part(&mut self) -> Option<FilePart> {
+        None
+    }
 }
 
 /// A message body.
@@ -78,6 +96,14 @@ impl Body {
     pub fn held_back(&mut self) {
         if let Body::Source(source) = self {
             source.held_back();
+        }
+    }
+
+    /// The next bytes as a part of a file, when there is such a part.
+    pub fn part(&mut self) -> Option<FilePart> {
+        match self {
+            Body::Source(source) => source.part(),
+            Body::Empty | Body::Full(_) => None,
         }
     }
 

@@ -385,6 +385,15 @@ impl Fields {
         Fields { text: texts, entries, present: 0 }
     }
 
+    /// A copy, with room for so many fields more and so much more text.
+    pub fn copy(&self, fields: usize, text: usize) -> Fields {
+        let mut copy = Fields::with_capacity(self.entries.len() + fields, self.text.len() + text);
+        copy.text.extend_from_slice(&self.text);
+        copy.entries.extend_from_slice(&self.entries);
+        copy.present = self.present;
+        copy
+    }
+
     /// Takes all fields out and keeps the memory.
     pub fn clear(&mut self) {
         self.text.clear();

@@ -137,6 +137,14 @@ pub fn query_values<'q>(query: &'q str, wanted: &'q [u8]) -> impl Iterator<Item 
     })
 }
 
+/// All names of a query and their values, decoded.
+pub fn query_pairs(query: &str) -> impl Iterator<Item = [Vec<u8>; 2]> + '_ {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        [decoded(name).collect(), decoded(value).collect()]
+    })
+}
+
 /// A part of a query as forms write it: escapes and `+` decoded, malformed escapes as they are.
 fn decoded(text: &str) -> impl Iterator<Item = u8> {
     let mut rest = text.as_bytes();

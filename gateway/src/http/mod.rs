@@ -8,11 +8,13 @@ pub mod h1;
 pub mod h2;
 
 // What they share.
+pub mod accept;
 pub mod body;
 pub mod branch;
 pub mod claims;
 pub mod conditional;
 pub mod control;
+pub mod encoding;
 pub mod ending;
 pub mod fields;
 pub mod head;
@@ -27,7 +29,7 @@ mod tcp;
 pub mod tunnel;
 pub mod upgrade;
 
-pub use body::{Body, Frame, Source};
+pub use body::{Body, FilePart, Frame, Source};
 pub use control::Control;
 pub use ending::Ending;
 pub use fields::{FieldName, Fields, Known, Name, name};

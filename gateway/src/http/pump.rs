@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use super::body::{Body, Frame};
+use super::body::{Body, FilePart, Frame};
 use super::fields::Fields;
 use crate::error::{Error, Kind};
 
@@ -19,6 +19,16 @@ pub trait Outlet {
 
     /// Takes data; `last`: nothing follows, not even trailers, and `end` is not called.
     fn data(&mut self, data: Bytes, last: bool) -> Result<(), Error>;
+
+    /// Whether it takes parts of files; cheap to ask.
+    fn takes_parts(&self) -> bool {
+        false
+    }
+
+    /// Takes a part of a file, of which it was asked whether it takes them. Something follows.
+    fn part(&mut self, _: FilePart) -> Result<(), Error> {
+        Err(Error::gateway(Kind::Internal("a part of a file for who takes none")))
+    }
 
     /// Takes trailers; nothing follows.
     fn trailers(&mut self, trailers: &Fields) -> Result<(), Error>;
@@ -72,6 +82,13 @@ impl Pump {
             let room = room?;
             if !self.held.is_empty() {
                 self.hand_over(room, outlet)?;
+                continue;
+            }
+            if outlet.takes_parts()
+                && let Some(part) = body.part()
+            {
+                self.moved += part.length as u64;
+                outlet.part(part)?;
                 continue;
             }
             match body.poll_frame(cx) {

@@ -177,7 +177,57 @@ mod tests {
         assert_eq!(select(format!("bytes={}", "0-0,".repeat(17)).as_bytes(), 10), Selection::Whole);
     }
 
+    /// The obvious way, byte by byte: which bytes are asked for; `None` where the whole is to be sent.
+    fn slowly(value: &str, length: u64) -> Option<Vec<bool>> {
+        let (unit, set) = value.split_once('=')?;
+        let specs: Vec<&str> = set.split(',').map(str::trim).filter(|spec| !spec.is_empty()).collect();
+        if !unit.eq_ignore_ascii_case("bytes") || specs.is_empty() || specs.len() > MOST {
+            return None;
+        }
+        let number = |text: &str| {
+            text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u128>().ok().map(|n| n.min(u64::MAX.into())))
+        };
+        let mut asked = vec![false; length as usize];
+        for spec in specs {
+            let (first, last) = spec.split_once('-')?;
+            let (first, last) = (number(first)?, number(last)?);
+            if (first.is_none() && (last.is_none() || (length == 0 && last > Some(0))))
+                || (last.is_some() && first > last)
+            {
+                return None;
+            }
+            for (at, asked) in (0u128..).zip(&mut asked) {
+                *asked |= match (first, last) {
+                    (None, Some(suffix)) => at + suffix >= length.into(),
+                    (first, last) => Some(at) >= first && last.is_none_or(|last| at <= last),
+                };
+            }
+        }
+        Some(asked)
+    }
+
     proptest! {
+        #[test]
+        fn what_is_selected_is_what_byte_by_byte_is_asked_for(
+            length in 0u64..40,
+            specs in prop::collection::vec(" ?([0-9]{0,2}|0{9}[0-9]|[0-9]{30}|x)-?([0-9]{0,2}|[0-9]{30}) ?", 0..6),
+            unit in "(bytes|Bytes|byte|)",
+        ) {
+            let value = format!("{unit}={}", specs.join(","));
+            let expected = slowly(&value, length);
+            match select(value.as_bytes(), length) {
+                Selection::Whole => prop_assert_eq!(expected, None, "{}", value),
+                Selection::Unsatisfiable => prop_assert!(expected.is_some_and(|asked| !asked.contains(&true)), "{}", value),
+                Selection::Parts(parts) => {
+                    let mut sent = vec![0u8; length as usize];
+                    parts.iter().flat_map(|part| part.clone()).for_each(|at| sent[at as usize] += 1);
+                    prop_assert!(sent.iter().all(|times| *times <= 1), "twice: {}", value);
+                    let sent: Vec<bool> = sent.iter().map(|times| *times == 1).collect();
+                    prop_assert_eq!(expected, Some(sent), "{}", value);
+                }
+            }
+        }
+
         #[test]
         fn parts_lie_within_and_are_never_more_than_the_whole(
             length in 0u64..100,

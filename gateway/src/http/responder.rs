@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::h1::framing::has_no_body;
 use super::hygiene::is_framing;
 use super::pump::Outlet;
-use super::{Body, Fields, Method, Nobody, ResponseHead, h1, h2};
+use super::{Body, Fields, FilePart, Method, Nobody, ResponseHead, h1, h2};
 use crate::clock::Deadline;
 use crate::error::{Error, Kind};
 
@@ -178,6 +178,22 @@ impl Outlet for Responder {
             Responder::H1(responder) => responder.data(data, last),
             Responder::H2(stream) => stream.sending()?.data(data, last),
             Responder::Nobody(_) => Err(Error::gateway(NOBODY)),
+        }
+    }
+
+    fn takes_parts(&self) -> bool {
+        match self {
+            Responder::H1(responder) => responder.takes_parts(),
+            Responder::H2(_) | Responder::Nobody(_) => false,
+        }
+    }
+
+    fn part(&mut self, part: FilePart) -> Result<(), Error> {
+        match self {
+            Responder::H1(responder) => responder.part(part),
+            Responder::H2(_) | Responder::Nobody(_) => {
+                Err(Error::gateway(Kind::Internal("a part of a file on a stream")))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::FilePart;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
@@ -86,6 +87,23 @@ impl Tcp {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+}
+
+impl Tcp {
+    /// Sends what it can of a part of a file, which the system does by itself. 0: there is nothing left of it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn poll_send_part(&self, cx: &mut Context<'_>, part: &FilePart) -> Poll<io::Result<usize>> {
+        // Less than all may be the end of the file as well as that of the room, so it says nothing of the socket: a size of 0.
+        self.poll_send(cx, 0, || {
+            let mut offset = part.offset;
+            rustix::fs::sendfile(&self.0, &part.file, Some(&mut offset), part.length)
+        })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn poll_send_part(&self, _: &mut Context<'_>, _: &FilePart) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }
 }
 

@@ -75,6 +75,11 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
+    /// Puts a value in place of the one before; only the owning thread may.
+    pub(super) fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// Adds from any of several threads; for counts that are not on the request path.
     pub(super) fn add_shared(&self, n: u64) {
         self.0.fetch_add(n, Relaxed);

@@ -68,6 +68,18 @@ families! {
         "WebSocket and other upgraded connections now.";
     TUNNELS = Counter "gatewright_tunnels_total" ("")
         "Connections that were upgraded.";
+    FILES = Counter "gatewright_files_found_total" ("knew")
+        "Static files, lists and redirects, by who knew what there is: memory (the gateway's, no system call), system (without waiting), disk (the blocking pool was asked).";
+    COMPRESSION = Counter "gatewright_compression_responses_total" ("encoding, action")
+        "Responses that the gateway compressed, or decompressed for clients that cannot.";
+    COMPRESSION_IN = Counter "gatewright_compression_bytes_in_total" ("encoding, action")
+        "Bytes of their bodies before that.";
+    COMPRESSION_OUT = Counter "gatewright_compression_bytes_out_total" ("encoding, action")
+        "Bytes of their bodies after it.";
+    COMPRESSION_TIME = Counter "gatewright_compression_seconds_total" ("encoding, action")
+        "Time that workers spent on it.";
+    BUSY = Gauge "gatewright_worker_busy_ratio" ("worker")
+        "The share of its time that a worker works; above 0.6 it compresses less.";
     FIRST_BYTE = Histogram "gatewright_upstream_first_byte_seconds" ("pool")
         "From the request sent to the first byte of the upstream's response.";
     UPSTREAM_OPEN = Gauge "gatewright_upstream_connections_open" ("pool")

@@ -11,6 +11,7 @@ mod endpoints;
 mod families;
 mod plugins;
 mod pools;
+mod recoding;
 mod render;
 mod searches;
 
@@ -28,6 +29,8 @@ pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};
 pub use pools::{ENDPOINT_STATES, PoolRow};
+pub use recoding::Recoding;
+use recoding::RecodingCells;
 pub use render::CONTENT_TYPE;
 pub use searches::SearchRow;
 
@@ -131,6 +134,7 @@ struct Shard {
     requests_ended: Counter,
     tunnels_opened: Counter,
     tunnels_closed: Counter,
+    files: Labelled<4>,
     closed: Labelled<32>,
     handshakes_full: Counter,
     handshakes_resumed: Counter,
@@ -138,6 +142,7 @@ struct Shard {
     limits: Labelled<64>,
     cache: Labelled<8>,
     log_lines_dropped: Counter,
+    recoding: RecodingCells,
 }
 
 #[derive(Default)]
@@ -353,6 +358,11 @@ impl Worker {
         self.shard.tunnels_closed.add(1);
     }
 
+    /// A static file was found, by whom.
+    pub fn file_found(&self, knew: &'static str) {
+        self.shard.files.add(knew);
+    }
+
     /// An upstream answered after this time.
     pub fn upstream_first_byte(&self, pool: PoolId, time: Duration) {
         self.shard.pools.cell(pool.0).first_byte.record(time);
@@ -452,6 +462,7 @@ impl Shard {
             requests_ended: Counter::default(),
             tunnels_opened: Counter::default(),
             tunnels_closed: Counter::default(),
+            files: Labelled::default(),
             closed: Labelled::default(),
             handshakes_full: Counter::default(),
             handshakes_resumed: Counter::default(),
@@ -459,6 +470,7 @@ impl Shard {
             limits: Labelled::default(),
             cache: Labelled::default(),
             log_lines_dropped: Counter::default(),
+            recoding: RecodingCells::default(),
         }
     }
 }

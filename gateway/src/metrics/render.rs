@@ -42,6 +42,7 @@ impl Metrics {
         self.routes(&mut text);
         self.clients(&mut text);
         self.upstreams(&mut text);
+        self.recoding(&mut text);
         self.endpoints(&mut text, endpoints);
         super::pools::render(&mut text, pools);
         text.family(&family::CACHE);
@@ -140,6 +141,10 @@ impl Metrics {
         let closed = self.sum(|shard| shard.tunnels_closed.value());
         text.single(&family::TUNNELS_OPEN, opened.saturating_sub(closed));
         text.single(&family::TUNNELS, opened);
+        text.family(&family::FILES);
+        for (knew, count) in self.words(|shard| shard.files.iter()) {
+            text.line(family::FILES.name, &[("knew", knew)], count);
+        }
     }
 
     fn upstreams(&self, text: &mut Text) {

@@ -2,12 +2,12 @@
 //!
 //! In: a version, and what it is for: the balancer of one pool, or routing and filtering. Out: instances, made off the request
 //! path, one for each worker. Invariant: a worker that has lost its instance takes the next one without waiting, or does
-//! without until one is there. Beside the instance of the version in force a worker may have one of a version on trial. Linked-in plugins belong to the thread that made them, so each worker makes its own when
-//! it takes its seat.
+//! without until one is there. Beside the instance of the version in force a worker may have one of a version on trial. Where one that is linked in is
+//! missing, the worker makes it.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -19,9 +19,10 @@ use super::instance::{Instance, Mould, Outcome};
 use super::native::Native;
 use super::request::{Edits, Head};
 use super::runner::Runner;
+use super::shortage::{self, Missing, Shortage};
 use super::trial::{Part, Stage, Trial};
 use super::version::{Code, Version};
-use crate::balance::{Candidate, Turn};
+use crate::balance::{Candidate, FEW, Turn};
 
 /// The instances of one version for one task.
 pub struct Crew {
@@ -30,11 +31,14 @@ pub struct Crew {
     kinds: u32,
     endpoints: Vec<Candidate>,
     engine: Arc<Engine>,
-    spare: Mutex<Vec<Instance>>,
+    /// How many there are to be.
+    count: usize,
+    spare: Mutex<Vec<Runner>>,
     ready: AtomicUsize,
     seed: u64,
     made: AtomicU64,
     requests: Requests,
+    pub(super) shortage: Shortage,
 }
 
 /// Where missing instances are asked for.
@@ -42,12 +46,12 @@ pub type Requests = mpsc::UnboundedSender<Want>;
 
 /// What whoever makes instances is told.
 pub enum Want {
-    /// One more for this crew.
-    Instance(Weak<Crew>),
+    /// One more for a crew.
+    Instance(Missing),
     /// This version was found unfit.
     Quarantined(Arc<Version>),
     /// No more of this instance: its memory is given back where nobody waits for that.
-    Nothing(Box<Instance>),
+    Nothing(Runner),
 }
 
 /// One worker's instance of a crew.
@@ -97,11 +101,13 @@ impl Crew {
             kinds,
             endpoints,
             engine: engine.clone(),
+            count,
             spare: Mutex::default(),
             ready: AtomicUsize::new(0),
             seed,
             made: AtomicU64::new(0),
             requests: requests.clone(),
+            shortage: Shortage::default(),
         };
         (0..count).try_for_each(|_| crew.make())?;
         Ok(Arc::new(crew))
@@ -109,17 +115,17 @@ impl Crew {
 
     /// Makes one more. Off the request path.
     pub fn make(&self) -> Result<(), LoadError> {
-        match &self.version.code {
-            Code::Wasm(compiled) => {
-                let instance = self.mould(self.next_seed(), |mould| Instance::new(compiled, &self.engine, mould))?;
-                let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-                spare.push(instance);
-                self.ready.store(spare.len(), Ordering::Release);
-                Ok(())
-            }
-            // Whether it likes its configuration; workers make their own.
-            Code::BuiltIn(_, plugin) => self.mould(self.seed, |mould| Native::new(plugin, mould)).map(drop),
+        let made = self.mould(self.next_seed(), |mould| match &self.version.code {
+            Code::Wasm(compiled) => Instance::new(compiled, &self.engine, mould).map(Box::new).map(Runner::Wasm),
+            Code::BuiltIn(_, plugin) => Native::new(plugin, mould).map(Box::new).map(Runner::Native),
+        })?;
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        // A worker that could not wait for one that is linked in has made its own.
+        if spare.len() < self.count {
+            spare.push(made);
         }
+        self.ready.store(spare.len(), Ordering::Release);
+        Ok(())
     }
 
     /// What they are used as, bits of [`gatewright_abi::kind`].
@@ -130,6 +136,11 @@ impl Crew {
     /// Whether these are the endpoints that it picks from.
     pub fn serves(&self, endpoints: &[Candidate]) -> bool {
         self.endpoints == endpoints
+    }
+
+    /// Tells whoever makes instances. Without anybody who makes them, the fallback stays.
+    pub(super) fn tell(&self, want: Want) {
+        let _ = self.requests.send(want);
     }
 
     fn next_seed(&self) -> u64 {
@@ -149,20 +160,14 @@ impl Crew {
     }
 
     fn take(&self) -> Option<Runner> {
-        if let Code::BuiltIn(_, plugin) = &self.version.code {
-            return self
-                .mould(self.next_seed(), |mould| Native::new(plugin, mould))
-                .ok()
-                .map(Box::new)
-                .map(Runner::Native);
+        if self.ready.load(Ordering::Acquire) > 0 {
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = spare.pop();
+            self.ready.store(spare.len(), Ordering::Release);
+            return taken;
         }
-        if self.ready.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = spare.pop();
-        self.ready.store(spare.len(), Ordering::Release);
-        taken.map(Box::new).map(Runner::Wasm)
+        let Code::BuiltIn(_, plugin) = &self.version.code else { return None };
+        self.mould(self.next_seed(), |mould| Native::new(plugin, mould)).ok().map(Box::new).map(Runner::Native)
     }
 }
 
@@ -218,6 +223,10 @@ impl Seat {
 
     /// Goes on with other endpoints, if it is of the same version and its instance takes them in time.
     fn moves_to(&mut self, crew: &Arc<Crew>) -> bool {
+        // Tables of many endpoints take longer than a worker may be held up. One that has made its own stands ready.
+        if crew.endpoints.len() > FEW && crew.ready.load(Ordering::Acquire) > 0 {
+            return false;
+        }
         let same = Arc::ptr_eq(&self.crew.version, &crew.version) && self.crew.kinds == crew.kinds;
         let moved = same
             && self.instance.as_mut().is_some_and(|instance| instance.change_endpoints(&crew.endpoints) == Ok(true));
@@ -344,6 +353,9 @@ impl Seat {
         if let Some(rival) = &mut self.rival {
             rival.seat.tick(now);
         }
+        if self.instance.is_none() {
+            self.ask_again(now);
+        }
         if self.tick.is_none_or(|at| now < at) {
             return;
         }
@@ -392,8 +404,8 @@ impl Seat {
 
     /// Does without its instance, and has it taken apart elsewhere.
     fn discard(&mut self) {
-        if let Some(Runner::Wasm(instance)) = self.instance.take() {
-            let _ = self.crew.requests.send(Want::Nothing(instance));
+        if let Some(instance) = self.instance.take() {
+            self.crew.tell(Want::Nothing(instance));
         }
     }
 
@@ -407,13 +419,22 @@ impl Seat {
                 fault = fault.label(),
                 "the plugin failed too often and is not called any more"
             );
-            let _ = self.crew.requests.send(Want::Quarantined(version.clone()));
+            self.crew.tell(Want::Quarantined(version.clone()));
         }
         if self.instance.as_ref().is_some_and(Runner::is_faulted) {
             tracing::debug!(plugin = version.plugin.name(), %fault, "an instance is replaced");
             self.discard();
-            // Without anybody who makes them, the fallback stays.
-            let _ = self.crew.requests.send(Want::Instance(Arc::downgrade(&self.crew)));
+            self.crew.tell(Want::Instance(Missing::of(&self.crew)));
+        }
+    }
+
+    /// Asks once more for the instance that it has not got.
+    #[cold]
+    fn ask_again(&self, now: Instant) {
+        let (crew, is_module) = (&self.crew, matches!(self.crew.version.code, Code::Wasm(_)));
+        let is_short = is_module && crew.ready.load(Ordering::Acquire) == 0 && !crew.version.is_quarantined();
+        if is_short && crew.shortage.is_due(shortage::since(crew, now)) {
+            crew.tell(Want::Instance(Missing::of(crew)));
         }
     }
 }

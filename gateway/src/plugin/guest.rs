@@ -7,21 +7,18 @@ use std::time::{Duration, Instant};
 use gatewright_abi::COLUMNS;
 use wasmtime::{Memory, ResourceLimiter};
 
-use super::request::{Edits, Head};
-use super::services::{Series, Services};
+use super::offer::{Now, Offer};
+use super::request::Head;
+use super::services::Services;
 
 /// The data of a store.
 pub(super) struct Guest {
-    pub(super) services: Arc<Services>,
+    pub(super) offer: Offer,
     /// Found after instantiation; until then no import may be given addresses.
     pub(super) memory: Option<Memory>,
-    /// Series that this instance has asked for, by the number that it was given.
-    pub(super) series: Vec<Arc<Series>>,
     /// Addresses of columns, 0 when they are not there.
     pub(super) columns: [u32; COLUMNS],
-    pub(super) edits: Edits,
     pub(super) bounds: Bounds,
-    pub(super) random: fastrand::Rng,
     /// What the current call may take, and since when it is over that.
     pub(super) patience: Patience,
     head: Option<Shown>,
@@ -37,23 +34,28 @@ unsafe impl Send for Shown {}
 impl Guest {
     pub(super) fn new(services: Arc<Services>, bounds: Bounds, seed: u64) -> Guest {
         Guest {
-            services,
+            offer: Offer::new(services, seed),
             memory: None,
-            series: Vec::new(),
             columns: [0; COLUMNS],
-            edits: Edits::default(),
             bounds,
-            random: fastrand::Rng::with_seed(seed),
             patience: Patience::default(),
             head: None,
         }
     }
 
     /// The request of the current call.
-    pub(super) fn head(&self) -> Option<&dyn Head> {
+    pub(super) fn head(&self) -> Now<'_> {
         // SAFETY: `show` keeps the request borrowed for as long as the pointer is here.
         #[allow(unsafe_code)]
         self.head.as_ref().map(|shown| unsafe { shown.0.as_ref() })
+    }
+
+    /// The same, with what may be noted about it.
+    pub(super) fn desk(&mut self) -> (Now<'_>, &mut Offer) {
+        // SAFETY: as in `head`.
+        #[allow(unsafe_code)]
+        let head = self.head.as_ref().map(|shown| unsafe { shown.0.as_ref() });
+        (head, &mut self.offer)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tokio::sync::mpsc;
 
@@ -25,7 +25,7 @@ pub struct House {
     workers: usize,
     cache: Option<PathBuf>,
     engine: OnceLock<Arc<Engine>>,
-    compiler: OnceLock<Compiler>,
+    compiler: OnceLock<Arc<Compiler>>,
     plugins: Mutex<HashMap<String, Arc<Plugin>>>,
     requests: Requests,
 }
@@ -34,17 +34,6 @@ pub struct House {
 pub fn built_in(name: &str) -> Option<Code> {
     let (name, plugin) = stock::all().find(|(known, _)| *known == name)?;
     Some(Code::BuiltIn(name, plugin()))
-}
-
-/// Makes an instance in the place of one that failed.
-fn replace(crew: &Weak<Crew>) {
-    if let Some(crew) = crew.upgrade()
-        && !crew.version.is_quarantined()
-        && let Err(error) = crew.make()
-    {
-        let plugin = crew.version.plugin.name();
-        tracing::error!(plugin, %error, "an instance cannot be replaced");
-    }
 }
 
 impl House {
@@ -62,10 +51,9 @@ impl House {
                 match want {
                     Want::Quarantined(version) => unfit(version),
                     Want::Nothing(instance) => drop(instance),
-                    Want::Instance(crew) => {
+                    Want::Instance(missing) => {
                         // Whoever wanted it may be gone, also by the time when it is made.
-                        let name = crew.upgrade().map(|crew| crew.version.plugin.name().to_owned());
-                        let _ = name.map(|name| makers.want(&name, move || replace(&crew)));
+                        let _ = missing.plugin().map(|name| makers.want(&name, move || missing.make()));
                     }
                 }
             }
@@ -90,13 +78,17 @@ impl House {
 
     /// Compiles a module.
     pub fn compile(&self, bytes: &[u8], memory: u64) -> Result<Code, LoadError> {
+        self.compiler()?.compile(bytes, memory).map(Code::Wasm)
+    }
+
+    /// Who compiles, also for those who cannot wait here until it is done.
+    pub fn compiler(&self) -> Result<Arc<Compiler>, LoadError> {
         if self.compiler.get().is_none() {
             let compiler = Compiler::new(self.engine()?.clone(), self.cache.as_deref())?;
             // Two who come at once make two of them, and one stays.
-            let _ = self.compiler.set(compiler);
+            let _ = self.compiler.set(Arc::new(compiler));
         }
-        let compiler = self.compiler.get().ok_or_else(|| LoadError::Engine("no compiler".to_owned()))?;
-        compiler.compile(bytes, memory).map(Code::Wasm)
+        self.compiler.get().cloned().ok_or_else(|| LoadError::Engine("no compiler".to_owned()))
     }
 
     /// Makes a version of a plugin.
@@ -115,6 +107,11 @@ impl House {
     pub fn rehearse(&self, version: &Arc<Version>, endpoints: &[Candidate]) -> Result<(), LoadError> {
         let (kinds, engine) = (version.code.kinds(), self.engine()?);
         Crew::assemble(version.clone(), kinds, endpoints.to_vec(), 1, engine, &self.requests, 0).map(drop)
+    }
+
+    /// For how many workers.
+    pub fn workers(&self) -> usize {
+        self.workers
     }
 
     fn engine(&self) -> Result<&Arc<Engine>, LoadError> {

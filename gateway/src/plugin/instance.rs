@@ -258,7 +258,7 @@ impl Instance {
 
     /// The changes that the last call wants. Nothing is left of them after a fault.
     pub fn edits(&mut self) -> &mut Edits {
-        &mut self.core.store.data_mut().edits
+        &mut self.core.store.data_mut().offer.edits
     }
 
     /// Lets time pass; when it wants to be called again.
@@ -343,8 +343,8 @@ impl Core {
         head: &dyn Head,
         call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<i64>,
     ) -> Result<i64, Fault> {
-        if !self.store.data().edits.is_empty() {
-            self.store.data_mut().edits.clear();
+        if !self.store.data().offer.edits.is_empty() {
+            self.store.data_mut().offer.edits.clear();
         }
         self.run_short(|store| show(store, Store::data_mut, head, call))
     }
@@ -382,7 +382,7 @@ impl Core {
     #[cold]
     fn failed(&mut self, fault: Fault) -> Fault {
         self.faulted |= !fault.leaves_instance_usable();
-        self.store.data_mut().edits.clear();
+        self.store.data_mut().offer.edits.clear();
         fault
     }
 

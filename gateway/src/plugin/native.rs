@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatewright_abi::{Column, answer, bound, edit, hash, kind, text};
+use gatewright_abi::{Column, answer, bound, kind};
 use gatewright_sdk::native::{self, Host, Table};
 use gatewright_sdk::{Pick, Route, Verdict};
 use smallvec::SmallVec;
@@ -16,7 +16,8 @@ use super::Outcome;
 use super::decision::{Answer, Decision};
 use super::fault::{Fault, LoadError};
 use super::instance::Mould;
-use super::request::{Edit, Edits, FieldName, Head, Side, What};
+use super::offer::{Offer, side};
+use super::request::{Edits, FieldName, Head, What};
 use super::services::{Series, Services};
 use super::upkeep::{self, Upkeep};
 use crate::balance::{Candidate, Turn};
@@ -29,14 +30,14 @@ pub struct Native {
     state: RefCell<State>,
     services: Arc<Services>,
     faulted: bool,
+    /// It has said that it does nothing with outcomes.
+    deaf: Cell<bool>,
 }
 
 struct State {
     /// Endpoints that the request was sent to before, during a pick.
     tried: SmallVec<[usize; 4]>,
-    edits: Edits,
-    series: Vec<Arc<Series>>,
-    random: fastrand::Rng,
+    offer: Offer,
 }
 
 /// What the plugin may use during one call.
@@ -46,6 +47,7 @@ struct Desk<'a> {
     head: Option<&'a dyn Head>,
     turn: Turn,
     endpoints: &'a [Candidate],
+    deaf: &'a Cell<bool>,
 }
 
 impl Native {
@@ -55,10 +57,11 @@ impl Native {
         if mould.kinds & kind::BALANCER != 0 {
             fill(&mut table, mould.endpoints);
         }
-        let random = fastrand::Rng::with_seed(mould.seed);
-        let state = RefCell::new(State { tried: SmallVec::new(), edits: Edits::default(), series: Vec::new(), random });
+        let offer = Offer::new(mould.services.clone(), mould.seed);
+        let state = RefCell::new(State { tried: SmallVec::new(), offer });
         let (endpoints, turn) = (mould.endpoints, Turn::default());
-        let desk = Desk { services: mould.services, state: &state, head: None, turn, endpoints };
+        let deaf = Cell::new(false);
+        let desk = Desk { services: mould.services, state: &state, head: None, turn, endpoints, deaf: &deaf };
         let configured = catch_unwind(AssertUnwindSafe(|| plugin.configure(mould.kinds, mould.config, &desk, &table)));
         let instance = match configured {
             Ok(Ok(instance)) => instance,
@@ -66,7 +69,7 @@ impl Native {
             Err(_) => return Err(LoadError::Fault { stage: "configure", fault: Fault::Trap }),
         };
         let upkeep = Upkeep::of(mould.endpoints);
-        Ok(Native { instance, table, upkeep, state, services: mould.services.clone(), faulted: false })
+        Ok(Native { instance, table, upkeep, state, services: mould.services.clone(), faulted: false, deaf })
     }
 
     /// Whether it must not be called again.
@@ -74,9 +77,15 @@ impl Native {
         self.faulted
     }
 
+    /// Whether it does nothing with outcomes, as far as it was told any.
+    #[cfg(test)]
+    pub(super) fn is_deaf(&self) -> bool {
+        self.deaf.get()
+    }
+
     /// What the last call wants changed.
     pub fn edits(&mut self) -> &mut Edits {
-        &mut self.state.get_mut().edits
+        &mut self.state.get_mut().offer.edits
     }
 
     /// Whose turn it is at the next picks.
@@ -127,6 +136,9 @@ impl Native {
 
     /// Tells it what became of a request.
     pub fn outcome(&mut self, outcome: &Outcome, endpoints: &[Candidate]) -> Result<(), Fault> {
+        if self.deaf.get() {
+            return Ok(());
+        }
         let outcome = gatewright_sdk::Outcome {
             endpoint: outcome.endpoint as usize,
             status: Some(outcome.status).filter(|status| *status > 0),
@@ -184,8 +196,9 @@ impl Native {
         if self.faulted {
             return Err(Fault::Absent);
         }
-        self.state.get_mut().edits.clear();
-        let desk = Desk { services: &self.services, state: &self.state, head, turn: self.upkeep.turn, endpoints };
+        self.state.get_mut().offer.edits.clear();
+        let (services, state, deaf) = (&self.services, &self.state, &self.deaf);
+        let desk = Desk { services, state, head, turn: self.upkeep.turn, endpoints, deaf };
         let (instance, table) = (&mut *self.instance, &self.table);
         // After a panic the instance is not called again, so nobody sees it half-changed.
         catch_unwind(AssertUnwindSafe(|| call(instance, &desk, table))).map_err(|_| {
@@ -253,32 +266,16 @@ fn answered(answer: &gatewright_sdk::Answer) -> Result<Decision, Fault> {
 }
 
 impl Desk<'_> {
+    /// A tag as this call has set it.
     fn read(&self, what: What<'_>, read: &mut dyn FnMut(&[u8])) -> bool {
-        self.head.is_some_and(|head| head.read(what, read))
-    }
-
-    fn note(&self, wanted: Edit<'_>) -> i32 {
-        match self.head.map(|head| head.allows(&wanted)) {
-            None => answer::NOT_NOW,
-            Some(false) => answer::INVALID,
-            Some(true) if self.state.borrow_mut().edits.push(wanted) => answer::DONE,
-            Some(true) => answer::FULL,
-        }
+        self.state.borrow().offer.read(self.head, what, read)
     }
 
     fn with_series(&self, number: i32, what: impl FnOnce(&Series)) {
         let state = self.state.borrow();
-        if let Some(series) = usize::try_from(number).ok().and_then(|number| state.series.get(number)) {
+        if let Some(series) = u32::try_from(number).ok().and_then(|number| state.offer.series(number)) {
             what(series);
         }
-    }
-}
-
-fn side(number: u32) -> Option<Side> {
-    match number {
-        gatewright_abi::side::REQUEST => Some(Side::Request),
-        gatewright_abi::side::RESPONSE => Some(Side::Response),
-        _ => None,
     }
 }
 
@@ -312,41 +309,15 @@ impl Host for Desk<'_> {
     }
 
     fn hash(&self, what: u32, name: &[u8], seed: u64) -> u64 {
-        let field;
-        let what = match what {
-            hash::CLIENT => What::Text(text::CLIENT),
-            hash::PATH => What::Text(text::PATH),
-            hash::AUTHORITY => What::Text(text::AUTHORITY),
-            hash::HEADER => {
-                field = FieldName::of(name);
-                What::Header(Side::Request, field.text())
-            }
-            hash::COOKIE => What::Cookie(name),
-            hash::QUERY => What::Query(name),
-            hash::TAG => What::Tag(name),
-            _ => return 0,
-        };
-        let mut hash = 0;
-        let mut reader = |value: &[u8]| hash = gatewright_abi::hash64(value, seed).max(1);
-        match what {
-            What::Tag(name) => drop(self.tag(name, &mut reader)),
-            what => drop(self.read(what, &mut reader)),
-        }
-        hash
+        self.state.borrow().offer.hash(self.head, what, name, seed)
     }
 
     fn edit_header(&self, how: u32, of: u32, name: &[u8], value: &[u8]) -> i32 {
-        let Some(of) = side(of) else { return answer::INVALID };
-        self.note(match how {
-            edit::SET => Edit::Set(of, name, value),
-            edit::ADD => Edit::Add(of, name, value),
-            edit::REMOVE => Edit::Remove(of, name),
-            _ => return answer::INVALID,
-        })
+        self.state.borrow_mut().offer.edit_header(self.head, how, of, name, value)
     }
 
     fn set_path(&self, path: &[u8]) -> i32 {
-        self.note(Edit::Path(path))
+        self.state.borrow_mut().offer.set_path(self.head, path)
     }
 
     fn status(&self) -> i32 {
@@ -354,25 +325,15 @@ impl Host for Desk<'_> {
     }
 
     fn set_status(&self, status: u32) -> i32 {
-        u16::try_from(status).map_or(answer::INVALID, |status| self.note(Edit::Status(status)))
+        self.state.borrow_mut().offer.set_status(self.head, status)
     }
 
     fn tag(&self, name: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
-        let state = self.state.borrow();
-        match state.edits.tag(name) {
-            Some(value) => {
-                read(value);
-                true
-            }
-            None => self.read(What::Tag(name), read),
-        }
+        self.read(What::Tag(name), read)
     }
 
     fn set_tag(&self, name: &[u8], value: &[u8]) -> i32 {
-        if name.is_empty() || name.len() > bound::TAG_BYTES || value.len() > bound::TAG_BYTES {
-            return answer::INVALID;
-        }
-        self.note(Edit::Tag(name, value))
+        self.state.borrow_mut().offer.set_tag(self.head, name, value)
     }
 
     fn log(&self, level: u32, text: &[u8]) {
@@ -388,20 +349,11 @@ impl Host for Desk<'_> {
     }
 
     fn random(&self) -> u64 {
-        self.state.borrow_mut().random.u64(..)
+        self.state.borrow_mut().offer.random()
     }
 
     fn metric(&self, kind: u32, name: &[u8], label: &[u8], value: &[u8]) -> i32 {
-        let series = match self.services.series(kind, name, label, value) {
-            Ok(series) => series,
-            Err(why) => return why,
-        };
-        let all = &mut self.state.borrow_mut().series;
-        let number = all.iter().position(|one| Arc::ptr_eq(one, &series)).unwrap_or_else(|| {
-            all.push(series);
-            all.len() - 1
-        });
-        i32::try_from(number).unwrap_or(answer::FULL)
+        self.state.borrow_mut().offer.metric(kind, name, label, value)
     }
 
     fn metric_add(&self, metric: i32, by: f64) {
@@ -433,16 +385,19 @@ impl Host for Desk<'_> {
     }
 
     fn shared_get(&self, key: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
-        self.services.shared().read(key, self.services.time().now(), read)
+        self.state.borrow().offer.shared_get(key, read)
     }
 
     fn shared_set(&self, key: &[u8], value: &[u8], ms: u64) -> i32 {
-        let life = (ms > 0).then(|| Duration::from_millis(ms));
-        self.services.shared().write(key, value, life, self.services.time().now())
+        self.state.borrow().offer.shared_set(key, value, ms)
     }
 
     fn shared_remove(&self, key: &[u8]) -> i32 {
-        self.services.shared().remove(key)
+        self.state.borrow().offer.shared_remove(key)
+    }
+
+    fn is_deaf(&self) {
+        self.deaf.set(true);
     }
 
     fn secret(&self) -> [u8; 32] {

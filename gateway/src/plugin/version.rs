@@ -347,6 +347,11 @@ impl Version {
         self.quarantined.load(Ordering::Relaxed)
     }
 
+    /// Nobody calls it any more. Whether anybody still did.
+    pub(super) fn condemn(&self) -> bool {
+        !self.quarantined.swap(true, Ordering::AcqRel)
+    }
+
     /// Counts a fault. Whether this was the one too many.
     pub fn note(&self, fault: Fault, now: Instant) -> bool {
         self.plugin.count(fault);
@@ -354,7 +359,7 @@ impl Version {
             return false;
         }
         let many = self.faults.add(now.saturating_duration_since(self.since));
-        many && !self.quarantined.swap(true, Ordering::AcqRel)
+        many && self.condemn()
     }
 }
 

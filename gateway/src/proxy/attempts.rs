@@ -17,9 +17,9 @@ use crate::config::model::{self, HostHeader};
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::{Body, RequestHead};
 use crate::metrics::{self, Connection, Hedge, PoolId};
-use crate::plugin::{Outcome, Part};
+use crate::plugin::{Outcome, Part, Picked};
 use crate::snapshot::Snapshot;
-use crate::upstream::{self, Again, Attempt, ClientEnds, Failure, Picked, Pool, Reply, Site, Times, Tried, Waiter};
+use crate::upstream::{self, Again, Attempt, ClientEnds, Failure, Pool, Reply, Site, Times, Tried, Waiter};
 
 /// What all attempts of one request have in common.
 pub(super) struct Destination<'a> {

@@ -14,6 +14,7 @@ use super::plugins::Later;
 use crate::balance::{Active, Endpoint, Stay};
 use crate::cache::Told;
 use crate::clock::{Deadline, Watchdog};
+use crate::compress;
 use crate::error::{Error, Kind};
 use crate::http::{Body, Control, Duplex, RequestHead, Responder, ResponseHead, Scheme, StatusCode};
 use crate::listener::Listener;
@@ -113,6 +114,8 @@ pub struct Facts {
     pub cache: Option<Told>,
     /// What plugins want done to its response, which is still to come.
     pub later: Option<Box<Later>>,
+    /// Whether its response was compressed or decompressed here.
+    pub recoded: Option<compress::Done>,
     /// What plugins say of it.
     pub tags: SmallVec<[(String, String); 2]>,
     /// Which versions of plugins on trial it took part in.
@@ -176,6 +179,7 @@ impl Facts {
             bytes_out: Cell::new(0),
             cache: None,
             later: None,
+            recoded: None,
             tags: SmallVec::new(),
             parts: Vec::new(),
             draw: fastrand::u32(..),

@@ -14,8 +14,9 @@ use crate::balance::Stay;
 use crate::error::{Error, Kind};
 use crate::http::{Body, upgrade};
 use crate::metrics::{self, Connection, PoolId};
+use crate::plugin::Picked;
 use crate::snapshot::CompiledRoute;
-use crate::upstream::{self, ClientEnds, Picked};
+use crate::upstream::{self, ClientEnds};
 use crate::worker::View;
 
 /// Has the request answered by an endpoint of the pool.

@@ -17,9 +17,9 @@ use crate::error::{Error, Phase, Retry, Side};
 use crate::http::branch::{Fate, Lost, branch};
 use crate::http::{Body, Nobody, RequestHead, Responder, name};
 use crate::metrics::{self, PoolId};
-use crate::plugin::Outcome;
+use crate::plugin::{Outcome, Picked};
 use crate::snapshot::CompiledMirror;
-use crate::upstream::{Attempt, ClientEnds, Failure, Picked, Pool, Reply, Site, Times, Tried, Waiter};
+use crate::upstream::{Attempt, ClientEnds, Failure, Pool, Reply, Site, Times, Tried, Waiter};
 use crate::worker::View;
 
 /// A copy of a request that is not on its way yet.

@@ -15,6 +15,7 @@ mod incoming;
 mod mirror;
 mod pace;
 mod plugins;
+mod recode;
 mod rooms;
 mod serve;
 mod shown;
@@ -30,7 +31,7 @@ use crate::config::model::Action;
 use crate::error::{Error, Kind};
 use crate::snapshot::CompiledRoute;
 use crate::worker::View;
-use crate::{policy, respond};
+use crate::{compress, policy, respond};
 
 /// Takes one request from its head to the end of its response.
 pub async fn exchange(mut x: Exchange<'_>) {
@@ -54,6 +55,7 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
             pool
         }
     };
+    let asked = route.model.compress.as_ref().map(|terms| (terms, compress::Asked::of(&mut x.request, terms)));
     policy::enter(x, route, &found.captures)?;
     if let Some(response) = plugins::on_request(x, &view, route)? {
         return Ok(response);
@@ -65,14 +67,22 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
         (Action::Static(_), _) => {
             let below = policy::below(x.request.path(), found.segments);
             let folder = route.folder.as_ref().ok_or(Error::gateway(Kind::Internal("route without its folder")))?;
-            let (head, body) = x.worker.files.serve(folder, &x.request, below).await?;
-            Response::new(head, body)
+            let served = x.worker.files.serve(folder, &x.request, below).await?;
+            x.worker.metrics.file_found(served.knew.text());
+            x.facts.error = x.facts.error.or(served.error);
+            Response {
+                keep: served.error.is_none_or(|error| error.outcome().keep),
+                ..Response::new(served.head, served.body)
+            }
         }
         (Action::Pool(pool), _) => to_pool(x, &view, *pool, route).await?,
     };
     plugins::do_later(x, &mut response);
     plugins::on_response(x, &view, route, &mut response)?;
     policy::leave(x, route, &found.captures, &mut response.head)?;
+    if let Some(asked) = asked {
+        recode::recode(x, asked, &mut response)?;
+    }
     Ok(response)
 }
 

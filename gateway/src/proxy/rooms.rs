@@ -9,7 +9,8 @@ use super::shown::Shown;
 use crate::balance::{Admitted, Concurrency, Room, Shed, Stay};
 use crate::clock::Deadline;
 use crate::error::{Error, Kind, Phase, Side};
-use crate::upstream::{Picked, Tried, Waiter};
+use crate::plugin::Picked;
+use crate::upstream::{Tried, Waiter};
 
 use std::sync::Arc;
 

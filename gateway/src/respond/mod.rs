@@ -163,6 +163,7 @@ fn tell(x: &mut Exchange<'_>) {
         user_agent: x.request.fields.value(name::USER_AGENT),
         referer: x.request.fields.value(name::REFERER),
         cache: x.facts.cache.as_ref().map(|told| told.status.word()),
+        encoding: x.facts.recoded.map(|done| done.text()),
         tags: &x.facts.tags,
     });
 }

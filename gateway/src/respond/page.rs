@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use crate::escape;
+use crate::http::accept::{self, Liked};
 use crate::http::{Body, Fields, Method, RequestHead, ResponseHead, StatusCode, name};
 
 /// What form a page takes.
@@ -29,23 +30,18 @@ impl Form {
         if fields.value(name::CONTENT_TYPE).is_some_and(|value| starts_with(value, grpc)) {
             return Form::Grpc;
         }
-        // RFC 9110 section 12.5.1: of several ranges that cover a type the most precise one says how much it is liked.
         let (mut html, mut json, mut text) = (Liked::default(), Liked::default(), Liked::default());
-        for member in fields.members(name::ACCEPT) {
-            let mut parts = member.split(|&b| b == b';').map(<[u8]>::trim_ascii);
-            let range = parts.next().unwrap_or_default();
-            let quality = parts.find_map(|part| starts_with(part, b"q=").then(|| quality(part.get(2..)?))?);
-            let quality = quality.unwrap_or(1000);
-            html.consider(range, b"text/html", b"text/*", quality);
-            json.consider(range, b"application/json", b"application/*", quality);
-            json.consider(range, b"application/problem+json", b"", quality);
-            text.consider(range, b"text/plain", b"text/*", quality);
+        for range in accept::ranges(fields) {
+            html.consider(range, b"text/html", b"text/*");
+            json.consider(range, b"application/json", b"application/*");
+            json.consider(range, b"application/problem+json", b"");
+            text.consider(range, b"text/plain", b"text/*");
         }
         // `*/*` alone is no wish for HTML: the one who sends it is most likely a person at a terminal.
         match html.quality.max(json.quality).max(text.quality) {
             0 => Form::Text,
-            best if html.named() && html.quality == best => Form::Html,
-            best if json.named() && json.quality == best => Form::Json,
+            best if html.is_named() && html.quality == best => Form::Html,
+            best if json.is_named() && json.quality == best => Form::Json,
             _ => Form::Text,
         }
     }
@@ -197,48 +193,6 @@ fn sentence(status: StatusCode) -> &'static str {
     }
 }
 
-/// How much a type is liked, and by how precise a range.
-#[derive(Default)]
-struct Liked {
-    quality: u16,
-    precision: u8,
-}
-
-impl Liked {
-    fn consider(&mut self, range: &[u8], whole: &[u8], family: &[u8], quality: u16) {
-        let precision = if range.eq_ignore_ascii_case(whole) {
-            3
-        } else if !family.is_empty() && range.eq_ignore_ascii_case(family) {
-            2
-        } else if range == b"*/*" {
-            1
-        } else {
-            return;
-        };
-        if (precision, quality) > (self.precision, self.quality) {
-            (self.precision, self.quality) = (precision, quality);
-        }
-    }
-
-    fn named(&self) -> bool {
-        self.precision == 3
-    }
-}
-
-/// In thousandths (RFC 9110 section 12.4.2); nothing for what is no quality.
-fn quality(text: &[u8]) -> Option<u16> {
-    let (whole, fraction) = match text {
-        [whole @ (b'0' | b'1')] => (whole, &[][..]),
-        [whole @ (b'0' | b'1'), b'.', fraction @ ..] if fraction.len() <= 3 => (whole, fraction),
-        _ => return None,
-    };
-    let mut value = u16::from(whole - b'0') * 1000;
-    for (digit, weight) in fraction.iter().zip([100, 10, 1]) {
-        value += u16::from(char::from(*digit).to_digit(10)? as u8) * weight;
-    }
-    Some(value.min(1000))
-}
-
 fn starts_with(value: &[u8], lower: &[u8]) -> bool {
     value.get(..lower.len()).is_some_and(|start| start.eq_ignore_ascii_case(lower))
 }
@@ -293,14 +247,6 @@ mod tests {
             let head = request(Method::GET, &[("accept", accept)]);
             assert_eq!(Form::of(&head.fields), form, "{accept}");
         }
-    }
-
-    #[test]
-    fn qualities_are_thousandths() {
-        assert_eq!(quality(b"1"), Some(1000));
-        assert_eq!(quality(b"0.25"), Some(250));
-        assert_eq!(quality(b"1.9"), Some(1000));
-        assert_eq!((quality(b"2"), quality(b"0.1234"), quality(b"0.x"), quality(b"")), (None, None, None, None));
     }
 
     #[test]

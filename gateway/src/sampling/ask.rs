@@ -24,9 +24,14 @@ impl Park for Nowhere {
     fn park(&self, _: Box<Connection>) {}
 }
 
-pub(super) async fn ask(pool: &PoolState, endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, String> {
+pub(super) async fn ask(
+    pool: &PoolState,
+    endpoint: &Endpoint,
+    path: &str,
+    port: Option<u16>,
+) -> Result<Vec<u8>, String> {
     let broken = |error: Error| error.to_string();
-    let stream = connect(pool, endpoint).await.map_err(|error| error.to_string())?;
+    let stream = connect(pool, endpoint, port).await.map_err(|error| error.to_string())?;
     let head = request(pool, endpoint, path).ok_or("it cannot be asked for that")?;
     let mut exchange = Box::new(Connection::new(stream)).send(&head, Body::Empty, 0, pool.limits.clone());
     let parsed = loop {
@@ -50,11 +55,16 @@ pub(super) async fn ask(pool: &PoolState, endpoint: &Endpoint, path: &str) -> Re
     Ok(bytes)
 }
 
-async fn connect(pool: &PoolState, endpoint: &Endpoint) -> std::io::Result<Stream> {
+async fn connect(pool: &PoolState, endpoint: &Endpoint, port: Option<u16>) -> std::io::Result<Stream> {
     let tcp = match endpoint.socket {
-        Some(address) => TcpStream::connect(address).await?,
+        Some(mut address) => {
+            address.set_port(port.unwrap_or(address.port()));
+            TcpStream::connect(address).await?
+        }
         None => {
-            let addresses: Vec<_> = tokio::net::lookup_host(&*endpoint.address).await?.collect();
+            let own = endpoint.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+            let place = (endpoint.host(), port.or(own).unwrap_or_default());
+            let addresses: Vec<_> = tokio::net::lookup_host(place).await?.collect();
             TcpStream::connect(&*addresses).await?
         }
     };

@@ -77,7 +77,7 @@ fn jittered(interval: Duration, random: f64) -> Duration {
 }
 
 async fn sample(pool: &PoolState, endpoint: &Endpoint, path: &str, load: &Load) {
-    let asked = tokio::time::timeout(load.timeout, ask::ask(pool, endpoint, path)).await;
+    let asked = tokio::time::timeout(load.timeout, ask::ask(pool, endpoint, path, load.port)).await;
     let problem = match asked {
         Ok(Ok(text)) if upstream::report(pool, endpoint, &text) => return,
         Ok(Ok(_)) => "what it answers tells no load".to_owned(),

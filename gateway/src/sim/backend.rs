@@ -69,6 +69,11 @@ impl<T: Copy + PartialEq> Backend<T> {
         }
     }
 
+    /// Whether it is there.
+    pub fn is_up(&self) -> bool {
+        self.started.is_some()
+    }
+
     /// Takes a job, if it can.
     pub fn offer(&mut self, job: Job<T>, now: u64, rules: &Rules) -> Offered {
         let Some(started) = self.started else { return Offered::Down };

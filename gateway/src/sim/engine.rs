@@ -44,30 +44,49 @@ pub(super) fn run(plan: &Plan, contender: &Contender, arena: &Arena, seed: u64) 
     Ok(run.into_tally())
 }
 
-/// A request that is under way: where it is kept, and which one it is, since its place is taken by others after it.
+/// An attempt that is under way: where its request is kept; which one that is, since its place is taken by others after it; and which
+/// of its attempts, also of those side by side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Key {
     slot: usize,
     number: u64,
-    attempt: u32,
+    leg: u32,
 }
 
 /// A request under way.
 struct Flight {
-    key: Key,
+    number: u64,
     gateway: usize,
     request: Request,
     came: u64,
-    sent: u64,
     work: f64,
     luck: f64,
-    endpoint: usize,
     tried: SmallVec<[usize; 4]>,
+    /// Those that refused it twice.
+    spent: SmallVec<[usize; 4]>,
     /// What the plugin has listed and was not tried yet.
     listed: SmallVec<[usize; 4]>,
-    active: Option<Active>,
+    /// How often it was sent before; what is sent beside another counts with that.
+    attempt: u32,
+    /// Where it is, with one endpoint or two.
+    legs: SmallVec<[Leg; 2]>,
+    /// How many there were.
+    begun: u32,
+    /// Who gets it too, when the first does not answer in time or at all.
+    second: Option<usize>,
+    /// It was sent to a second one.
+    hedged: bool,
     /// On a connection that was kept, so that it may go again when that is found closed.
     reused: bool,
+}
+
+/// A request at one endpoint.
+struct Leg {
+    number: u32,
+    endpoint: usize,
+    sent: u64,
+    /// Counts it there.
+    _active: Option<Active>,
 }
 
 enum Event {
@@ -77,8 +96,12 @@ enum Event {
     Unconnected(Key),
     /// The gateway learns that the backend's queue is full.
     Full(Key),
+    /// A second endpoint is to have the request too.
+    Second(Key),
     /// A backend leaves or returns.
     Turn(usize),
+    /// Gateways look which backends are there.
+    Check,
     /// A gateway's plugin is given an instance.
     Replace(usize),
     /// Time passes for all plugins.
@@ -133,6 +156,9 @@ impl<'p> Run<'p> {
                 events.plan(at, Event::Turn(number));
             }
         }
+        if let Some(every) = plan.checks {
+            events.plan(every, Event::Check);
+        }
         let mut arrivals = Chance::new(seed, "arrivals");
         let first = plan.arrival(0, arrivals.exponential());
         Run {
@@ -182,15 +208,18 @@ impl<'p> Run<'p> {
             Some(Event::Done { backend, life, key, failed }) => self.done(backend, life, key, failed),
             Some(Event::Unconnected(key)) => self.unconnected(key),
             Some(Event::Full(key)) => self.answered(key, 503, End::Full),
+            Some(Event::Second(key)) => self.second(key),
             Some(Event::Turn(backend)) => self.turn(backend),
+            Some(Event::Check) => self.check(),
             Some(Event::Replace(gateway)) => {
-                if let Some(gateway) = self.gateways.get(gateway) {
+                if let Some(gateway) = self.gateways.get_mut(gateway) {
                     gateway.replace();
                 }
             }
             Some(Event::Tick) => {
                 for gateway in 0..self.gateways.len() {
-                    self.with_gateway(gateway, Gateway::tick);
+                    let now = self.now;
+                    self.with_gateway(gateway, |gateway| gateway.tick(now));
                 }
                 self.events.plan(self.now + TICK, Event::Tick);
             }
@@ -224,19 +253,22 @@ impl<'p> Run<'p> {
         let gateway = self.chance.below(self.plan.gateways) as usize;
         let (work, luck) = (self.work(), self.chance.fraction());
         let entry = self.flights.vacant_entry();
-        let key = Key { slot: entry.key(), number, attempt: 0 };
+        let key = Key { slot: entry.key(), number, leg: 0 };
         entry.insert(Flight {
-            key,
+            number,
             gateway,
             request,
             came: self.now,
-            sent: self.now,
             work,
             luck,
-            endpoint: 0,
             tried: SmallVec::new(),
+            spent: SmallVec::new(),
             listed: SmallVec::new(),
-            active: None,
+            attempt: 0,
+            legs: SmallVec::new(),
+            begun: 0,
+            second: None,
+            hedged: false,
             reused: true,
         });
         self.forget();
@@ -246,9 +278,8 @@ impl<'p> Run<'p> {
 
     /// Forgets who waited longest when they have been answered, so that these lists are not longer than what is under way.
     fn forget(&mut self) {
-        let is_over = |flights: &Slab<Flight>, key: &Key| {
-            flights.get(key.slot).is_none_or(|flight| flight.key.number != key.number)
-        };
+        let is_over =
+            |flights: &Slab<Flight>, key: &Key| flights.get(key.slot).is_none_or(|flight| flight.number != key.number);
         while self.clients.front().is_some_and(|(_, key)| is_over(&self.flights, key)) {
             self.clients.pop_front();
         }
@@ -271,9 +302,10 @@ impl<'p> Run<'p> {
         share * service.mean.0.as_nanos() as f64
     }
 
-    /// The flight, if it is still at this attempt.
+    /// The flight, if this attempt is still under way.
     fn flight(&mut self, key: Key) -> Option<&mut Flight> {
-        self.flights.get_mut(key.slot).filter(|flight| flight.key == key)
+        let flight = self.flights.get_mut(key.slot)?;
+        (flight.number == key.number && flight.legs.iter().any(|leg| leg.number == key.leg)).then_some(flight)
     }
 
     fn begun(&mut self, backend: usize, life: u32, key: Key, begun: Begun) {
@@ -299,18 +331,27 @@ impl<'p> Run<'p> {
     /// The client that waited longest waits no longer. Nobody is told then, and the backend goes on.
     fn client_leaves(&mut self) {
         let Some((_, first)) = self.clients.pop_front() else { return };
-        let flight = self.flights.get(first.slot).filter(|flight| flight.key.number == first.number);
-        if let Some(key) = flight.map(|flight| flight.key) {
-            self.end(key, End::ClientTimeout);
+        if self.flights.get(first.slot).is_some_and(|flight| flight.number == first.number) {
+            self.end(first, End::ClientTimeout);
         }
     }
 
     /// The gateway waits no longer for what it sent first.
     fn attempt_ends(&mut self) {
         let Some((_, key)) = self.attempts.pop_front() else { return };
-        if self.flight(key).is_some() {
-            self.tell(key, 0);
+        if self.fails(key).is_some() {
             self.end(key, End::FirstByte);
+        }
+    }
+
+    /// All gateways look at all backends.
+    fn check(&mut self) {
+        let (now, up) = (self.now, self.backends.iter().map(Backend::is_up).collect::<Vec<bool>>());
+        for gateway in 0..self.gateways.len() {
+            self.with_gateway(gateway, |gateway| gateway.checked(&up, now));
+        }
+        if let Some(every) = self.plan.checks {
+            self.events.plan(self.now + every, Event::Check);
         }
     }
 

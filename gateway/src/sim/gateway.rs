@@ -1,23 +1,25 @@
 //! One gateway of a simulation: its own instance of the plugin, its own statistics, and what it falls back to.
 //!
 //! What is called here is what the gateway calls: a crew and a seat in it, endpoints with their counts and averages, the
-//! built-in behind the plugin. What decides between them is [`crate::upstream::Pool::pick`], said again without connections.
+//! built-in behind the plugin, the [`Question`] that is put to both, and the [`Watch`] that says which endpoints a request is for.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatewright_abi::kind;
-use smallvec::SmallVec;
+use gatewright_abi::{CANCELLED, flag, kind};
 use tokio::sync::mpsc;
 
 use super::chance::derived;
 use super::contender::{Arena, BUDGET, Contender};
 use super::plan::Plan;
-use crate::balance::{Active, Candidate, Endpoint, HOME};
+use crate::balance::{self, Active, Candidate, Endpoint, HOME, Turn, Watch, places};
 use crate::config::model;
 use crate::plugin::request::Head;
 use crate::plugin::{
-    Code, Crew, Decision, LoadError, Mould, Native, Outcome, Plugin, Seat, Services, Time, Version, Want, built_in,
+    By, Code, Crew, LoadError, Missing, Mould, Native, Outcome, Picked, Plugin, Question, Seat, Services, Time,
+    Version, Want, built_in,
 };
 
 /// The built-in that takes over where the plugin does not decide: what a pool names that names none.
@@ -27,27 +29,20 @@ const FALLBACK: &str = "p2c";
 pub(super) struct Gateway {
     candidates: Vec<Candidate>,
     plugin: Arc<Plugin>,
-    crew: Arc<Crew>,
     seat: Seat,
-    own: Native,
+    own: RefCell<Option<Native>>,
+    /// Which endpoints requests are for.
+    watch: Watch,
+    turns: balance::Plan,
+    random: fastrand::Rng,
     time: Time,
     wants: mpsc::UnboundedReceiver<Want>,
+    /// Instances that are to be made.
+    missing: VecDeque<Missing>,
     /// Picks that the plugin left to the fallback.
     pub(super) fallbacks: u64,
     /// Picks without the plugin's word.
     pub(super) without_plugin: u64,
-}
-
-/// Where a request is to go.
-pub(super) enum Picked {
-    /// To this endpoint.
-    One(usize),
-    /// To these, one after the other.
-    List(SmallVec<[usize; 4]>),
-    /// Nowhere: the plugin says so.
-    Refused,
-    /// Nowhere: there is nobody.
-    Nowhere,
 }
 
 /// What a plugin needs after a call.
@@ -69,16 +64,39 @@ impl Gateway {
         number: u32,
     ) -> Result<Gateway, LoadError> {
         let time = Time::told();
-        let candidates: Vec<Candidate> = plan.backends.iter().map(|place| candidate(plan, place)).collect();
+        let mut candidates: Vec<Candidate> = plan.backends.iter().map(|place| candidate(plan, place)).collect();
+        let home = plan.zones.get(number as usize % plan.zones.len().max(1));
+        let zone = home.map(|home| model::Zone { home: home.clone(), share: None, spill_factor: 1.0 });
+        let placed = places(candidates.iter().map(|one| &*one.zone), home.map(String::as_str));
+        candidates.iter_mut().zip(placed).for_each(|(one, place)| one.place = place);
+        let selection = model::Selection { zone, ..model::Selection::default() };
+        let watch = Watch::new(&contender.name, &selection, None);
         let plugin = Arc::new(Plugin::timed(&contender.name, time.clone()));
         let version = Version::new(plugin.clone(), contender.code.clone(), contender.config.clone(), BUDGET);
         let (requests, wants) = mpsc::unbounded_channel();
         let seed = derived(seed, &format!("gateway {number}"));
         let (version, endpoints) = (Arc::new(version), candidates.clone());
         let crew = Crew::assemble(version, kind::BALANCER, endpoints, 1, &arena.engine, &requests, seed)?;
-        let seat = Seat::new(crew.clone(), time.now());
-        let own = fallback(&candidates, &time, seed)?;
-        Ok(Gateway { candidates, plugin, crew, seat, own, time, wants, fallbacks: 0, without_plugin: 0 })
+        let seat = Seat::new(crew, time.now());
+        let own = RefCell::new(Some(fallback(&candidates, &time, seed)?));
+        let random = fastrand::Rng::with_seed(derived(seed, "turns"));
+        let (turns, fallbacks, without_plugin) = (balance::Plan::default(), 0, 0);
+        let mut gateway = Gateway {
+            candidates,
+            plugin,
+            seat,
+            own,
+            watch,
+            turns,
+            random,
+            time,
+            wants,
+            missing: VecDeque::new(),
+            fallbacks,
+            without_plugin,
+        };
+        gateway.look(0);
+        Ok(gateway)
     }
 
     /// Lets time pass up to this.
@@ -92,39 +110,59 @@ impl Gateway {
         self.candidates.get(endpoint).map(|candidate| candidate.endpoint.begin())
     }
 
-    /// Where a request goes.
-    pub(super) fn pick(&mut self, head: &dyn Head, tried: &[usize], attempt: u32) -> Picked {
-        match self.seat.pick(head, &self.candidates, tried, attempt) {
-            Ok(Decision::Endpoint(index)) => return Picked::One(index),
-            Ok(Decision::List(list)) => return Picked::List(list),
-            Ok(Decision::Hedge(first, second, _)) => return Picked::List([first, second].into_iter().collect()),
-            Ok(Decision::Refuse(_)) => return Picked::Refused,
-            Ok(_) => self.fallbacks += 1,
-            Err(_) => self.without_plugin += 1,
-        }
-        if let [_] = &self.candidates[..] {
-            return Picked::One(0);
-        }
-        for tried in [tried, &[]] {
-            if let Ok(Decision::Endpoint(index)) = self.own.pick(head, &self.candidates, tried, attempt) {
-                return Picked::One(index);
+    /// Looks at the endpoints anew. Only now and then, as nothing else changes them: so runs do not depend on what others do meanwhile.
+    fn look(&mut self, now: u64) {
+        self.turns = self.watch.plan(&self.candidates, &self.candidates, Duration::from_nanos(now));
+    }
+
+    /// Takes in which endpoints are there, by a check of all of them.
+    pub(super) fn checked(&mut self, up: &[bool], now: u64) {
+        for (candidate, up) in self.candidates.iter().zip(up) {
+            let (stats, is_up) = (&candidate.endpoint.stats, candidate.endpoint.stats.flags() & flag::HEALTHY != 0);
+            if is_up != *up {
+                let (set, clear) = if *up { (flag::HEALTHY, 0) } else { (0, flag::HEALTHY) };
+                stats.change_flags(set, clear);
             }
         }
-        Picked::Nowhere
+        self.look(now);
     }
 
-    /// Takes in what became of an attempt, and tells the plugin.
+    /// Where a request goes that was sent to some in vain, and would be to some of them again.
+    pub(super) fn pick(&mut self, head: &dyn Head, tried: &[usize], spent: &[usize], attempt: u32) -> Picked {
+        let random = &mut self.random;
+        let drawn = self.turns.draw(|| random.f64());
+        let turn: Turn = if tried.is_empty() { drawn } else { self.turns.again(drawn, &self.candidates, tried) };
+        let question = Question { head, endpoints: &self.candidates, tried, spent, attempt, turn };
+        let (picked, by) = question.ask(Some(&mut self.seat), &self.own);
+        match by {
+            By::Plugin => {}
+            By::Fallback => self.fallbacks += 1,
+            By::BuiltIn => self.without_plugin += 1,
+        }
+        picked
+    }
+
+    /// Takes in what became of an attempt, and tells those who decide.
     pub(super) fn outcome(&mut self, outcome: &Outcome, now: u64) {
         if let Some(candidate) = self.candidates.get(outcome.endpoint as usize) {
-            let latency = (outcome.status > 0).then_some(outcome.latency);
-            let failed = outcome.status == 0 || outcome.status >= 500;
-            candidate.endpoint.stats.record(latency, failed, Duration::from_nanos(now));
+            let (stats, now) = (&candidate.endpoint.stats, Duration::from_nanos(now));
+            if outcome.status == CANCELLED {
+                stats.record_cancelled(outcome.latency, now);
+            } else {
+                let latency = (outcome.status > 0).then_some(outcome.latency);
+                stats.record(latency, outcome.status == 0 || outcome.status >= 500, now);
+            }
         }
         self.seat.outcome(outcome, &[]);
+        if let Some(own) = self.own.get_mut() {
+            // A fault shows in that it is not called any more.
+            let _ = own.outcome(outcome, &self.candidates);
+        }
     }
 
-    /// Lets the plugin's time pass.
-    pub(super) fn tick(&mut self) {
+    /// Lets time pass for the plugin, and for those who decide whom requests are for.
+    pub(super) fn tick(&mut self, now: u64) {
+        self.look(now);
         self.seat.tick(self.time.now());
     }
 
@@ -133,7 +171,10 @@ impl Gateway {
     pub(super) fn need(&mut self) -> Option<Need> {
         loop {
             match self.wants.try_recv() {
-                Ok(Want::Instance(_)) => return Some(Need::Instance),
+                Ok(Want::Instance(missing)) => {
+                    self.missing.push_back(missing);
+                    return Some(Need::Instance);
+                }
                 Ok(Want::Quarantined(_)) => return Some(Need::Quarantine),
                 Ok(Want::Nothing(_)) => {}
                 Err(_) => return None,
@@ -141,10 +182,10 @@ impl Gateway {
         }
     }
 
-    /// Makes the instance that was asked for. One that cannot be made stays away, as it does in a gateway.
-    pub(super) fn replace(&self) {
-        if let Err(error) = self.crew.make() {
-            tracing::error!(plugin = self.plugin.name(), %error, "an instance cannot be replaced");
+    /// Makes the instance that was asked for first. One that cannot be made is asked for again, as it is in a gateway.
+    pub(super) fn replace(&mut self) {
+        if let Some(missing) = self.missing.pop_front() {
+            missing.make();
         }
     }
 

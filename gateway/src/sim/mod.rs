@@ -15,9 +15,11 @@
 //! the queue is full the answer is 503. A backend that is down refuses connections: the request is sent again, three times at
 //! the most, with the attempt's number and the endpoints that were tried shown to the plugin. What a backend has when it goes is
 //! lost; as all requests are GETs on kept connections, it goes again once. An answer of 500 or 503 is an answer, and is passed
-//! on. Clients give up after a while; the backend does not notice and does the work nonetheless. Each gateway has an instance,
+//! on. Where a plugin hedges, a second backend gets the request too when the first takes longer; the first answer counts, and the other does the work
+//! nonetheless. Clients give up after a while, which the backend does not notice either. Each gateway has an instance,
 //! and statistics, of its own, and knows of backends only what came of its own requests. The network takes no time, but
-//! a refusal takes a millisecond; bodies are nothing; health checks there are none.
+//! a refusal takes a millisecond; bodies are nothing. Where the scenario has `checks`, gateways look so often which backends are there, and go by priorities, zones and
+//! distrust as a gateway does; otherwise all count as healthy.
 //!
 //! **What is equal for all.** What chance decides about a request (when it comes, where, how much work it is) is drawn when it
 //! comes, from streams of its own. So every balancer is given the very same requests, and what differs is what it did.

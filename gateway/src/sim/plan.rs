@@ -15,6 +15,10 @@ pub struct Plan {
     pub length: u64,
     /// Gateways.
     pub gateways: u32,
+    /// Their zones, in turns.
+    pub zones: Vec<String>,
+    /// How often they look which backends are there.
+    pub checks: Option<u64>,
     /// How long requests take.
     pub service: Service,
     /// When clients give up.
@@ -89,6 +93,8 @@ impl Plan {
             rate,
             length,
             gateways: scenario.gateways,
+            zones: scenario.zones.clone(),
+            checks: scenario.checks.map(nanos),
             service: scenario.service.clone(),
             client_timeout: nanos(scenario.client_timeout),
             first_byte: nanos(scenario.first_byte),

@@ -15,6 +15,9 @@ pub const MOST_ENDPOINTS: usize = 10_000;
 /// Most gateways of a scenario.
 pub const MOST_GATEWAYS: u32 = 100;
 
+/// Nobody looks more often which backends are there.
+const SHORTEST_CHECKS: Duration = Duration::from_millis(10);
+
 /// A scenario.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -29,6 +32,10 @@ pub struct Scenario {
     pub rate: Option<f64>,
     /// Gateways that the requests are spread over.
     pub gateways: u32,
+    /// The zones that gateways stand in, in turns; none when it is empty.
+    pub zones: Vec<String>,
+    /// How often gateways look which backends are there; never when nothing is said.
+    pub checks: Option<Time>,
     /// How long a request takes a backend.
     pub service: Service,
     /// When clients give up.
@@ -178,6 +185,8 @@ impl Default for Scenario {
             load: 0.7,
             rate: None,
             gateways: 1,
+            zones: Vec::new(),
+            checks: None,
             service: Service::default(),
             client_timeout: Time(Duration::from_secs(10)),
             first_byte: Time(Duration::from_secs(60)),
@@ -290,6 +299,7 @@ impl Scenario {
             &format_args!("{endpoints} endpoints are too many: {MOST_ENDPOINTS} at most"),
         );
         demand((1..=MOST_GATEWAYS).contains(&self.gateways), &format_args!("gateways takes 1 to {MOST_GATEWAYS}"));
+        demand(self.checks.is_none_or(|checks| checks.0 >= SHORTEST_CHECKS), &"checks takes 10ms or more");
         demand((0.001..=100.0).contains(&self.load), &"load takes 0.001 to 100");
         let rate = self.rate.is_none_or(|rate| (0.01..=1e9).contains(&rate));
         demand(rate, &"rate takes 0.01 to 1e9 requests a second");
@@ -350,6 +360,7 @@ mod tests {
                 "[[backend]]\ncount = 9223372036854775807\n[[backend]]\ncount = 9223372036854775807\n[[backend]]\ncount = 5",
                 "are too many",
             ),
+            ("checks = '1ms'\n[[backend]]", "checks takes 10ms or more"),
             ("gateways = 101\n[[backend]]", "gateways takes 1 to 100"),
             ("[[backend]]\nerrors = [{ rate = 2.0 }]", "backend.errors.rate takes 0 to 1"),
         ] {

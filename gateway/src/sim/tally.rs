@@ -86,6 +86,8 @@ pub struct Tally {
     ends: [u64; End::ERRORS.len() + 1],
     /// Attempts beyond the first ones.
     pub retries: u64,
+    /// Requests that a second endpoint got beside the first.
+    pub hedges: u64,
     /// All backends.
     pub backends: Vec<Worked>,
     /// Picks that the plugin left to the fallback.
@@ -108,6 +110,7 @@ impl Tally {
             pieces: vec![Histogram::default(); PIECES],
             ends: Default::default(),
             retries: 0,
+            hedges: 0,
             backends,
             fallbacks: 0,
             without_plugin: 0,

@@ -138,6 +138,71 @@ fn a_plugin_goes_by_simulated_time() {
     assert!([900, 900, 900, 400].iter().zip(&sent).all(|(least, sent)| sent > least), "{sent:?}");
 }
 
+/// A balancer that sends each request to the first endpoint, and to the second one after ten milliseconds.
+fn hedger() -> Vec<u8> {
+    let pick = gatewright_abi::decision::pack(gatewright_abi::decision::HEDGE, 1024);
+    let hedge = r#"(data (i32.const 1024) "\00\00\00\00\01\00\00\00\10\27\00\00")"#;
+    module("", &format!(r#"{hedge} (func (export "gw_pick") (param i32) (result i64) (i64.const {pick}))"#))
+}
+
+#[test]
+fn of_two_that_have_a_request_the_quicker_one_answers_it() {
+    let arena = Arena::new().unwrap();
+    let hedger = wasm(&arena, &hedger());
+    let told = |first: &str| {
+        let text = format!(
+            "rate = 10\nservice = {{ mean = '20ms', distribution = 'constant' }}\n[[backend]]\n{first}\n[[backend]]"
+        );
+        run(&Scenario::parse(&text).unwrap(), &hedger, &arena, 200, 1)
+    };
+    let sent = |tally: &Tally| tally.backends.iter().map(|backend| backend.sent).collect::<Vec<_>>();
+    let in_ms = |tally: &Tally| tally.waited.quantile(0.5) / 1_000_000;
+    // The first takes 100 ms; the second begins ten later and takes twenty.
+    let slow = told("slow = 5");
+    assert_eq!((slow.hedges, slow.retries, slow.error_rate(), sent(&slow)), (200, 0, 0.0, vec![200, 200]));
+    assert!((29..=31).contains(&in_ms(&slow)), "{}", in_ms(&slow));
+    // It answers before the time is over.
+    let quick = told("slow = 0.4");
+    assert_eq!((quick.hedges, sent(&quick)), (0, vec![200, 0]));
+    assert!((7..=8).contains(&in_ms(&quick)), "{}", in_ms(&quick));
+    // It refuses: the second has the request in its place.
+    let down = told("down = [{ from = '0%', to = '100%' }]");
+    assert_eq!((down.hedges, down.retries, down.error_rate(), sent(&down)), (0, 200, 0.0, vec![200, 200]));
+}
+
+#[test]
+fn with_checks_a_priority_takes_over_and_gives_back() {
+    let arena = Arena::new().unwrap();
+    let text = "rate = 1000\nchecks = '100ms'\nservice = { mean = '1ms' }\n[[backend]]\ncount = 2\n\
+                down = [{ from = '39%', to = '60%' }]\n[[backend]]\nname = 'standby'\npriority = 1\ncount = 4";
+    for name in ["builtin:p2c", "builtin:maglev", "builtin:round-robin"] {
+        let contender = arena.contender(name, "{}").unwrap();
+        let tally = run(&Scenario::parse(text).unwrap(), &contender, &arena, 10_000, 1);
+        let standby: u64 = tally.backends[2..].iter().map(|backend| backend.sent).sum();
+        // Who loses its backend and then meets the other one, which is gone too, has been sent often enough.
+        assert!(tally.error_rate() < 0.001, "{name}: {}", tally.error_rate());
+        // Two seconds of ten, and those who are sent on before a check has seen it.
+        assert!((1900..2350).contains(&standby) && tally.retries < 300, "{name}: {standby} {}", tally.retries);
+    }
+}
+
+#[test]
+fn gateways_stay_in_their_zones_and_spill_over_when_these_are_weak() {
+    let arena = Arena::new().unwrap();
+    let contender = arena.contender("builtin:p2c", "{}").unwrap();
+    let sent = |text: &str| {
+        let text = format!("rate = 1000\ngateways = 2\nservice = {{ mean = '1ms' }}\n{text}");
+        let tally = run(&Scenario::parse(&text).unwrap(), &contender, &arena, 10_000, 1);
+        assert_eq!(tally.error_rate(), 0.0);
+        tally.backends.iter().map(|backend| backend.sent).collect::<Vec<_>>()
+    };
+    let far = sent("zones = ['a']\n[[backend]]\nzone = 'a'\n[[backend]]\nzone = 'b'");
+    assert_eq!(far, [10_000, 0]);
+    // Three of five endpoints are elsewhere: all have as much to do in the end.
+    let spilt = sent("zones = ['a', 'b']\n[[backend]]\nzone = 'a'\ncount = 2\n[[backend]]\nzone = 'b'\ncount = 3");
+    assert!(spilt.iter().all(|sent| (1800..2200).contains(sent)), "{spilt:?}");
+}
+
 #[test]
 fn a_list_is_gone_through_and_a_refusal_ends_it() {
     let arena = Arena::new().unwrap();

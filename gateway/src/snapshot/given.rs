@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use super::{Snapshot, problem_with};
 use crate::config::Problem;
@@ -45,13 +47,14 @@ impl Given {
         Given(known.collect())
     }
 
-    /// All of it, compiled one after the other, for those who have nothing else to do meanwhile.
+    /// All of it, compiled one after the other, for those who have nothing else to do meanwhile. What is not compiled in time is
+    /// missing.
     pub fn make(config: &Config, house: &House, fetched: &Fetched) -> Given {
         let mut given = Given::default();
         for plugin in &config.plugins {
             let code = find(plugin, None, fetched).and_then(|found| match found {
                 Found::Code(code) => Ok(code),
-                Found::Module(module) => compile(plugin, &module, house),
+                Found::Module(module) => compile_within(config.limits.plugin_compile_time, plugin, module, house),
             });
             given.add(plugin, code);
         }
@@ -101,6 +104,28 @@ pub fn find(plugin: &Plugin, before: Option<&Snapshot>, fetched: &Fetched) -> Re
 /// Compiles what was found for a plugin.
 pub fn compile(plugin: &Plugin, module: &[u8], house: &House) -> Result<Code, Missing> {
     house.compile(module, plugin.memory_size).map_err(|error| Missing::Wrong(error.to_string()))
+}
+
+/// The same on a thread of its own, which is waited for so long. Nobody can interrupt it: it goes on until it is done.
+fn compile_within(most: Duration, plugin: &Plugin, module: Vec<u8>, house: &House) -> Result<Code, Missing> {
+    let wrong = |error: &dyn std::fmt::Display| Missing::Wrong(error.to_string());
+    let (compiler, memory) = (house.compiler().map_err(|error| wrong(&error))?, plugin.memory_size);
+    let (done, made) = mpsc::sync_channel(1);
+    let work = move || {
+        // Whoever waited may have gone.
+        let _ = done.send(compiler.compile(&module, memory));
+    };
+    std::thread::Builder::new().name("compiler".into()).spawn(work).map_err(|error| wrong(&error))?;
+    match made.recv_timeout(most) {
+        Ok(made) => made.map(Code::Wasm).map_err(|error| wrong(&error)),
+        Err(RecvTimeoutError::Timeout) => Err(Missing::Wrong(late(most))),
+        Err(RecvTimeoutError::Disconnected) => Err(Missing::Wrong("compiling it was cut short".to_owned())),
+    }
+}
+
+/// What is said of a module that took longer to compile.
+pub fn late(most: Duration) -> String {
+    format!("it was not compiled within {most:?} (limits.plugin_compile_time)")
 }
 
 /// The problem with the source of a plugin.

@@ -36,6 +36,7 @@ impl Snapshot {
                     continue;
                 }
             }
+            state.prepare_own(house.workers());
             if let Some(slot) = pools.get_or_insert_with(|| self.pools.clone()).get_mut(index) {
                 slot.state = Arc::new(state);
             }

@@ -130,6 +130,11 @@ impl Snapshot {
         Ok(Snapshot { identity_fields, number, limits, table, plugins, routes, pools, access_log, config })
     }
 
+    /// Takes endpoints out of use as it says, when it comes into force.
+    pub fn enters(&self) {
+        self.pools.iter().for_each(|pool| pool.state.enters());
+    }
+
     /// The plugin of this name.
     pub fn plugin(&self, name: &str) -> Option<&Deployed> {
         self.plugins.iter().find(|deployed| deployed.version.plugin.name() == name)
@@ -197,6 +202,7 @@ fn compile_pool(
     state.load_tls = load_tls;
     let before = same.map(|old| &*old.state);
     (state.crew, state.trying) = plugins::balancer(pool, config, plugins, &state.candidates, before, house)?;
+    state.prepare_own(house.workers());
     Ok(CompiledPool { state: Arc::new(state), id: metrics.register_pool(&pool.name) })
 }
 

@@ -35,6 +35,24 @@ pub struct UpstreamTls {
 impl UpstreamTls {
     /// Reads all files of a pool and checks them.
     pub fn load(tls: &model::UpstreamTls, protocol: UpstreamProtocol) -> Result<UpstreamTls, TlsProblem> {
+        let alpn: &[&[u8]] = match protocol {
+            UpstreamProtocol::H1 => &[ALPN_H1],
+            UpstreamProtocol::H2 => &[ALPN_H2],
+            UpstreamProtocol::Auto => &[ALPN_H2, ALPN_H1],
+        };
+        UpstreamTls::offering(alpn, tls, protocol)
+    }
+
+    /// The same for what is no HTTP.
+    pub fn load_for_others(tls: &model::UpstreamTls) -> Result<UpstreamTls, TlsProblem> {
+        UpstreamTls::offering(&[], tls, UpstreamProtocol::H1)
+    }
+
+    fn offering(
+        alpn: &[&[u8]],
+        tls: &model::UpstreamTls,
+        protocol: UpstreamProtocol,
+    ) -> Result<UpstreamTls, TlsProblem> {
         let name = tls.name.as_deref().map(server_name).transpose()?;
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -54,11 +72,7 @@ impl UpstreamTls {
             }
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = match protocol {
-            UpstreamProtocol::H1 => vec![ALPN_H1.to_vec()],
-            UpstreamProtocol::H2 => vec![ALPN_H2.to_vec()],
-            UpstreamProtocol::Auto => vec![ALPN_H2.to_vec(), ALPN_H1.to_vec()],
-        };
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config.resumption = Resumption::in_memory_sessions(CACHED_SESSIONS);
         Ok(UpstreamTls { connector: TlsConnector::from(Arc::new(config)), name, protocol })
     }

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use gatewright_abi::{flag, kind};
+use gatewright_abi::flag;
 
 use super::Tried;
 use super::hedging::Hedging;
+use super::own::OwnBalancers;
 use super::site::Site;
+use super::sites::Sites;
 use crate::balance::{Bounds, Candidate, Changes, Concurrency, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, places};
 use crate::clock;
 use crate::config::model::{self, StartAs};
@@ -22,7 +23,7 @@ use crate::http::Scheme;
 use crate::limits::Limits;
 use crate::metrics;
 use crate::plugin::request::{Edits, Head};
-use crate::plugin::{self, Budget, Code, Crew, Decision, Mould, Native, Outcome, Part, Seat, Services, Trying};
+use crate::plugin::{By, Crew, Native, Outcome, Part, Picked, Question, Seat, Services, Trying};
 use crate::tls::UpstreamTls;
 
 /// A pool as all workers see it.
@@ -45,7 +46,9 @@ pub struct PoolState {
     /// The one that is on trial beside it.
     pub trying: Option<Trying>,
     /// What the pool's own balancers share.
-    services: Arc<Services>,
+    pub(super) services: Arc<Services>,
+    /// Of those, what was made beforehand for workers, and what they do not use any more.
+    pub(super) own: Arc<OwnBalancers>,
     /// When requests go to a second endpoint.
     pub hedging: Option<Arc<Hedging>>,
     /// How many requests are tried again just now.
@@ -92,24 +95,9 @@ pub struct Pool {
     own_picked: Cell<bool>,
     /// Which of them requests are for.
     plan: RefCell<Plan>,
-    sites: Rc<[Rc<Site>]>,
+    sites: Sites,
     /// For the task that gives idle connections up: the pool as it is now.
     current: Rc<RefCell<Weak<Pool>>>,
-}
-
-/// Where a request is to go.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Picked {
-    /// To the endpoint with this index.
-    Endpoint(usize),
-    /// To these, one after the other.
-    List(SmallVec<[usize; 4]>),
-    /// To the first; and to the second too when there is no answer after this time.
-    Hedge(usize, usize, Duration),
-    /// Nowhere: the plugin refuses it with this status.
-    Refused(u16),
-    /// There is no endpoint.
-    Nowhere,
 }
 
 impl PoolState {
@@ -128,6 +116,7 @@ impl PoolState {
         let manner = Manner { limits: limits.clone(), max_waiting: model.max_waiting, wanted: Notify::new() };
         PoolState {
             services: Arc::new(Services::new(&model.name)),
+            own: Arc::default(),
             candidates: chosen(&watch, &everyone),
             everyone,
             watch: Arc::new(watch),
@@ -159,7 +148,8 @@ impl PoolState {
     pub fn with_found(&self, found: Arc<[model::Member]>) -> PoolState {
         let everyone = candidates(&self.model, Some(&found), Some(self), &self.changes);
         let candidates = chosen(&self.watch, &everyone);
-        PoolState { candidates, everyone, found: Some(found), crew: None, trying: None, ..self.clone() }
+        let own = Arc::default();
+        PoolState { candidates, everyone, found: Some(found), crew: None, trying: None, own, ..self.clone() }
     }
 
     /// The same where others are to be used, as endpoints have failed or are well again; `None` when there are none. The plugin is for the caller to put in.
@@ -167,7 +157,19 @@ impl PoolState {
         self.model.selection.subset.as_ref()?;
         let candidates = chosen(&self.watch, &self.everyone);
         let same = *candidates == *self.candidates;
-        (!same).then(|| PoolState { candidates, crew: None, trying: None, ..self.clone() })
+        let own = Arc::default();
+        (!same).then(|| PoolState { candidates, crew: None, trying: None, own, ..self.clone() })
+    }
+
+    /// Takes those out of use of which the configuration says so, and has its limit keep to other bounds. Called when it comes into force: what
+    /// is only prepared has no effect.
+    pub fn enters(&self) {
+        for candidate in self.everyone.iter() {
+            candidate.endpoint.drain(Drain::File, candidate.drain);
+        }
+        if let (Some(adaptive), Some(wanted)) = (&self.adaptive, self.model.adaptive) {
+            adaptive.rebound(bounds(wanted));
+        }
     }
 
     /// How it stands, for those who count.
@@ -212,35 +214,24 @@ impl Pool {
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let seat = RefCell::new(seat);
         let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
-        for candidate in state.everyone.iter() {
-            // Here, since what is only prepared takes nothing out of use.
-            candidate.endpoint.drain(Drain::File, candidate.drain);
-        }
-        if let (Some(adaptive), Some(wanted)) = (&state.adaptive, state.model.adaptive) {
-            adaptive.rebound(bounds(wanted));
-        }
-        let plan = RefCell::default();
+        let plan = before
+            .filter(|before| Arc::ptr_eq(&before.state.watch, &state.watch))
+            .map(|before| before.plan.borrow().for_others());
+        let plan = RefCell::new(plan.unwrap_or_default());
         // Whoever still sends by the pool of before shares its connections with us.
         let same = before.filter(|before| Arc::ptr_eq(&before.state.manner, &state.manner));
         if let Some(same) = same.filter(|same| Arc::ptr_eq(&same.state.candidates, &state.candidates)) {
             let (own, sites, current) = (same.own.clone(), same.sites.clone(), same.current.clone());
             return Pool { state, seat, own, own_tick, own_picked, plan, sites, current }.in_place();
         }
-        let before = before.filter(|before| state.connects_like(&before.state));
-        let known = before.into_iter().flat_map(|before| before.sites.iter());
-        let known: HashMap<_, _> = known.map(|site| (Arc::as_ptr(&site.endpoint), site)).collect();
-        let site = |candidate: &Candidate| match known.get(&Arc::as_ptr(&candidate.endpoint)) {
-            Some(old) if same.is_some() => (*old).clone(),
-            old => {
-                let site = Site::new(candidate.endpoint.clone(), state.manner.clone(), metrics.clone());
-                if let Some(old) = old {
-                    site.take_over(old);
-                }
-                Rc::new(site)
-            }
+        let sites = match same {
+            Some(same) => same.sites.with(&state.candidates),
+            None => Sites::new(&state.candidates, state.manner.clone(), metrics.clone()),
         };
-        let sites = state.candidates.iter().map(site).collect();
-        let own = Rc::new(RefCell::new(own_balancer(&state)));
+        if let Some(before) = before.filter(|before| same.is_none() && state.connects_like(&before.state)) {
+            sites.take_over(&before.sites, &state.candidates);
+        }
+        let own = Rc::new(RefCell::new(state.take_own()));
         let current = same.map(|same| same.current.clone()).unwrap_or_default();
         let pool = Pool { state, seat, own, own_tick, own_picked, plan, sites, current }.in_place();
         if pool.state.model.max_connections.is_some() && same.is_none() {
@@ -256,54 +247,43 @@ impl Pool {
         pool
     }
 
-    /// Where a request goes: as the plugin says, or the pool's own balancer when there is none, it does not say, or the
-    /// request need not be sent there again.
+    /// Where a request goes.
     pub fn pick(&self, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
-        self.own_picked.set(false);
-        let turn = self.turn(tried);
-        let fallback = || self.pick_own(head, tried, attempt, turn);
-        let Ok(mut seat) = self.seat.try_borrow_mut() else { return fallback() };
-        let Some(seat) = seat.as_mut() else { return fallback() };
-        seat.set_turn(turn);
-        match seat.pick(head, &self.state.candidates, tried.all(), attempt) {
-            Ok(Decision::Endpoint(index)) if tried.spent().contains(&index) => fallback(),
-            Ok(Decision::Endpoint(index)) => Picked::Endpoint(index),
-            Ok(Decision::List(list)) => Picked::List(list),
-            Ok(Decision::Hedge(first, second, after)) => Picked::Hedge(first, second, after),
-            Ok(Decision::Refuse(status)) => Picked::Refused(status),
-            Ok(_) | Err(_) => fallback(),
+        match self.ask(self.turn(tried), head, tried, attempt) {
+            // What was known of very many may have been old.
+            Picked::Nowhere if self.plan.borrow().is_old() => {
+                self.look();
+                self.ask(self.turn(tried), head, tried, attempt)
+            }
+            picked => picked,
         }
+    }
+
+    #[inline]
+    fn ask(&self, turn: Turn, head: &dyn Head, tried: &Tried, attempt: u32) -> Picked {
+        let endpoints = &self.state.candidates;
+        let question = Question { head, endpoints, tried: tried.all(), spent: tried.spent(), attempt, turn };
+        let mut seat = self.seat.try_borrow_mut().ok();
+        let (picked, by) = question.ask(seat.as_mut().and_then(|seat| seat.as_mut()), &self.own);
+        self.own_picked.set(by != By::Plugin);
+        picked
     }
 
     /// Which endpoints the request is for.
     #[inline]
     fn turn(&self, tried: &Tried) -> Turn {
-        let candidates = &self.state.candidates;
-        let mut plan = self.plan.borrow_mut();
-        if plan.is_old() {
-            *plan = self.state.watch.plan(candidates, &self.state.everyone, clock::coarse_uptime());
+        if self.plan.borrow().is_too_old(clock::coarse_uptime) {
+            self.look();
         }
+        let plan = self.plan.borrow();
         let turn = plan.draw(fastrand::f64);
-        if tried.all().is_empty() { turn } else { plan.again(turn, candidates, tried.all()) }
+        if tried.all().is_empty() { turn } else { plan.again(turn, &self.state.candidates, tried.all()) }
     }
 
-    /// As the pool's own balancer says: none of those tried, unless all were, and never one that is spent.
-    fn pick_own(&self, head: &dyn Head, tried: &Tried, attempt: u32, turn: Turn) -> Picked {
-        let candidates = &self.state.candidates;
-        if let [only] = &candidates[..] {
-            let fits = tried.spent().is_empty() && turn.offers(only);
-            return if fits { Picked::Endpoint(0) } else { Picked::Nowhere };
-        }
-        let mut own = self.own.borrow_mut();
-        let Some(own) = own.as_mut() else { return Picked::Nowhere };
-        own.set_turn(turn);
-        self.own_picked.set(true);
-        for passed in [tried.all(), tried.spent()] {
-            if let Ok(Decision::Endpoint(index)) = own.pick(head, candidates, passed, attempt) {
-                return Picked::Endpoint(index);
-            }
-        }
-        Picked::Nowhere
+    /// Looks at the endpoints anew.
+    fn look(&self) {
+        let (used, everyone) = (&self.state.candidates, &self.state.everyone);
+        *self.plan.borrow_mut() = self.state.watch.plan(used, everyone, clock::coarse_uptime());
     }
 
     /// What HTTP/2 names is the connection that a request goes out on.
@@ -313,7 +293,7 @@ impl Pool {
 
     /// Our connections to the endpoint with this index.
     pub fn site(&self, index: usize) -> Option<Rc<Site>> {
-        self.sites.get(index).cloned()
+        self.sites.get(index, &self.state.candidates)
     }
 
     /// Takes what the last pick's plugin wants noted of the request.
@@ -352,6 +332,15 @@ impl Pool {
         {
             seat.outcome(outcome, parts);
         }
+        self.tell_own(outcome);
+    }
+
+    /// The built-in is told whoever decided, so that it knows all when it has to.
+    fn tell_own(&self, outcome: &Outcome) {
+        if let Some(own) = self.own.borrow_mut().as_mut() {
+            // A fault shows in that it is not called any more.
+            let _ = own.outcome(outcome, &self.state.candidates);
+        }
     }
 
     /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
@@ -360,22 +349,21 @@ impl Pool {
             let is_slow = candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
             self.state.note_given_up(&candidate.endpoint, waited, is_slow);
         }
+        let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
+        let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
         if let Ok(mut seat) = self.seat.try_borrow_mut()
             && let Some(seat) = seat.as_mut()
         {
-            let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
-            let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
             seat.outcome(&outcome, parts);
         }
+        self.tell_own(&outcome);
     }
 
     /// Lets time pass for the plan and the plugin.
     pub fn tick(&self, now: Instant) {
-        let mut plan = self.plan.borrow_mut();
-        if plan.is_due(&self.state.watch) {
-            *plan = self.state.watch.plan(&self.state.candidates, &self.state.everyone, clock::coarse_uptime());
+        if self.plan.borrow().is_due(&self.state.watch) {
+            self.look();
         }
-        drop(plan);
         if let Some(adaptive) = &self.state.adaptive {
             adaptive.pass_time(clock::coarse_uptime());
         }
@@ -392,14 +380,22 @@ impl Pool {
 
     /// Closes what was idle for too long or was closed by the other side.
     pub fn sweep(&self, now: Instant) {
-        for site in &*self.sites {
-            site.sweep(now);
-        }
+        self.sites.sweep(now, &self.state.candidates);
     }
 
     /// Closes what is idle to endpoints where others wait for a connection.
     fn trim(&self) {
-        self.sites.iter().for_each(|site| site.trim());
+        self.sites.trim();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.own) == 1
+            && let Some(own) = self.own.take()
+        {
+            self.state.give_back(own);
+        }
     }
 }
 
@@ -421,16 +417,6 @@ fn bounds(model: model::Adaptive) -> Bounds {
 
 /// How often the time of a pool's own balancer passes at the most.
 const OWN_TICK: Duration = Duration::from_secs(1);
-
-/// The built-in that a pool names: its balancer, or what it falls back to. It is not told of outcomes: none of those that are linked in
-/// goes by them.
-fn own_balancer(state: &PoolState) -> Option<Native> {
-    let Some(Code::BuiltIn(_, plugin)) = plugin::built_in(state.model.balance.name()) else { return None };
-    let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };
-    let (services, endpoints) = (&state.services, &state.candidates[..]);
-    let mould = Mould { services, budget, kinds: kind::BALANCER, config: "{}", endpoints, seed: fastrand::u64(..) };
-    Native::new(&plugin, &mould).ok()
-}
 
 /// The members of a pool, each address once. Endpoints that were there before go on; with another limit they are made anew, and
 /// what is known of their health stays known.

@@ -21,6 +21,7 @@ pub use admission::{Admission, Admitted};
 use crate::access_log;
 use crate::balance::Candidate;
 use crate::cache::Store;
+use crate::compress::Press;
 use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
@@ -58,6 +59,8 @@ pub struct Worker {
     pub access_log: RefCell<access_log::Writer>,
     /// Its cache of files.
     pub files: Files,
+    /// What it compresses with.
+    pub press: Rc<Press>,
     view: RefCell<Rc<View>>,
     connections: RefCell<Slab<Rc<Control>>>,
     draining: Cell<bool>,
@@ -225,6 +228,7 @@ impl Worker {
         let writer = access_log::Writer::new(snapshot.access_log.clone(), metrics.clone());
         Worker {
             files: Files::new(&snapshot.limits),
+            press: Rc::new(Press::new(metrics.clone())),
             view: RefCell::new(Rc::new(View::new(snapshot, None, &metrics))),
             access_log: RefCell::new(writer),
             connections: RefCell::default(),
@@ -288,6 +292,7 @@ impl Worker {
 
     async fn tick(&self) {
         let mut swept = Instant::now();
+        let runtime = tokio::runtime::Handle::current().metrics();
         let mut timer = tokio::time::interval(LOG_TICK);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -295,6 +300,7 @@ impl Worker {
             self.access_log.borrow_mut().flush();
             let now = Instant::now();
             self.pass_time(now);
+            self.press.note_load(now, runtime.worker_total_busy_duration(0));
             if now.duration_since(swept) >= SWEEP {
                 swept = now;
                 let view = self.view();

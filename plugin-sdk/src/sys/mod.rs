@@ -22,9 +22,9 @@ pub(crate) use native as imp;
 pub(crate) use wasm as imp;
 
 pub(crate) use imp::{
-    clock, cookie, edit_header, hash, header, headers, log, metric, metric_add, metric_record, metric_set, query_value,
-    random, request_text, secret, set_path, set_status, set_tag, shared_get, shared_remove, shared_set, slot_add,
-    slot_load, slot_store, slot_swap, status, tag, unix_time, with_generator,
+    clock, cookie, edit_header, hash, header, headers, is_deaf, log, metric, metric_add, metric_record, metric_set,
+    query_value, random, request_text, secret, set_path, set_status, set_tag, shared_get, shared_remove, shared_set,
+    slot_add, slot_load, slot_store, slot_swap, status, tag, unix_time, with_generator,
 };
 
 /// Places of columns.
@@ -179,6 +179,9 @@ const CHUNK: usize = 512;
 
 /// A chunk that is larger than this is not kept for the next call.
 const KEPT: usize = 64 * 1024;
+
+// SAFETY: it owns its chunks, and nobody else knows where they are.
+unsafe impl Send for Arena {}
 
 impl Arena {
     pub(crate) const fn new() -> Arena {

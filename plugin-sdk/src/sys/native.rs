@@ -229,6 +229,11 @@ pub(crate) fn secret() -> [u8; 32] {
     host(|host| host.secret()).unwrap_or_default()
 }
 
+/// The plugin does nothing with outcomes.
+pub(crate) fn is_deaf() {
+    host(|host| host.is_deaf());
+}
+
 /// The state of the generator of random numbers; 0 before it has been seeded.
 #[inline]
 pub(crate) fn with_generator<T>(work: impl FnOnce(&Cell<u64>) -> T) -> T {

@@ -208,6 +208,10 @@ pub(crate) fn secret() -> [u8; 32] {
     secret
 }
 
+/// The gateway sees from a module's code whether it does anything with outcomes: there is to be none.
+#[inline(always)]
+pub(crate) fn is_deaf() {}
+
 pub(crate) use import::{
     clock, metric_add, metric_record, metric_set, random, set_status, slot_add, slot_load, slot_store, slot_swap,
     status, unix_time,

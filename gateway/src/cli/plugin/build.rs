@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::toolchain::{TARGET, Toolchain};
-use crate::cli::Failure;
+use crate::cli::{Failure, print};
 
 /// Compiles, strips, and looks whether a plugin came of it.
 pub(super) fn build(folder: &Path, output: Option<&Path>) -> Result<(), Failure> {
@@ -71,7 +71,7 @@ impl Crate {
     /// Compiles it; where the module is.
     pub(super) fn compile(&self, folder: &Path) -> Result<PathBuf, Failure> {
         let toolchain = Toolchain::find()?;
-        println!("Compiling {} for {TARGET}", self.name);
+        print(format_args!("Compiling {} for {TARGET}", self.name))?;
         let mut command = toolchain.build();
         // As small as it gets, whatever the crate's own profile says; and a panic ends the call in any case.
         for setting in ["strip=true", "panic=\"abort\"", "lto=true", "debug=false"] {

@@ -1,5 +1,6 @@
 //! What a module is, whether it fits, and whether it does something.
 
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use super::inspect::describe;
 use super::replay;
 use super::sample::{self, Sample};
 use crate::balance::Candidate;
-use crate::cli::Failure;
+use crate::cli::{Failure, print};
 use crate::config::model::{self, Plugin};
 use crate::plugin::{Budget, Compiled, Compiler, Decision, Engine, Fault, Instance, MODULE_SIZE, Mould, Services};
 
@@ -44,11 +45,11 @@ pub(super) fn check(file: &Path, config: &str) -> Result<(), Failure> {
         }
         times.sort_unstable();
         let median = times.get(CALLS / 2).copied().unwrap_or_default();
-        println!(
+        print(format_args!(
             "  {name}: {CALLS} calls, {} ns each in the middle; the last: {}",
             median.as_nanos(),
             replay::words(&last)
-        );
+        ))?;
     }
     Ok(())
 }
@@ -75,13 +76,22 @@ pub(super) fn budget() -> Budget {
 /// A module, and an engine for it.
 pub(super) fn compile(file: &Path) -> Result<(Arc<Engine>, Arc<Compiled>), Failure> {
     let told = |error: &dyn std::fmt::Display| Failure(format!("{}: {error}", file.display()));
-    let size = std::fs::metadata(file).map_err(|error| told(&error))?.len();
-    if size > MODULE_SIZE {
-        return Err(told(&format!("it has {size} bytes; at most {MODULE_SIZE} are taken")));
-    }
-    let bytes = std::fs::read(file).map_err(|error| told(&error))?;
+    let bytes = read(file)?;
     let engine = Arc::new(Engine::new()?);
     let compiler = Compiler::new(engine.clone(), None)?;
     let compiled = compiler.compile(&bytes, Plugin::MEMORY_SIZE).map_err(|error| told(&error))?;
     Ok((engine, compiled))
+}
+
+/// The bytes of a module.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    let wrong = |error: String| Failure(format!("{}: {error}", file.display()));
+    let mut module = Vec::new();
+    let open = std::fs::File::open(file).map_err(|error| wrong(error.to_string()))?;
+    // One more than is taken, so that too large a module is seen to be one: what a device gives has no end.
+    open.take(MODULE_SIZE + 1).read_to_end(&mut module).map_err(|error| wrong(error.to_string()))?;
+    if module.len() as u64 > MODULE_SIZE {
+        return Err(wrong(format!("has more than the {MODULE_SIZE} bytes that a module may have")));
+    }
+    Ok(module)
 }

@@ -1,19 +1,18 @@
 //! `gatewright plugin push`, `list`, `history`, `rollback`, `promote`: the plugins of a running gateway.
 
 use std::fmt::Write as _;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use serde_json::Value;
 
+use super::check::read;
 use super::interrupt::Interrupt;
 use super::progress::{Line, progress, stage};
 use crate::cli::admin::{Answered, Gateway, Where, escaped, quoted};
 use crate::cli::{Failure, print};
 use crate::config::value;
-use crate::plugin::MODULE_SIZE;
 use crate::reload::About;
 
 /// How often the gateway is asked how it goes.
@@ -240,18 +239,6 @@ fn plugin(gateway: &Gateway, name: &str) -> Result<Value, Failure> {
     let names: Vec<&str> = plugins.iter().map(|plugin| text(&plugin["name"])).collect();
     let known = if names.is_empty() { String::new() } else { format!("; there are {}", names.join(", ")) };
     Err(Failure(format!("the gateway has no plugin {name:?}{known}")))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let wrong = |error: String| Failure(format!("{}: {error}", path.display()));
-    let mut module = Vec::new();
-    // One more than is taken, so that too large a module is seen to be one.
-    let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
-    file.take(MODULE_SIZE + 1).read_to_end(&mut module).map_err(|error| wrong(error.to_string()))?;
-    if module.len() as u64 > MODULE_SIZE {
-        return Err(wrong(format!("has more than the {MODULE_SIZE} bytes that a module may have")));
-    }
-    Ok(module)
 }
 
 fn text(value: &Value) -> &str {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Kind;
-use crate::cli::Failure;
+use crate::cli::{Failure, print};
 
 const MANIFEST: &str = r#"[package]
 name = "<name>"
@@ -50,19 +50,27 @@ pub(super) fn new(name: &str, kind: Kind, sdk: Option<PathBuf>) -> Result<(), Fa
     std::fs::write(folder.join("Cargo.toml"), manifest)?;
     std::fs::write(folder.join("src/lib.rs"), source)?;
     std::fs::write(folder.join(".gitignore"), "/target\n*.wasm\n")?;
-    println!("{name}/src/lib.rs is a {} to begin with. What comes next:\n", word(kind));
-    println!("    cd {name}");
-    println!("    gatewright plugin test        # natively, then the same in the gateway's host");
-    println!("    gatewright plugin build       # {name}.wasm");
-    println!("    gatewright plugin check {name}.wasm\n");
-    println!("and in the gateway's configuration:\n");
-    println!("    [plugin.{name}]\n    source = \"{name}.wasm\"");
-    match kind {
-        Kind::Balancer => println!("\n    [pool.app]\n    balance = \"{name}\""),
-        Kind::Router => println!("\n    [[route]]\n    router = \"{name}\""),
-        Kind::Filter => println!("\n    [[route]]\n    filters = [\"{name}\"]"),
-    }
-    Ok(())
+    let place = match kind {
+        Kind::Balancer => format!("[pool.app]\n    balance = \"{name}\""),
+        Kind::Router => format!("[[route]]\n    router = \"{name}\""),
+        Kind::Filter => format!("[[route]]\n    filters = [\"{name}\"]"),
+    };
+    print(format_args!(
+        "{name}/src/lib.rs is a {} to begin with. What comes next:
+
+    cd {name}
+    gatewright plugin test        # natively, then the same in the gateway's host
+    gatewright plugin build       # {name}.wasm
+    gatewright plugin check {name}.wasm
+
+and in the gateway's configuration:
+
+    [plugin.{name}]
+    source = \"{name}.wasm\"
+
+    {place}",
+        word(kind)
+    ))
 }
 
 fn word(kind: Kind) -> &'static str {

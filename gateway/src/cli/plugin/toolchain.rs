@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::cli::complain;
+
 /// Rust without an operating system below it.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 /// How long a fetch may take.
@@ -24,11 +26,11 @@ impl Toolchain {
             return Ok(Toolchain::Usual);
         }
         if works("rustup", &["--version"]) {
-            println!("Fetching {TARGET} with rustup");
+            complain(format_args!("Fetching {TARGET} with rustup"));
             match fetch() {
                 Ok(()) if has_target() => return Ok(Toolchain::Usual),
                 Ok(()) => {}
-                Err(error) => println!("{error}"),
+                Err(error) => complain(error),
             }
         }
         let sources =

@@ -1,5 +1,6 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod folder;
 mod mirror;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use folder::*;
+
+mod compress;
+
+pub use compress::*;
 pub use mirror::Mirror;
 
 /// What is done with a request: one of pool, static, redirect, respond.
@@ -49,6 +55,8 @@ pub struct Route {
     pub timeouts: Option<At<Timeouts>>,
     /// The largest request body; 413 beyond it. When not given, limits.body_size.
     pub body_limit: Option<At<Size>>,
+    /// Whether responses are compressed for clients that take it: true, or a table. When not given, they are not.
+    pub compress: Option<At<Either<bool, Compress>>>,
     /// Bytes a second of a request body while its client is waited for; 0: any pace, as clients need it that stream when they have
     /// something to say. When not given, limits.body_min_rate.
     pub body_min_rate: Option<At<Size>>,
@@ -85,17 +93,6 @@ pub enum Scheme {
     Http,
     /// Over TLS.
     Https,
-}
-
-/// A folder to serve.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Static {
-    /// The folder.
-    pub root: At<String>,
-    /// Whether folders without an index file are listed.
-    #[schemars(extend("default" = false))]
-    pub listing: Option<bool>,
 }
 
 /// A redirect.

@@ -1,5 +1,7 @@
 //! `[[route]]`: what matches, what is done, what is changed on the way.
 
+mod compress;
+mod folder;
 mod mirror;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,8 +11,8 @@ use http::StatusCode;
 use super::{At, Either, Names, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
-    Action, Cache, HeaderChanges, HostPattern, Match, Named, PathPattern, Redirect, Respond, Rewrite, Route, Segment,
-    Static, ValuePattern,
+    Action, Cache, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment,
+    ValuePattern,
 };
 use crate::config::{hint, pattern, shadow};
 use crate::http::fields::{is_token, is_value};
@@ -75,6 +77,7 @@ impl Reader<'_, '_> {
         let timeouts = self.timeouts(route.timeouts.as_ref());
         let body_limit = route.body_limit.as_ref().and_then(|limit| self.bytes(limit));
         let body_min_rate = route.body_min_rate.as_ref().and_then(|rate| self.bytes(rate));
+        let compress = route.compress.as_ref().and_then(|compress| self.compress(compress));
         let name = route.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
         let action = action?;
         Some(Route {
@@ -91,6 +94,7 @@ impl Reader<'_, '_> {
             mirror,
             timeouts,
             body_limit,
+            compress,
             body_min_rate,
         })
     }
@@ -230,15 +234,6 @@ impl Reader<'_, '_> {
         let redirect = route.redirect.as_ref().and_then(|to| self.redirect(to, captures)).map(Action::Redirect);
         let respond = route.respond.as_ref().and_then(|respond| self.respond(respond, captures)).map(Action::Respond);
         pool.or(folder).or(redirect).or(respond)
-    }
-
-    fn folder(&mut self, at: &At<Either<String, file::Static>>) -> Option<Static> {
-        let (root, listing) = match &at.value {
-            Either::Short(root) => (self.path(root, &at.span)?, false),
-            Either::Long(table) => (self.path(&table.root.value, &table.root.span)?, table.listing.unwrap_or(false)),
-        };
-        self.named.push(Named::Folder(root.clone()));
-        Some(Static { root, listing })
     }
 
     fn redirect(&mut self, at: &At<Either<String, file::Redirect>>, captures: Captures<'_>) -> Option<Redirect> {

@@ -1,15 +1,19 @@
 //! `[[route]]`: which requests, and what is done with them.
 
 mod cache;
+mod folder;
 mod mirror;
-
-use std::path::PathBuf;
 
 use http::{Method, StatusCode};
 
 use super::*;
 use crate::http::{FieldName, Scheme};
 pub use cache::{Cache, CacheBypass, CacheQuery};
+pub use folder::*;
+
+mod compress;
+
+pub use compress::*;
 pub use mirror::Mirror;
 
 /// `[[route]]`
@@ -41,6 +45,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// `body_limit = "10MiB"`; `None`: `limits.body_size`.
     pub body_limit: Option<u64>,
+    /// `compress = true` or `{ … }`
+    pub compress: Option<Compress>,
     /// `body_min_rate = 0`; `None`: `limits.body_min_rate`.
     pub body_min_rate: Option<u64>,
 }
@@ -124,15 +130,6 @@ pub enum Action {
     Redirect(Redirect),
     /// `respond = { status = 200, body = "ok", type = "text/plain" }`
     Respond(Respond),
-}
-
-/// A folder to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Static {
-    /// The folder; the path below the route's prefix is looked up in it.
-    pub root: PathBuf,
-    /// Whether a folder without an index is listed (`static = { root = "…", listing = true }`).
-    pub listing: bool,
 }
 
 /// A redirect.

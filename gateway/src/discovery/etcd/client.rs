@@ -3,22 +3,19 @@
 //! In: what is wanted of the registry. Out: its answer, or why there is none. Says who it is when it has credentials, and again
 //! when what it was told for that is not taken any more.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::super::dial::credentials;
 use super::super::http::{ANSWER, Answer, Question, ask};
 use super::wire::{self, Change, Key, Said};
-use crate::config::model::{Etcd, EtcdServer, UpstreamProtocol};
+use crate::config::model::{Registry, RegistryServer, UpstreamProtocol};
 use crate::tls::UpstreamTls;
 
-/// The largest file of credentials.
-const SIZE: u64 = 4096;
-
 /// Asks etcd.
-pub struct Client {
-    settings: Etcd,
+pub(super) struct Client {
+    settings: Registry,
     /// The server that is asked now.
     at: usize,
     tls: Option<UpstreamTls>,
@@ -30,13 +27,13 @@ pub(super) struct Watch(Answer);
 
 impl Client {
     /// One that begins with any of the servers, so that they share the work.
-    pub fn new(settings: &Etcd) -> Client {
+    pub(super) fn new(settings: &Registry) -> Client {
         let at = fastrand::usize(..settings.servers.len().max(1));
         Client { settings: settings.clone(), at, tls: None, token: None }
     }
 
     /// From now on the next server is asked, which has to be told anew who we are.
-    pub fn next(&mut self) {
+    pub(super) fn next(&mut self) {
         self.at = self.at.wrapping_add(1);
         self.token = None;
         self.tls = None;
@@ -55,19 +52,19 @@ impl Client {
     }
 
     /// The id of a lease of so many seconds.
-    pub async fn grant(&mut self, seconds: u64) -> Result<i64, String> {
+    pub(super) async fn grant(&mut self, seconds: u64) -> Result<i64, String> {
         wire::granted(&self.answer("/v3/lease/grant", &json!({ "TTL": seconds.to_string() })).await?)
     }
 
     /// Writes a key that goes with its lease.
-    pub async fn put(&mut self, key: &str, value: &str, lease: i64) -> Result<(), String> {
+    pub(super) async fn put(&mut self, key: &str, value: &str, lease: i64) -> Result<(), String> {
         let (key, value) = (wire::base64(key.as_bytes()), wire::base64(value.as_bytes()));
         let question = json!({ "key": key, "value": value, "lease": lease.to_string() });
         self.answer("/v3/kv/put", &question).await.map(drop)
     }
 
     /// Prolongs a lease; whether it was still there.
-    pub async fn keep(&mut self, lease: i64) -> Result<bool, String> {
+    pub(super) async fn keep(&mut self, lease: i64) -> Result<bool, String> {
         let mut answer = self.ask("/v3/lease/keepalive", &json!({ "ID": lease.to_string() })).await?;
         let line = tokio::time::timeout(ANSWER, answer.line()).await;
         let line = line.unwrap_or_else(|_| Err("no answer in time".to_owned()))?;
@@ -75,7 +72,7 @@ impl Client {
     }
 
     /// Ends a lease, and the keys with it.
-    pub async fn revoke(&mut self, lease: i64) -> Result<(), String> {
+    pub(super) async fn revoke(&mut self, lease: i64) -> Result<(), String> {
         self.answer("/v3/lease/revoke", &json!({ "ID": lease.to_string() })).await.map(drop)
     }
 
@@ -113,7 +110,7 @@ impl Client {
 
     async fn once(&mut self, path: &str, question: &Value) -> Result<Answer, String> {
         let servers = &self.settings.servers;
-        let server: &EtcdServer = servers.get(self.at % servers.len().max(1)).ok_or("there is no server to ask")?;
+        let server: &RegistryServer = servers.get(self.at % servers.len().max(1)).ok_or("there is no server to ask")?;
         if server.tls && self.tls.is_none() {
             let tls = UpstreamTls::load(&self.settings.tls, UpstreamProtocol::H1);
             self.tls = Some(tls.map_err(|problem| problem.to_string())?);
@@ -139,14 +136,4 @@ impl Watch {
 async fn whole(answer: Answer, time: Duration) -> Result<Vec<u8>, String> {
     let answer = tokio::time::timeout(time, answer.whole()).await;
     answer.unwrap_or_else(|_| Err("no answer in time".to_owned()))
-}
-
-/// One line `USER:PASSWORD`. Nothing of it stands in any message.
-fn credentials(file: &Path) -> Result<(String, String), String> {
-    use std::io::Read;
-    let mut text = String::new();
-    let read = std::fs::File::open(file).and_then(|file| file.take(SIZE).read_to_string(&mut text));
-    read.map_err(|error| format!("{}: {error}", file.display()))?;
-    let pair = text.trim().split_once(':').ok_or_else(|| format!("{}: takes USER:PASSWORD", file.display()))?;
-    Ok((pair.0.to_owned(), pair.1.to_owned()))
 }

@@ -5,6 +5,7 @@
 //! member left is believed when it was read so, and not because the last key went.
 
 mod client;
+mod leased;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -15,16 +16,16 @@ use super::BATCH;
 use super::backoff::Backoff;
 use super::members;
 use super::search::Search;
-use crate::config::model::{Etcd, Member};
+use crate::config::model::{Member, Registry};
 
-pub use client::Client;
-use client::Watch;
+use client::{Client, Watch};
+pub(super) use leased::Leased;
 use wire::{Change, Key};
 
 /// Members by key.
 type Known = BTreeMap<Vec<u8>, Member>;
 
-pub(super) async fn look(search: &Search, etcd: &Etcd) {
+pub(super) async fn look(search: &Search, etcd: &Registry) {
     let mut backoff = Backoff::default();
     let mut client = Client::new(etcd);
     let mut known = Known::new();
@@ -43,7 +44,7 @@ pub(super) async fn look(search: &Search, etcd: &Etcd) {
 /// Reads everything and follows the changes until they end: well, when everything is to be read again at once.
 async fn session(
     search: &Search,
-    etcd: &Etcd,
+    etcd: &Registry,
     client: &mut Client,
     known: &mut Known,
     backoff: &mut Backoff,

@@ -7,13 +7,14 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::http::Stream;
+use crate::http::{FilePart, Stream};
 
 /// What one read may bring at first, and when the peer keeps filling it.
 const READ_SIZE: usize = 16 * 1024;
@@ -42,6 +43,8 @@ pub struct Io {
     large: Bytes,
     /// What follows `large`.
     after: &'static [u8],
+    /// What follows all that, out of a file.
+    part: Option<FilePart>,
     failed: bool,
 }
 
@@ -57,6 +60,7 @@ impl Io {
             written: 0,
             large: Bytes::new(),
             after: b"",
+            part: None,
             failed: false,
         }
     }
@@ -124,6 +128,17 @@ impl Io {
         }
     }
 
+    /// Whether [`Io::push_part`] may be called: the system sends by itself what need not be encrypted.
+    pub fn takes_parts(&self) -> bool {
+        cfg!(target_os = "linux") && !self.stream.is_tls()
+    }
+
+    /// Takes a part of a file. The caller has waited for [`Io::poll_ready`].
+    pub fn push_part(&mut self, part: FilePart) {
+        debug_assert!(self.large.is_empty() && self.part.is_none(), "poll_ready comes before writing");
+        self.part = Some(part);
+    }
+
     /// Whether writing has failed.
     pub fn has_failed(&self) -> bool {
         self.failed
@@ -131,13 +146,13 @@ impl Io {
 
     /// Whether all that was taken is written.
     pub fn is_flushed(&self) -> bool {
-        self.small.is_empty() && self.large.is_empty() && self.after.is_empty()
+        self.small.is_empty() && self.large.is_empty() && self.after.is_empty() && self.part.is_none()
     }
 
     /// Ready when more data can be taken; writes when it has to.
     pub fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let waiting = self.small.len().saturating_sub(self.written);
-        if self.large.is_empty() && self.after.is_empty() && waiting < WRITE_SIZE {
+        if self.large.is_empty() && self.after.is_empty() && self.part.is_none() && waiting < WRITE_SIZE {
             return Poll::Ready(Ok(()));
         }
         self.poll_flush(cx)
@@ -167,6 +182,10 @@ impl Io {
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.is_flushed() {
+            if self.small.is_empty() && self.large.is_empty() && self.after.is_empty() {
+                ready!(self.poll_send_part(cx))?;
+                continue;
+            }
             let small = self.small.get(self.written..).unwrap_or_default();
             let stream = Pin::new(&mut self.stream);
             let count = if self.large.is_empty() && self.after.is_empty() {
@@ -183,6 +202,30 @@ impl Io {
         }
         // TLS may hold back what it has taken; cleartext has nothing to do here.
         if self.stream.is_tls() { Pin::new(&mut self.stream).poll_flush(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_send_part(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (Some(part), Stream::Tcp(tcp)) = (&mut self.part, &self.stream) else { return Poll::Ready(Ok(())) };
+        let count = match ready!(tcp.poll_send_part(cx, part)) {
+            // What was there when it was promised is there no more.
+            Ok(0) => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            Ok(count) => count,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                // A file system that sends nothing by itself. What the system has in memory is read at once.
+                let mut copy = vec![0; part.length.min(READ_SIZE_LARGE)];
+                let count = part.file.read_at(&mut copy, part.offset)?;
+                copy.truncate(count);
+                self.large = copy.into();
+                count
+            }
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        part.offset += count as u64;
+        part.length = part.length.saturating_sub(count);
+        if part.length == 0 {
+            self.part = None;
+        }
+        Poll::Ready(if count == 0 { Err(io::ErrorKind::InvalidData.into()) } else { Ok(()) })
     }
 
     fn advance(&mut self, count: usize) {

@@ -26,7 +26,8 @@ use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::http::pump::Outlet;
 use crate::http::tcp::{Departure, departure};
 use crate::http::{
-    Body, Control, Ending, Fields, Frame, Method, RequestHead, ResponseHead, Scheme, Source, StatusCode, Version,
+    Body, Control, Ending, Fields, FilePart, Frame, Method, RequestHead, ResponseHead, Scheme, Source, StatusCode,
+    Version,
 };
 use crate::limits::Limits;
 
@@ -463,6 +464,10 @@ impl Responder {
 }
 
 fn client(error: io::Error) -> Error {
+    if error.kind() == io::ErrorKind::InvalidData {
+        // What [`Io`] says of a part of a file.
+        return Error::gateway(Kind::Internal("a file changed while it was sent"));
+    }
     Error { retry: Retry::Never, ..Error::io(&error, Side::Client) }
 }
 
@@ -480,6 +485,22 @@ impl Outlet for Responder {
         if last {
             state.response = Response::Done;
         }
+        Ok(())
+    }
+
+    fn takes_parts(&self) -> bool {
+        let state = self.shared.borrow();
+        matches!(state.response, Response::Body(Framing::Length(_))) && state.io.takes_parts()
+    }
+
+    fn part(&mut self, part: FilePart) -> Result<(), Error> {
+        let state = &mut *self.shared.borrow_mut();
+        let Response::Body(Framing::Length(left)) = &mut state.response else {
+            return Err(Error::gateway(Kind::Internal("a part of a file in another framing")));
+        };
+        let size = part.length as u64;
+        *left = left.checked_sub(size).ok_or(Error::gateway(Kind::Internal("body longer than its length")))?;
+        state.io.push_part(part);
         Ok(())
     }
 

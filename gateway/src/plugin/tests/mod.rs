@@ -3,6 +3,7 @@
 mod calls;
 mod faults;
 mod lies;
+mod natives;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -45,6 +45,7 @@ fn route(matches: Match) -> Route {
         body_limit: None,
         body_min_rate: None,
         cache: None,
+        compress: None,
     }
 }
 

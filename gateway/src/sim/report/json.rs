@@ -64,6 +64,7 @@ fn of_tally(name: &str, tally: &Tally, best: bool) -> Value {
         "error_rate": tally.error_rate(),
         "errors": errors.collect::<serde_json::Map<_, _>>(),
         "retries": tally.retries,
+        "hedges": tally.hedges,
         "faults": faults.collect::<serde_json::Map<_, _>>(),
         "quarantined_gateways": tally.quarantined.map_or(0, |(gateways, _)| gateways),
         "fallbacks": tally.fallbacks,

@@ -24,12 +24,15 @@ pub struct Discover {
     /// Servers of etcd, of which one is asked after the other.
     #[schemars(length(min = 1), extend("examples" = [["http://127.0.0.1:2379"]]))]
     pub etcd: Option<Vec<At<String>>>,
-    /// What the keys of endpoints begin with in etcd.
+    /// Servers of ZooKeeper, of which one is asked after the other.
+    #[schemars(length(min = 1), extend("examples" = [["10.0.0.5:2181", "10.0.0.6:2181"]]))]
+    pub zookeeper: Option<Vec<At<String>>>,
+    /// What the keys of endpoints begin with in etcd; in ZooKeeper the path of the node that they stand under.
     #[schemars(extend("examples" = ["/services/api/"]))]
     pub prefix: Option<At<String>>,
     /// A file with USER:PASSWORD for the registry.
     pub credentials: Option<At<String>>,
-    /// TLS towards etcd. When not given, servers at https:// are verified by the system's authorities.
+    /// TLS towards the registry. When not given, servers at https:// or tls:// are verified by the system's authorities.
     pub tls: Option<At<UpstreamTls>>,
     /// Never without endpoints: when the last one goes, it stays until there is another.
     #[schemars(extend("default" = false))]

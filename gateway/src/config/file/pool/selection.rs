@@ -39,6 +39,9 @@ pub struct Load {
     /// Where they are asked for it, over HTTP/1.1. When not given they are not.
     #[schemars(extend("examples" = ["/load"]))]
     pub path: Option<At<String>>,
+    /// Another port of the endpoint, at which it is asked. When not given, its own.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: Option<At<u16>>,
     /// How often each is asked.
     #[schemars(extend("default" = "2s"))]
     pub interval: Option<At<Time>>,

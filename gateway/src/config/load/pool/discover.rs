@@ -4,7 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::super::report::Span;
 use super::{At, Reader, file, value};
-use crate::config::model::{Discover, DiscoverSource, Dns, DnsName, Etcd};
+use crate::config::model::{Discover, DiscoverSource, Dns, DnsName, Registry, RegistryServer};
+
+/// Sources that are servers which have to be told what is asked for.
+const REGISTRIES: &[&str] = &["etcd", "zookeeper"];
 
 impl Reader<'_, '_> {
     pub(super) fn discover(&mut self, pool: &str, at: &At<file::Discover>) -> Option<Discover> {
@@ -14,12 +17,13 @@ impl Reader<'_, '_> {
             ("dns", written.dns.as_ref().map(|name| &name.span)),
             ("srv", written.srv.as_ref().map(|name| &name.span)),
             ("etcd", written.etcd.as_ref().and_then(|servers| Some(&servers.first()?.span))),
+            ("zookeeper", written.zookeeper.as_ref().and_then(|servers| Some(&servers.first()?.span))),
         ];
         let mut given = sources.into_iter().filter_map(|(name, span)| Some((name, span?)));
         let Some((source, _)) = given.next() else {
             // What it should have said may have been taken out.
             if !self.report.is_damaged(&at.span) {
-                self.report.at(&at.span, "needs one of \"file\", \"dns\", \"srv\" and \"etcd\"");
+                self.report.at(&at.span, "needs one of \"file\", \"dns\", \"srv\", \"etcd\" and \"zookeeper\"");
             }
             return None;
         };
@@ -29,9 +33,9 @@ impl Reader<'_, '_> {
         }
         let belongs: [(&str, Option<&Span>, &[&str]); 4] = [
             ("resolvers", written.resolvers.as_ref().and_then(|servers| Some(&servers.first()?.span)), &["dns", "srv"]),
-            ("prefix", written.prefix.as_ref().map(|at| &at.span), &["etcd"]),
-            ("credentials", written.credentials.as_ref().map(|at| &at.span), &["etcd"]),
-            ("tls", written.tls.as_ref().map(|at| &at.span), &["etcd"]),
+            ("prefix", written.prefix.as_ref().map(|at| &at.span), REGISTRIES),
+            ("credentials", written.credentials.as_ref().map(|at| &at.span), REGISTRIES),
+            ("tls", written.tls.as_ref().map(|at| &at.span), REGISTRIES),
         ];
         for (name, span, to) in belongs {
             if let Some(span) = span.filter(|_| !to.contains(&source)) {
@@ -42,7 +46,15 @@ impl Reader<'_, '_> {
         let source = match source {
             "file" => DiscoverSource::File(self.path(&written.file.as_ref()?.value, &written.file.as_ref()?.span)?),
             "dns" | "srv" => DiscoverSource::Dns(self.dns(written)?),
-            _ => DiscoverSource::Etcd(self.etcd(pool, at)?),
+            "etcd" => {
+                let servers = written.etcd.as_deref().unwrap_or_default();
+                DiscoverSource::Etcd(self.registry(pool, at, servers, value::etcd_server, value::etcd_prefix)?)
+            }
+            _ => {
+                let servers = written.zookeeper.as_deref().unwrap_or_default();
+                let registry = self.registry(pool, at, servers, value::zookeeper_server, value::zookeeper_path);
+                DiscoverSource::ZooKeeper(registry?)
+            }
         };
         Some(Discover { source, keep_last: written.keep_last.unwrap_or(false) })
     }
@@ -70,21 +82,25 @@ impl Reader<'_, '_> {
         Some(Dns { name, servers })
     }
 
-    fn etcd(&mut self, pool: &str, at: &At<file::Discover>) -> Option<Etcd> {
+    fn registry(
+        &mut self,
+        pool: &str,
+        at: &At<file::Discover>,
+        given: &[At<String>],
+        server: fn(&str) -> Result<RegistryServer, String>,
+        prefix: fn(&str) -> Result<String, String>,
+    ) -> Option<Registry> {
         let written = &at.value;
-        let servers = self.texts(written.etcd.as_deref().unwrap_or_default(), value::etcd_server);
-        let Some(prefix) = &written.prefix else {
-            self.report.at(&at.span, "needs the \"prefix\" of the endpoints' keys beside \"etcd\"");
+        let servers = self.texts(given, server);
+        let Some(under) = &written.prefix else {
+            self.report.at(&at.span, "needs the \"prefix\" of the endpoints, such as \"/services/api/\"");
             return None;
         };
-        let prefix = self.text(prefix, |text| match text.is_empty() {
-            true => Err("takes what the keys of endpoints begin with, such as \"/services/api/\"".to_owned()),
-            false => Ok(text.to_owned()),
-        });
+        let prefix = self.text(under, prefix);
         let credentials = written.credentials.as_ref().and_then(|at| self.credentials(at));
         let tls = written.tls.as_ref().map(|tls| self.upstream_tls(pool, &tls.value)).unwrap_or_default();
-        let all = servers.len() == written.etcd.as_ref().map_or(0, Vec::len);
-        Some(Etcd { servers, prefix: prefix?, credentials, tls }).filter(|_| all)
+        let all = servers.len() == given.len();
+        Some(Registry { servers, prefix: prefix?, credentials, tls }).filter(|_| all)
     }
 
     fn credentials(&mut self, at: &At<String>) -> Option<std::path::PathBuf> {

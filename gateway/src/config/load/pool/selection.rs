@@ -53,7 +53,8 @@ impl Reader<'_, '_> {
         if load.path.is_none() && !headers && !self.report.is_damaged(&at.span) {
             self.report.at(&at.span, "needs \"path\" or \"headers = true\": otherwise no load is ever reported");
         }
-        if let (Some(path), Some(_)) = (&load.path, pool.proxy_protocol) {
+        // Another port is one of its own, of which the header is not known to be wanted.
+        if let (Some(path), Some(_), None) = (&load.path, pool.proxy_protocol, &load.port) {
             self.report.at(
                 &path.span,
                 "cannot be asked for where endpoints want a PROXY header; they may tell in \"headers\"",
@@ -72,6 +73,7 @@ impl Reader<'_, '_> {
         });
         Some(Load {
             path,
+            port: load.port.as_ref().map(|port| port.value),
             interval,
             timeout: self.time(load.timeout.as_ref()).unwrap_or(Duration::from_secs(1)),
             age: self.time(load.age.as_ref()).unwrap_or(Duration::from_secs(10)),

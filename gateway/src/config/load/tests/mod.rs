@@ -1,5 +1,7 @@
 //! Files that are right and files that are wrong, by table; what the tests of all tables share stands here.
 
+mod compress;
+mod folder;
 mod listener;
 mod noise;
 mod plugin;

@@ -80,6 +80,7 @@ fn checks_of_health_and_ejection_are_checked() {
     says("health = { path = \"/\", interval = \"9ms\" }", "takes at least \"10ms\"");
     says("health = { path = \"/\", rise = 0 }", "from 1 to 1000");
     says("health = { path = \"/\", port = 0 }", "from 1 to 65535");
+    says("load = { path = \"/\", port = 0 }", "from 1 to 65535");
     says("eject = { time = \"2m\", most_time = \"1m\" }", "eject.most_time: is shorter than \"time\"");
     says("eject = { success = \"120%\" }", "takes a share");
     says("eject = { latency = 1 }", "from 2 to 1000");
@@ -117,6 +118,11 @@ fn pools_are_checked() {
     says("discover = { etcd = [\"http://a\"], prefix = \"\" }", "prefix: takes what the keys");
     says("discover = { etcd = [\"a:2379\"], prefix = \"/\" }", "etcd[0]: takes the address of a server");
     says("discover = { etcd = [], prefix = \"/\" }", "etcd: takes at least one");
+    says("discover = { zookeeper = [\"a\"] }", "needs the \"prefix\"");
+    says("discover = { zookeeper = [\"a\"], prefix = \"a\" }", "prefix: takes the path of a node");
+    says("discover = { zookeeper = [\"http://a\"], prefix = \"/a\" }", "zookeeper[0]: takes the address of a server");
+    says("discover = { zookeeper = [\"a:1/b\"], prefix = \"/a\" }", "a chroot is the beginning of the prefix");
+    says("discover = { zookeeper = [\"a\"], etcd = [\"http://a\"] }", "in one place: \"etcd\" or \"zookeeper\"");
     says("[pool.\"\"]\nendpoints = [\"a:80\"]", "takes a name");
     says("max_connections = 0", "from 1");
     says("max_requests = 0", "from 1");

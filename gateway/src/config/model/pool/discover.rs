@@ -22,7 +22,9 @@ pub enum DiscoverSource {
     /// `dns` or `srv`
     Dns(Dns),
     /// `etcd`
-    Etcd(Etcd),
+    Etcd(Registry),
+    /// `zookeeper`
+    ZooKeeper(Registry),
 }
 
 /// A name that is asked for.
@@ -48,23 +50,23 @@ pub enum DnsName {
     Service(String),
 }
 
-/// `etcd = [ … ]` with what belongs to it.
+/// `etcd = [ … ]` or `zookeeper = [ … ]` with what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Etcd {
-    /// `etcd`; at least one.
-    pub servers: Vec<EtcdServer>,
-    /// `prefix`
+pub struct Registry {
+    /// At least one.
+    pub servers: Vec<RegistryServer>,
+    /// `prefix`; in ZooKeeper a path, without a slash at its end.
     pub prefix: String,
     /// `credentials`
     pub credentials: Option<PathBuf>,
-    /// `tls`, for servers at https://
+    /// `tls`, for servers at https:// or tls://
     pub tls: UpstreamTls,
 }
 
-/// A server of etcd.
+/// A server of a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EtcdServer {
-    /// Whether it is at https://
+pub struct RegistryServer {
+    /// Whether it is at https:// or tls://
     pub tls: bool,
     /// Host and port.
     pub address: String,
@@ -78,6 +80,7 @@ impl DiscoverSource {
             DiscoverSource::Dns(Dns { name: DnsName::Host { .. }, .. }) => "dns",
             DiscoverSource::Dns(_) => "srv",
             DiscoverSource::Etcd(_) => "etcd",
+            DiscoverSource::ZooKeeper(_) => "zookeeper",
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct SlowStart {
 pub struct Load {
     /// `path`: where they are asked; `None`: they are not.
     pub path: Option<String>,
+    /// `port`: `None`: the endpoint's own.
+    pub port: Option<u16>,
     /// `interval`: how often. Default 2 s.
     pub interval: Duration,
     /// `timeout`: of one question. Default 1 s.
