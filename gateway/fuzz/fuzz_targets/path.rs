@@ -39,7 +39,9 @@ fn route(host: Option<HostPattern>, path: &str) -> Route {
         response_headers: Default::default(),
         timeouts: Default::default(),
         retry: None,
+        mirror: None,
         body_limit: None,
+        body_min_rate: None,
         cache: None,
         compress: None,
     }

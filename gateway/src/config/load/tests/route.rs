@@ -26,7 +26,7 @@ fn routes_are_checked() {
     says("pool = \"a\"\nname = \"x\"\n[[route]]\npool = \"a\"\nname = \"x\"", "line 7 already");
     says("pool = \"a\"\nmatch.host = []", "at least one");
     says("pool = \"a\"\nmirror = { pool = \"a\" }", "is the pool that answers");
-    says("pool = \"a\"\nmirror = { pool = \"b\" }", "there is no pool");
+    says("pool = \"a\"\nmirror = { pool = \"b\" }", "there is no [pool.b]");
     says("pool = \"a\"\nmirror = { share = \"10%\" }", "pool");
     says("respond = \"x\"\nmirror = { pool = \"a\" }", "only on a route with a pool");
     says("pool = \"a\"\nmatch.header = { host = \"x\" }", "matched by \"host\"");
@@ -53,6 +53,8 @@ fn routes_are_checked() {
     says("pool = \"a\"\nrequest_headers.remove = [\"Host\"]", "can be set");
     says("pool = \"a\"\nresponse_headers.add = { a = \"x\\ny\" }", "control characters");
     says("pool = \"a\"\nbody_limit = \"1X\"", "takes a size");
+    says("pool = \"a\"\nbody_min_rate = \"slow\"", "takes a size");
+    says("respond = \"x\"\nbody_min_rate = 0", "only on a route with a pool");
     let right =
         "pool = \"a\"\nrequest_headers.set = { host = \"b\" }\nresponse_headers.add = { link = [\"a\", \"b\"] }";
     let text = format!("{LISTENER}[pool.a]\nendpoints = [\"a:80\"]\n[[route]]\n{right}");
