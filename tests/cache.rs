@@ -3,6 +3,7 @@
 //! Most of it is tables. A case is a list of steps; a step is a request, what the origin answers (nothing: it must not be asked), and
 //! what the client gets. Time is not waited for: responses come with an age.
 
+mod disk;
 mod fills;
 mod rfc9111;
 

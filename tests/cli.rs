@@ -434,11 +434,11 @@ async fn a_reload_tells_each_problem_with_its_place_in_a_line_of_its_own() {
     let file = folder.path().join("gateway.toml");
     let mut gateway = Process::start(&folder, &["run"]);
     gateway.logs("listening").await;
-    let fixed =
-        format!("workers = 3\n{HI}[admin]\naddress = '127.0.0.1:1'\n").replace("[log]", "[log]\nlevel = 'warn'");
+    let fixed = format!("workers = 3\n{HI}[admin]\naddress = '127.0.0.1:1'\n[cache]\ndisk = {{ folder = 'x' }}\n")
+        .replace("[log]", "[log]\nlevel = 'warn'");
     std::fs::write(&file, fixed).expect("a file");
     gateway.logs("\"message\":\"the configuration was not reloaded, the old one stays in force\"").await;
-    for place in ["1:11: workers", "2:1: log", "10:11: admin.address"] {
+    for place in ["1:11: workers", "2:1: log", "10:11: admin.address", "12:8: cache.disk"] {
         gateway.logs(&format!("\"message\":\"gateway.toml:{place}: cannot change without a restart\"")).await;
     }
     let more = format!("{HI}[admin]\naddress = '127.0.0.1:0'\n[[listener]]\naddress = '{taken}'\n");

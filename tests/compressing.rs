@@ -511,3 +511,156 @@ async fn a_slow_client_holds_the_origin_back() {
     sending.await;
     client.head().await.is(200);
 }
+
+/// A gateway that keeps and compresses, before an origin that counts.
+async fn keeping(origin: &Origin, keys: &str) -> Gateway {
+    let admin = "\n[admin]\naddress = '127.0.0.1:0'";
+    Gateway::to(origin).and("cache = true\ncompress = true").and(keys).and(admin).start().await
+}
+
+const KEPT: &[&str] =
+    &["content-type: application/json", "etag: \"a\"", "cache-control: max-age=60", "vary: accept-encoding"];
+
+async fn times(gateway: &Gateway, coding: &str) -> f64 {
+    let name = "gatewright_compression_responses_total";
+    gateway.metric(&format!("{name}{{encoding=\"{coding}\",action=\"compress\"}}")).await
+}
+
+#[tokio::test]
+async fn what_is_kept_is_compressed_once_for_each_encoding() {
+    let origin = origin(KEPT, text()).await;
+    let gateway = keeping(&origin, "").await;
+    for wire in [Wire::H1, Wire::H2] {
+        let mut client = gateway.client(wire).await;
+        for _ in 0..3 {
+            for accepted in ["gzip", "br, gzip", "gzip;q=0.5,  zstd", "identity", ""] {
+                let reply = get(&mut client, &[&format!("accept-encoding: {accepted}")]).await;
+                let coding = reply.header("content-encoding").unwrap_or_default();
+                let expected = ["zstd", "br", "gzip"].into_iter().find(|coding| accepted.contains(coding));
+                assert_eq!(coding, expected.unwrap_or_default(), "{accepted}");
+                assert_eq!(decode(coding, &reply.body), text().as_bytes(), "{accepted}");
+                assert_eq!(reply.header("etag"), Some(if coding.is_empty() { "\"a\"" } else { "W/\"a\"" }));
+                assert_eq!(reply.header("vary"), Some("accept-encoding"), "{accepted}");
+            }
+        }
+    }
+    // The origin was asked once, although it says that it varies.
+    assert_eq!(origin.requests(), 1);
+    for coding in ["gzip", "br", "zstd"] {
+        assert_eq!(times(&gateway, coding).await, 1.0, "{coding}");
+    }
+    // Once it is there, its length is known, for HEAD too.
+    let mut client = gateway.client(Wire::H1).await;
+    let (got, head) =
+        (get(&mut client, &["accept-encoding: br"]).await, call(&mut client, "HEAD", &["accept-encoding: br"]).await);
+    assert_eq!(got.header("content-length"), Some(&*got.body.len().to_string()));
+    assert_eq!(head.header("content-length"), got.header("content-length"));
+}
+
+#[tokio::test]
+async fn however_many_want_it_at_once_it_is_compressed_once() {
+    let body: String = (0..20).map(|_| text()).collect();
+    let origin = origin(KEPT, body.clone()).await;
+    let gateway = Gateway::of(
+        "workers = 2\n[pool.origin]\nendpoints = ['<origin>']\n[[route]]\npool = 'origin'\ncache = true\ncompress = true\n[admin]\naddress = '127.0.0.1:0'",
+    );
+    let gateway = gateway.with("origin", &origin).start().await;
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let mut client = gateway.client(Wire::H1).await;
+        asking.spawn(async move { get(&mut client, &["accept-encoding: gzip"]).await });
+    }
+    while let Some(reply) = asking.join_next().await {
+        assert_eq!(decode("gzip", &reply.expect("a reply").body), body.as_bytes());
+    }
+    assert_eq!((origin.requests(), times(&gateway, "gzip").await), (1, 1.0));
+}
+
+#[tokio::test]
+async fn conditions_and_ranges_meet_what_is_kept_and_compressed() {
+    let origin = origin(KEPT, text()).await;
+    let gateway = keeping(&origin, "").await;
+    let mut client = gateway.client(Wire::H1).await;
+    let first = get(&mut client, &["accept-encoding: gzip"]).await;
+    assert_eq!((first.header("content-encoding"), first.header("accept-ranges")), (Some("gzip"), None));
+    let known = get(&mut client, &["accept-encoding: gzip", "if-none-match: W/\"a\""]).await;
+    assert_eq!(
+        (known.status.as_u16(), known.header("etag"), known.header("vary")),
+        (304, Some("W/\"a\""), Some("accept-encoding"))
+    );
+    let known = get(&mut client, &["if-none-match: \"a\""]).await;
+    assert_eq!((known.status.as_u16(), known.header("etag")), (304, Some("\"a\"")));
+    // Ranges are of what was not compressed, and join nothing that was.
+    let part = get(&mut client, &["accept-encoding: gzip", "range: bytes=10-19"]).await;
+    assert_eq!(
+        (part.status.as_u16(), part.header("content-encoding"), part.header("etag")),
+        (206, None, Some("\"a\""))
+    );
+    assert_eq!(part.body, text().as_bytes()[10..20]);
+    let part = get(&mut client, &["accept-encoding: gzip", "range: bytes=10-19", "if-range: \"a\""]).await;
+    assert_eq!(part.status.as_u16(), 206);
+    let all = get(&mut client, &["accept-encoding: gzip", "range: bytes=10-19", "if-range: W/\"a\""]).await;
+    assert_eq!((all.status.as_u16(), all.header("content-encoding")), (200, Some("gzip")));
+    assert_eq!(decode("gzip", &all.body), text().as_bytes());
+    assert_eq!(origin.requests(), 1);
+}
+
+#[tokio::test]
+async fn what_is_freshened_is_not_compressed_again_and_what_is_purged_is() {
+    let version = std::sync::Arc::new(std::sync::Mutex::new("\"a\""));
+    let now = version.clone();
+    let origin = Origin::start(Wire::H1, move |request| {
+        let tag = *now.lock().expect("no panic");
+        async move {
+            let fields = [
+                "content-type: application/json",
+                "cache-control: max-age=60, stale-if-error=0",
+                &format!("etag: {tag}"),
+            ];
+            let is_known = request.headers().get("if-none-match").is_some_and(|known| known == tag);
+            if is_known { answer(304, &fields, empty()) } else { answer(200, &fields, full(text() + tag)) }
+        }
+    })
+    .await;
+    let gateway = keeping(&origin, "").await;
+    let mut client = gateway.client(Wire::H1).await;
+    let gzip = "accept-encoding: gzip";
+    get(&mut client, &[gzip]).await;
+    // A request that changes something makes stale what is kept; the origin says that it holds.
+    call(&mut client, "DELETE", &[]).await;
+    let same = get(&mut client, &[gzip]).await;
+    assert_eq!((origin.requests(), times(&gateway, "gzip").await), (3, 1.0));
+    assert_eq!(decode("gzip", &same.body), (text() + "\"a\"").into_bytes());
+    // And then that it does not.
+    *version.lock().expect("no panic") = "\"b\"";
+    call(&mut client, "DELETE", &[]).await;
+    let other = get(&mut client, &[gzip]).await;
+    assert_eq!(decode("gzip", &other.body), (text() + "\"b\"").into_bytes());
+    assert_eq!((other.header("etag"), times(&gateway, "gzip").await), (Some("W/\"b\""), 2.0));
+}
+
+#[tokio::test]
+async fn a_kept_response_that_breaks_off_is_not_compressed_to_a_whole() {
+    let raw = RawOrigin::start().await;
+    let gateway = Gateway::to(&raw).and("cache = true\ncompress = true").start().await;
+    let mut client = gateway.client(Wire::H1).await;
+    for round in 0..2 {
+        let request = client.request("GET", "/").header("accept-encoding", "gzip").body(empty()).expect("a request");
+        let upstream = async {
+            let mut upstream = raw.accept().await;
+            upstream.request().await;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nCache-Control: max-age=60\r\n";
+            let body = text();
+            match round {
+                0 => upstream.send(format!("{head}Content-Length: 90000\r\n\r\n{body}")).await,
+                _ => upstream.send(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())).await,
+            }
+        };
+        let ((), reply) = tokio::join!(upstream, client.exchange(request));
+        match round {
+            0 => assert!(reply.is_err(), "{reply:?}"),
+            _ => assert_eq!(decode("gzip", &reply.expect("a response").body), text().as_bytes()),
+        }
+        client = gateway.client(Wire::H1).await;
+    }
+}

@@ -293,7 +293,7 @@ async fn meet(bound: &str, value: &str, way: usize) -> Option<Scene> {
 /// The bound at a value that is soon met; `None`: no request fails that meets it, so it is not counted.
 fn value(bound: &str) -> Option<&'static str> {
     Some(match bound {
-        "http2_send_buffer_size" | "file_cache_size" | "file_cache_time" => return None,
+        "http2_send_buffer_size" | "file_cache_size" | "file_cache_time" | "cache_size" => return None,
         "health_checks" | "health_body_size" | "discovered_endpoints" | "discovery_time" => return None,
         // Only of responses that are compressed.
         "compression_memory" | "decoded_size" => return None,

@@ -145,6 +145,9 @@ limits! {
     compression_memory: size = 134217728, "\"128MiB\"", "What compressing and decompressing takes, by worker; beyond it responses are sent as they are, and one that its client cannot take is answered with 503.";
     decoded_size: size = 1073741824, "\"1GiB\"", "A response that is decompressed for its client; it breaks off beyond it.";
     cache_size: size = 268435456, "\"256MiB\"", "Responses that all workers keep together in memory, their heads and what holds them counted; the least used go beyond it. A quarter of it may be bodies that are still coming.";
+    cache_disk_index_size: size = 268435456, "\"256MiB\"", "Memory to know what lies in the folder of the cache, some 400 bytes for each response; the least used go from the disk beyond it.";
+    cache_disk_queue_size: size = 33554432, "\"32MiB\"", "Responses that wait to be written to the folder of the cache; what comes beyond it is not written, and counted.";
+    cache_disk_reads: count = 64, "64", "Responses that are read from the folder of the cache at the same time; beyond it the pool is asked.";
     health_checks: count = 256, "256", "Checks of endpoints' health at the same time, in all pools; others wait for their turn.";
     health_body_size: size = 65536, "\"64KiB\"", "Of the body of an answer to a health check, read to look for the text that it is to have.";
     plugin_download_time: time = 60000, "\"60s\"", "For fetching one plugin from elsewhere, redirects and tokens included; the configuration that wants it does not come into force beyond it.";

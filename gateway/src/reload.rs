@@ -379,6 +379,7 @@ impl Job {
             ("workers", config.workers != before.config.workers),
             ("admin.address", config.admin != before.config.admin),
             ("log", config.log != before.config.log),
+            ("cache.disk", config.cache_disk != before.config.cache_disk),
         ];
         let fixed = fixed.into_iter().filter(|(_, changed)| *changed);
         let fixed: Vec<Problem> = fixed

@@ -209,6 +209,7 @@ impl Running {
             // A thread that panicked has said so already.
             let _ = thread.join();
         }
+        self.shared.cache.end();
     }
 }
 

@@ -120,7 +120,8 @@ impl Vault {
     }
 }
 
-fn ours_alone(found: &Stat, what: &str) -> io::Result<()> {
+/// Whether what was found belongs to this user, and nobody else may write to it.
+pub fn ours_alone(found: &Stat, what: &str) -> io::Result<()> {
     let wrong = if found.st_uid != geteuid().as_raw() {
         "belongs to somebody else"
     } else if found.st_mode & 0o022 != 0 {

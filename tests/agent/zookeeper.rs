@@ -115,3 +115,22 @@ async fn a_backend_that_has_to_start_again_is_not_known_meanwhile() {
     std::fs::write(&file, "hello").expect("a file");
     knows(&zookeeper, Some(&agent)).await;
 }
+
+#[tokio::test]
+async fn what_an_agent_with_a_password_tells_others_can_only_read() {
+    let Some(zookeeper) = ZooKeeper::start().await else { return };
+    let gateway = Gateway::of(POOL).with("zookeeper", zookeeper.address()).start().await;
+    let who = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(who.path(), "agent:secret\n").expect("a file");
+    let credentials = who.path().display().to_string();
+    let mut agent = Agent::start(&["--zookeeper", &zookeeper.address(), "--credentials", &credentials], &[]);
+    knows(&zookeeper, Some(&agent)).await;
+    eventually("an answer", async || gateway.get("a/", &[]).await.text() == "hello").await;
+    let node = format!("/services/site/127.0.0.1:{}", agent.port);
+    let mut other = zookeeper.session().await;
+    assert_eq!(other.delete(&node).await, Err(-102));
+    assert_eq!(other.create("/services/site/127.0.0.1:1", b"", false).await, Err(-102));
+    agent.signal("TERM");
+    knows(&zookeeper, None).await;
+    assert_eq!(agent.code().await, Some(0));
+}

@@ -154,6 +154,9 @@ async fn thousands_of_children_are_read_and_watched() {
     zookeeper.run().await;
     zookeeper.delete("/services/a/2999").await;
     has(&gateway, 2980).await;
+    // What they say is watched anew.
+    zookeeper.set("/services/a/2998", b"127.0.0.2:9").await;
+    eventually("another address", async || endpoints(&gateway).await.contains(&"127.0.0.2:9".to_owned())).await;
     assert_eq!(failures(&gateway).await.min(1.0), 1.0);
 }
 

@@ -135,8 +135,7 @@ impl ZooKeeper {
 
     /// Takes a node away.
     pub(crate) async fn delete(&self, path: &str) {
-        let body = [text(path.as_bytes()), vec![0xff; 4]].concat();
-        self.session().await.ask(2, &body).await.expect("to be taken");
+        self.session().await.delete(path).await.expect("to be taken");
     }
 
     /// The session that a node goes with; none where there is no node.
@@ -177,6 +176,11 @@ impl Session {
         let anyone = [vec![0, 0, 0, 1, 0, 0, 0, 31], text(b"world"), text(b"anyone")].concat();
         let body = [text(path.as_bytes()), text(data), anyone, vec![0, 0, 0, u8::from(ephemeral)]].concat();
         self.ask(1, &body).await.map(drop)
+    }
+
+    /// Takes a node away, if it may.
+    pub(crate) async fn delete(&mut self, path: &str) -> Result<(), i32> {
+        self.ask(2, &[text(path.as_bytes()), vec![0xff; 4]].concat()).await.map(drop)
     }
 
     /// From now on it is somebody with this password.

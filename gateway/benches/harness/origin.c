@@ -6,6 +6,7 @@
  *   /128, /1024, /102400, any number   that many bytes
  *   /kept/128 and so on                the same, with leave to keep it for an hour
  *   /varied/128 and so on              that too, and another one for each Accept-Language
+ *   /json/51200, /kept-json/51200      a list of that length in JSON, and one with leave to keep it
  *   /echo                              the request head as it arrived: shows what a proxy sends
  *   /count                             "CONNECTIONS REQUESTS" so far: shows whether a proxy keeps connections
  * One thread and one epoll. A response is made once for each size and then only written.
@@ -58,12 +59,45 @@ static void on_term(int signal) {
 
 /* What the response says of being kept, by `kept`. */
 static const char *const LEAVES[] = {"", "cache-control: max-age=3600\r\n",
-                                     "cache-control: max-age=3600\r\nvary: accept-language\r\n"};
+                                     "cache-control: max-age=3600\r\nvary: accept-language\r\n",
+                                     "", "cache-control: max-age=3600\r\n"};
+/* What comes before the size in paths, likewise. */
+static const char *const PATHS[] = {"", "kept/", "varied/", "json/", "kept-json/"};
+
+static int is_json(int kept) {
+    return kept >= 3;
+}
+
+/* A list of people, no two alike and every time the same, with blanks up to the size. */
+static void fill_json(char *to, size_t size) {
+    static const char *const names[] = {"Anna", "Bert", "Carla", "Dora", "Emil", "Frida", "Gustav", "Hanna", "Ivan", "Julia"};
+    static const char *const cities[] = {"Berlin", "Hamburg", "Leipzig", "Stuttgart", "Dresden", "Frankfurt"};
+    unsigned long random = 1;
+    size_t filled = 0;
+    memset(to, ' ', size);
+    while (filled + 300 < size) {
+        char row[256];
+        unsigned long draws[6];
+        for (int i = 0; i < 6; i++)
+            draws[i] = (random = random * 6364136223846793005UL + 1442695040888963407UL) >> 33;
+        int n = snprintf(row, sizeof row,
+                         "{\"id\":%lu,\"name\":\"%s\",\"city\":\"%s\",\"active\":%s,\"balance\":%lu.%02lu,"
+                         "\"created\":\"2026-%02lu-%02luT%02lu:%02lu:00Z\"}",
+                         draws[0], names[draws[1] % 10], cities[draws[2] % 6], draws[3] % 3 ? "true" : "false",
+                         draws[4] % 10000, draws[4] / 10000 % 100, draws[5] % 12 + 1, draws[5] / 12 % 28 + 1,
+                         draws[5] / 336 % 24, draws[5] / 8064 % 60);
+        to[filled] = filled ? ',' : '[';
+        memcpy(to + filled + 1, row, (size_t)n);
+        filled += (size_t)n + 1;
+    }
+    if (size)
+        to[size - 1] = ']';
+}
 
 static size_t make_head(char *to, size_t room, long length, int kept) {
     return (size_t)snprintf(to, room,
-                            "HTTP/1.1 200 OK\r\ncontent-type: application/octet-stream\r\ncontent-length: %ld\r\n%s%s\r\n",
-                            length, LEAVES[kept], stopping ? "connection: close\r\n" : "");
+                            "HTTP/1.1 200 OK\r\ncontent-type: application/%s\r\ncontent-length: %ld\r\n%s%s\r\n",
+                            is_json(kept) ? "json" : "octet-stream", length, LEAVES[kept], stopping ? "connection: close\r\n" : "");
 }
 
 /* The response of `size` bytes; kept for the next time while there is room, else `own` says to free it. */
@@ -75,7 +109,10 @@ static struct response sized(long size, int kept, char **own) {
     if (!made.bytes)
         abort();
     made.length = make_head(made.bytes, 256, size, kept);
-    memset(made.bytes + made.length, 'x', (size_t)size);
+    if (is_json(kept))
+        fill_json(made.bytes + made.length, (size_t)size);
+    else
+        memset(made.bytes + made.length, 'x', (size_t)size);
     made.length += (size_t)size;
     for (int i = 0; !stopping && i < SIZES; i++)
         if (!responses[i].bytes) {
@@ -153,8 +190,10 @@ static void answer(int fd) {
             int n = snprintf(line, sizeof line, "%lu %lu\n", accepted, served);
             response = text(line, (size_t)n, &c->own);
         } else {
-            int kept = strncmp(path, "kept/", 5) == 0 ? 1 : strncmp(path, "varied/", 7) == 0 ? 2 : 0;
-            long size = atol(path + (kept == 1 ? 5 : kept == 2 ? 7 : 0));
+            int kept = (int)(sizeof PATHS / sizeof *PATHS) - 1;
+            while (strncmp(path, PATHS[kept], strlen(PATHS[kept])) != 0)
+                kept--;
+            long size = atol(path + strlen(PATHS[kept]));
             response = sized(size < 0 || size > BODY_MAX ? 0 : size, kept, &c->own);
         }
         served++;

@@ -40,6 +40,7 @@ fn route(host: Option<HostPattern>, path: &str) -> Route {
         timeouts: Default::default(),
         retry: None,
         body_limit: None,
+        cache: None,
         compress: None,
     }
 }

@@ -4,7 +4,7 @@
 //! as soon as they are there. Invariant: a body that broke ends with an error for everybody, so that it never looks complete.
 //!
 //! As long as it may be kept it comes as fast as the upstream sends, whoever reads: a slow reader holds nobody up. Once it is too
-//! large to be kept, only what the slowest reader still wants is held, up to [`WINDOW`]; nobody can join then.
+//! large to be kept, only what the slowest reader still wants is held, up to 256 KiB; nobody can join then.
 //!
 //! A complete body is read without a lock. One that is coming is behind one, which is held for the moment of taking a piece.
 
@@ -136,6 +136,11 @@ impl Shared {
         }
     }
 
+    /// All of it, when it is there, in its pieces, and what follows them.
+    pub fn pieces(&self) -> Option<(&[Bytes], Option<&Fields>)> {
+        self.whole.get().map(|whole| (&*whole.pieces, whole.trailers.as_deref()))
+    }
+
     /// Whether trailers follow it, as far as is known.
     pub fn has_trailers(&self) -> bool {
         self.whole.get().is_some_and(|whole| whole.trailers.is_some())
@@ -144,6 +149,11 @@ impl Shared {
     /// Whether all of it is there.
     pub fn is_whole(&self) -> bool {
         self.whole.get().is_some()
+    }
+
+    /// Whether it will never be complete.
+    pub fn is_broken(&self) -> bool {
+        !self.is_whole() && matches!(self.lock().over, Some(Err(_)))
     }
 
     /// All of it, from its begin. `None` when a piece was dropped already.

@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::body::Shared;
+use super::codings::Codings;
 use super::policy::directives::ResponseDirectives;
 use super::policy::freshness::{self, Basis, Times};
 use super::policy::reuse::Kept;
 use super::policy::rules::Rules;
 use super::policy::{storable, vary};
+use super::tiers::Home;
 use crate::http::{Fields, StatusCode, name};
 
 /// What one entry takes besides its texts and its body: this structure, its place in the store.
@@ -33,16 +35,20 @@ pub struct Entry {
     pub lifetime: (u64, Basis),
     /// Its body.
     pub body: Arc<Shared>,
+    /// Its body as it was compressed here.
+    pub codings: Arc<Codings>,
     /// Names that it can be purged by.
     pub tags: Vec<String>,
     /// What it varies by, and what the request said there.
     pub vary: (Vec<String>, Vec<u8>),
     /// By what route it came and went: requests that would go elsewhere have another.
     pub place: u64,
-    times: Times,
-    initial_age: u64,
-    stale: AtomicBool,
-    uses: AtomicU64,
+    /// Where it belongs on disk.
+    pub(super) home: Option<Home>,
+    pub(super) times: Times,
+    pub(super) initial_age: u64,
+    pub(super) stale: AtomicBool,
+    pub(super) uses: AtomicU64,
 }
 
 /// To what request a response is the answer.
@@ -90,6 +96,8 @@ impl Entry {
             vary: (names, selecting),
             directives,
             body,
+            codings: Arc::default(),
+            home: None,
             times,
             stale: AtomicBool::new(false),
             uses: AtomicU64::new(0),
@@ -107,6 +115,8 @@ impl Entry {
         }
         let asked = Asked { url: self.url.clone(), place: self.place, fields: asked };
         let renewed = Entry::new(asked, (self.status, &fields), self.body.clone(), times, rules);
+        let mut renewed = renewed.at_home(self.home.clone());
+        renewed.codings = self.codings.clone();
         renewed.uses.store(self.uses(), Ordering::Relaxed);
         renewed
     }
@@ -162,7 +172,7 @@ impl Entry {
     pub fn weight(&self) -> u64 {
         let texts =
             self.url.len() + self.fields.list_size() + self.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
-        OVERHEAD + (texts + self.vary.1.len()) as u64 + self.body.length().unwrap_or(0)
+        OVERHEAD + (texts + self.vary.1.len()) as u64 + self.body.length().unwrap_or(0) + self.codings.weight()
     }
 }
 

@@ -2,16 +2,19 @@
 //!
 //! In: requests, and the responses of origins to them. Out: responses that are kept. `policy` decides by RFC 9111 and is pure;
 //! `store` is what is kept, for all workers; `flight` has one request to the origin for any number of clients; `body` is kept
-//! while it comes; `answer` makes responses of entries. The stage of the path that uses all this is in `proxy`.
+//! while it comes, in other `codings` too; `answer` makes responses of entries. The stage of the path that uses all this is in `proxy`.
 
 pub mod answer;
 pub mod body;
+pub mod codings;
+pub mod disk;
 pub mod entry;
 pub mod flight;
 pub mod key;
 pub mod policy;
 pub mod status;
 pub mod store;
+pub mod tiers;
 
 pub use entry::Entry;
 pub use status::{CacheStatus, Told};

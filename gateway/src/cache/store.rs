@@ -7,8 +7,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use moka::ops::compute::Op;
+
+use super::disk::Disk;
 use super::entry::Entry;
-use super::flight::{BELOW, Flights, Key};
+use super::flight::{BELOW, Flights, Key, root_of};
 use super::policy::storable::NotKept;
 use super::policy::vary;
 use crate::error::Error;
@@ -30,6 +33,9 @@ pub struct Store {
     bytes: u64,
     /// Counts what is thrown away.
     changes: AtomicU64,
+    pub(super) disk: Option<Disk>,
+    /// What is read from there just now.
+    reads: Arc<Flights<Arc<Entry>>>,
 }
 
 /// How a request to an origin came out, for those who wait for it too.
@@ -115,7 +121,21 @@ impl Store {
             u32::try_from(weight.saturating_add(key.len() as u64)).unwrap_or(u32::MAX)
         };
         let slots = moka::sync::Cache::builder().max_capacity(bytes).weigher(weigh).build();
-        Store { slots, flights: Arc::default(), coming: Arc::default(), bytes, changes: AtomicU64::new(0) }
+        Store {
+            slots,
+            flights: Arc::default(),
+            coming: Arc::default(),
+            bytes,
+            changes: AtomicU64::new(0),
+            disk: None,
+            reads: Arc::default(),
+        }
+    }
+
+    /// The same with a second tier.
+    #[must_use]
+    pub fn with_disk(self, disk: Option<Disk>) -> Store {
+        Store { disk, ..self }
     }
 
     /// The largest body that can be kept at all.
@@ -136,6 +156,11 @@ impl Store {
     /// Requests that are under way.
     pub fn flights(&self) -> &Arc<Flights<Landing>> {
         &self.flights
+    }
+
+    /// What is read from disk just now.
+    pub fn reads(&self) -> &Arc<Flights<Arc<Entry>>> {
+        &self.reads
     }
 
     /// The response to a request for this URL that goes by this place, and the key below the URL under which it stands or would.
@@ -159,6 +184,15 @@ impl Store {
 
     /// Keeps a response that is complete.
     pub fn keep(&self, entry: Arc<Entry>) {
+        // First: what is thrown away between both is thrown away there too.
+        if let Some(disk) = &self.disk {
+            entry.put_on(disk);
+        }
+        self.promote(entry);
+    }
+
+    /// Keeps it in memory alone.
+    pub fn promote(&self, entry: Arc<Entry>) {
         let url = entry.url.as_bytes();
         let names = &entry.vary.0;
         let number = match self.slots.get(url) {
@@ -168,6 +202,20 @@ impl Store {
             _ => self.split(url, names),
         };
         self.slots.insert(below(url, number, entry.place, &entry.vary.1), Slot::Entry(entry));
+    }
+
+    /// Notes that an entry takes more than before, if it is still there: its body was compressed.
+    pub fn reweigh(&self, entry: &Entry) {
+        let url = entry.url.as_bytes();
+        let key = match self.slots.get(url) {
+            Some(Slot::Varies(_, number)) => below(url, number, entry.place, &entry.vary.1),
+            _ => url.into(),
+        };
+        // Put again as it stands: what was thrown away meanwhile does not come back.
+        self.slots.entry(key).and_compute_with(|held| match held.map(|held| held.into_value()) {
+            Some(Slot::Entry(held)) if Arc::ptr_eq(&held.codings, &entry.codings) => Op::Put(Slot::Entry(held)),
+            _ => Op::Nop,
+        });
     }
 
     /// Puts a number under a URL, for several below it. What stood there, or below another number, is not found any more.
@@ -180,12 +228,17 @@ impl Store {
     /// Notes that responses cannot be kept, so that nobody waits for another's.
     pub fn note(&self, key: &[u8], why: NotKept, now: u64) {
         self.slots.insert(key.into(), Slot::Not(why, now + REMEMBERED));
+        self.forget_on_disk(root_of(key));
     }
 
     /// An unsafe request has changed what is behind a URL (RFC 9111 section 4.4): the origin is asked before it is given again.
     pub fn invalidate(&self, url: &[u8]) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.flights.doom(url);
+        self.reads.doom(url);
+        if let (Some(disk), Ok(url)) = (&self.disk, std::str::from_utf8(url)) {
+            disk.invalidate(url);
+        }
         match self.slots.get(url) {
             Some(Slot::Entry(entry)) => entry.make_stale(),
             Some(Slot::Varies(..)) => self.slots.invalidate(url),
@@ -193,23 +246,25 @@ impl Store {
         }
     }
 
-    /// Throws away, or makes stale, and says how many. Looks at everything that is there: not on a worker.
+    /// Throws away, or makes stale, and says how many, in memory or on disk, where more are. Looks at everything that is there, and
+    /// waits for the disk: not on a worker.
     pub fn purge(&self, what: &Purge, softly: bool) -> u64 {
         self.changes.fetch_add(1, Ordering::AcqRel);
         match what {
-            Purge::Url(url) => self.flights.doom(url.as_bytes()),
-            _ => self.flights.doom_all(),
+            Purge::Url(url) => {
+                self.flights.doom(url.as_bytes());
+                self.reads.doom(url.as_bytes());
+            }
+            _ => {
+                self.flights.doom_all();
+                self.reads.doom_all();
+            }
         }
+        let on_disk = self.disk.as_ref().map_or(0, |disk| disk.purge(what, softly));
         let mut count = 0;
         for (key, slot) in &self.slots {
             let Slot::Entry(entry) = slot else { continue };
-            let meant = match what {
-                Purge::Url(url) => entry.url == *url,
-                Purge::Prefix(prefix) => entry.url.starts_with(prefix.as_str()),
-                Purge::Tag(tag) => entry.tags.contains(tag),
-                Purge::Everything => true,
-            };
-            if meant {
+            if what.means(&entry.url, &entry.tags) {
                 count += 1;
                 entry.make_stale();
                 if !softly {
@@ -217,12 +272,13 @@ impl Store {
                 }
             }
         }
-        count
+        count.max(on_disk)
     }
 
     /// Throws away what stands under a key.
     pub fn forget(&self, key: &[u8]) {
         self.slots.invalidate(key);
+        self.forget_on_disk(root_of(key));
     }
 
     /// What is there.

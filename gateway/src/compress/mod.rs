@@ -27,6 +27,7 @@ pub use press::Press;
 
 use crate::config::model::Compress;
 use crate::error::{Error, Kind};
+use crate::http::encoding::Coding;
 use crate::http::h1::framing::content_length;
 use crate::http::{Body, Method, RequestHead, ResponseHead, StatusCode, name};
 use crate::limits::Limits;
@@ -35,7 +36,7 @@ use crate::limits::Limits;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
     /// Compressed so.
-    Coded(crate::http::encoding::Coding),
+    Coded(Coding),
     /// Decompressed.
     Decoded,
 }
@@ -50,14 +51,14 @@ impl Done {
     }
 }
 
-/// Codes a response as its client has it best. `None`: it goes out as it was.
+/// Codes a response as its client has it best. `None`: it goes out as it was. `made` has its body in an encoding that was made
+/// before, where there is one.
 pub fn apply(
-    press: &Rc<Press>,
-    limits: &Limits,
+    (press, limits): (&Rc<Press>, &Limits),
     (terms, asked): (&Compress, Asked),
     request: &RequestHead,
-    head: &mut ResponseHead,
-    body: &mut Body,
+    (head, body): (&mut ResponseHead, &mut Body),
+    made: impl FnOnce(Coding) -> Option<Body>,
 ) -> Result<Option<Done>, Error> {
     if head.status == StatusCode::NOT_MODIFIED {
         dress::not_modified(&request.fields, &mut head.fields);
@@ -84,7 +85,8 @@ pub fn apply(
         if let Some(coding) = encode {
             let is_prompt = plan::is_prompt(head.fields.value(name::CONTENT_TYPE));
             let level = press.level(terms.levels.of(coding));
-            coded = match press.encoded(limits, (coding, level), is_prompt, coded) {
+            let made = if plan.decode.is_none() { made(coding) } else { None };
+            coded = match made.map_or_else(|| press.encoded(limits, (coding, level), is_prompt, coded), Ok) {
                 Ok(encoded) => encoded,
                 Err(plain) => {
                     encode = None;

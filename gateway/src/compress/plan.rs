@@ -29,13 +29,18 @@ pub struct Plan {
 
 impl Asked {
     /// Reads a request. Takes the range out of one that would go on where it stopped by nothing but a date: what it has may be
-    /// compressed, and what it would get is not (RFC 9110 section 14.2: a server may ignore ranges).
-    pub fn of(request: &mut RequestHead, terms: &Compress) -> Asked {
+    /// compressed, and what it would get is not (RFC 9110 section 14.2: a server may ignore ranges). Where responses are kept, the
+    /// origin is asked for them as they are: each is compressed here once, and one entry is for all.
+    pub fn of(request: &mut RequestHead, terms: &Compress, is_kept: bool) -> Asked {
         let asked = Asked { accepted: Accepted::of(&request.fields), no_transform: no_transform(&request.fields) };
         let by_date = request.fields.value(name::IF_RANGE).is_some_and(|value| !is_tag(value));
         if by_date && asked.accepted.choose(&terms.encodings).is_some() {
             request.fields.remove(name::RANGE);
             request.fields.remove(name::IF_RANGE);
+        }
+        if is_kept {
+            // It is a value.
+            let _ = request.fields.set(name::ACCEPT_ENCODING, b"identity");
         }
         asked
     }
@@ -126,6 +131,7 @@ mod tests {
             at_least: Compress::AT_LEAST,
             encodings: Compress::ENCODINGS.to_vec(),
             levels: Levels::DEFAULT,
+            cached_levels: Levels::CACHED,
         }
     }
 
@@ -148,7 +154,7 @@ mod tests {
     }
 
     fn planned(asked: &[(&str, &str)], status: u16, response: &[(&str, &str)], length: Option<u64>) -> Plan {
-        let asked = Asked::of(&mut request(asked), &terms());
+        let asked = Asked::of(&mut request(asked), &terms(), false);
         let mut head = ResponseHead::new(StatusCode::from_u16(status).unwrap());
         head.fields = fields(response);
         plan(&terms(), asked, &head, length)
@@ -224,7 +230,7 @@ mod tests {
             [("gzip", DATE, false), ("gzip", "\"a\"", true), ("gzip", "W/\"a\"", true), ("", DATE, true)]
         {
             let mut request = request(&[("accept-encoding", encodings), ("range", "bytes=5-"), ("if-range", held)]);
-            Asked::of(&mut request, &terms());
+            Asked::of(&mut request, &terms(), false);
             assert_eq!(request.fields.contains(name::RANGE), left, "{encodings} {held}");
         }
     }

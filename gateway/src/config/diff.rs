@@ -52,6 +52,7 @@ pub fn diff(before: &Config, after: &Config) -> String {
         ("forwarded", before.forwarded == after.forwarded),
         ("access_log", before.access_log == after.access_log),
         ("log", before.log == after.log),
+        ("cache", before.cache_disk == after.cache_disk),
         ("limits", before.limits == after.limits),
     ] {
         if !same {

@@ -1,6 +1,6 @@
 //! A request that no client waits for with a connection of its own: the gateway asks for itself, or for several.
 //!
-//! In: interim responses. Out: the same to whoever collects them. Limit: as many as [`MOST`] wait to be collected.
+//! In: interim responses. Out: the same to whoever collects them. Limit: sixteen wait to be collected.
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -128,6 +128,18 @@ families! {
         "Endpoints that were left out for a while, by cause (failures, connects, success, latency).";
     CACHE = Counter "gatewright_cache_requests_total" ("status")
         "Requests on routes with a cache: hit, or why they went on, in the words of Cache-Status.";
+    CACHE_DISK = Gauge "gatewright_cache_disk_info" ("stage")
+        "How far the folder of the cache is in use: waiting (for it), scanning (what lies there), serving or ended; always 1.";
+    CACHE_DISK_ENTRIES = Gauge "gatewright_cache_disk_entries" ("")
+        "Responses that lie on disk.";
+    CACHE_DISK_BYTES = Gauge "gatewright_cache_disk_bytes" ("")
+        "Bytes of the disk that they take.";
+    CACHE_DISK_INDEX = Gauge "gatewright_cache_disk_index_bytes" ("")
+        "Memory that is taken to know what lies there.";
+    CACHE_DISK_WAITING = Gauge "gatewright_cache_disk_waiting_bytes" ("")
+        "Bytes of responses that wait to be written.";
+    CACHE_DISK_EVENTS = Counter "gatewright_cache_disk_events_total" ("event")
+        "What happened to responses on disk: written, freshened, read, evicted, removed, dropped (before they were written), too-large, busy (not read, as too many were), gone, damaged, read-failed, write-failed.";
     LIMITS = Counter "gatewright_limits_hit_total" ("limit")
         "How often each bound was met.";
     FOUND = Gauge "gatewright_discovery_endpoints" ("pool, source")

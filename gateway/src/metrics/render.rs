@@ -9,7 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::cells::{BUCKETS, Distribution};
 use super::families::{self as family, Family};
-use super::{EndpointsRow, ListenerCells, Metrics, PluginRow, PoolCells, PoolRow, RouteCells, SearchRow, Shard, lock};
+use super::{
+    DiskRow, EndpointsRow, ListenerCells, Metrics, PluginRow, PoolCells, PoolRow, RouteCells, SearchRow, Shard, lock,
+};
 
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -37,6 +39,7 @@ impl Metrics {
         endpoints: &[EndpointsRow],
         pools: &[PoolRow],
         searches: &[SearchRow],
+        disk: Option<&DiskRow>,
     ) -> String {
         let mut text = Text { out: String::with_capacity(16 * 1024) };
         self.routes(&mut text);
@@ -49,6 +52,7 @@ impl Metrics {
         for (status, count) in self.words(|shard| shard.cache.iter()) {
             text.line(family::CACHE.name, &[("status", status)], count);
         }
+        super::disk::render(&mut text, disk);
         text.family(&family::LIMITS);
         for (name, count) in self.words(|shard| shard.limits.iter()) {
             text.line(family::LIMITS.name, &[("limit", name)], count);
@@ -386,7 +390,7 @@ mod tests {
             worker.request_begun();
             worker.request_finished(&finished(route));
         }
-        let text = metrics.render(&[], &[], &[], &[]);
+        let text = metrics.render(&[], &[], &[], &[], None);
         let labels = "route=\"shop\",pool=\"api\"";
         assert!(text.contains(&format!("gatewright_requests_total{{{labels},status=\"2xx\",protocol=\"h2\"}} 2\n")));
         assert!(text.contains(&format!("gatewright_request_duration_seconds_bucket{{{labels},le=\"0.0025\"}} 0\n")));
@@ -412,7 +416,7 @@ mod tests {
         worker.request_finished(&finished(RouteId::default()));
         assert!(
             metrics
-                .render(&[], &[], &[], &[])
+                .render(&[], &[], &[], &[], None)
                 .contains("gatewright_requests_total{route=\"other\",pool=\"\",status=\"2xx\"")
         );
     }
@@ -432,7 +436,7 @@ mod tests {
         let metrics = Metrics::new(1);
         let route = metrics.register_route("a\"} 1\nb\\", None);
         metrics.worker(0).unwrap().request_finished(&finished(route));
-        assert!(metrics.render(&[], &[], &[], &[]).contains("{route=\"a\\\"} 1\\nb\\\\\",pool=\"\",status"));
+        assert!(metrics.render(&[], &[], &[], &[], None).contains("{route=\"a\\\"} 1\\nb\\\\\",pool=\"\",status"));
     }
 
     #[test]
@@ -451,7 +455,7 @@ mod tests {
         worker.upstream_connection(pool, Connection::Opened);
         worker.upstream_error(pool, "connect-failed");
         worker.limit_hit("connections");
-        let text = metrics.render(&[], &[], &[], &[]);
+        let text = metrics.render(&[], &[], &[], &[], None);
         let helps: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
         assert_eq!(helps.len(), TABLE.len());

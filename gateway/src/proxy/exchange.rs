@@ -12,7 +12,7 @@ use super::forwarded::{Peer, RequestId};
 use super::incoming::Received;
 use super::plugins::Later;
 use crate::balance::{Active, Endpoint, Stay};
-use crate::cache::Told;
+use crate::cache::{Entry, Told};
 use crate::clock::{Deadline, Watchdog};
 use crate::compress;
 use crate::error::{Error, Kind};
@@ -143,6 +143,8 @@ pub struct Response {
     pub head: ResponseHead,
     /// Its body.
     pub body: Body,
+    /// What it was made of, on a route that keeps and compresses.
+    pub kept: Option<Arc<Entry>>,
     /// The upstream's connection, when it is to carry another protocol from now on.
     pub tunnel: Option<Box<dyn Duplex>>,
     /// Keeps the endpoint's count until the response is over.
@@ -261,6 +263,6 @@ impl Hedged {
 impl Response {
     /// A response that lets the connection go on.
     pub fn new(head: ResponseHead, body: Body) -> Response {
-        Response { head, body, tunnel: None, active: None, stays: [None, None], keep: true }
+        Response { head, body, kept: None, tunnel: None, active: None, stays: [None, None], keep: true }
     }
 }

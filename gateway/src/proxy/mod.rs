@@ -31,7 +31,7 @@ use crate::config::model::Action;
 use crate::error::{Error, Kind};
 use crate::snapshot::CompiledRoute;
 use crate::worker::View;
-use crate::{compress, policy, respond};
+use crate::{policy, respond};
 
 /// Takes one request from its head to the end of its response.
 pub async fn exchange(mut x: Exchange<'_>) {
@@ -55,7 +55,7 @@ async fn handle(x: &mut Exchange<'_>) -> Result<Response, Error> {
             pool
         }
     };
-    let asked = route.model.compress.as_ref().map(|terms| (terms, compress::Asked::of(&mut x.request, terms)));
+    let asked = recode::asked(x, route);
     policy::enter(x, route, &found.captures)?;
     if let Some(response) = plugins::on_request(x, &view, route)? {
         return Ok(response);

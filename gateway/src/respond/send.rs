@@ -16,7 +16,7 @@ use crate::upstream;
 /// Sends a response to its end. What became of it is noted in the exchange's facts.
 pub(super) async fn send(x: &mut Exchange<'_>, response: Response) {
     // The endpoint's count is kept until the response is over.
-    let Response { mut head, mut body, tunnel, keep, active: _active, stays: _stays } = response;
+    let Response { mut head, mut body, kept: _, tunnel, keep, active: _active, stays: _stays } = response;
     let sent = match tunnel {
         Some(upstream) => run_tunnel(x, &head, upstream).await,
         None => send_message(x, &mut head, &mut body, keep).await,

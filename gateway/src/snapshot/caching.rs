@@ -4,6 +4,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
+
+use super::Snapshot;
+use crate::cache::disk;
 use crate::cache::key::Query;
 use crate::cache::policy::rules::Rules;
 use crate::cache::policy::vary::COOKIE;
@@ -20,6 +24,18 @@ pub struct Caching {
     pub bypass: CacheBypass,
     /// Stands for the route, also after a reload: what came by another one is no answer on this.
     pub place: u64,
+    /// Stands for the route and all that it says of caching, also in another process.
+    pub origin: [u8; 32],
+}
+
+impl Snapshot {
+    /// Where responses are kept beside memory.
+    pub fn disk(&self) -> Option<disk::Settings> {
+        let (disk, limits) = (self.config.cache_disk.as_ref()?, &self.limits);
+        let bounds = disk::Bounds { bytes: disk.size, files: disk.files.into(), memory: limits.cache_disk_index_size };
+        let (queue, reads) = (limits.cache_disk_queue_size, limits.cache_disk_reads);
+        Some(disk::Settings { folder: disk.folder.clone(), bounds, queue, reads })
+    }
 }
 
 /// Nobody outside can make two names that are the same to it.
@@ -28,6 +44,15 @@ static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 /// A number for a place, which is the same for as long as the process lives.
 pub fn place(of: impl std::hash::Hash) -> u64 {
     HASHER.hash_one(of)
+}
+
+/// What a route keeps by other rules is no answer by these.
+fn origin(route: &str, cache: &Cache) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(format!("{route:?} {cache:?}").as_bytes());
+    let mut origin = [0; 32];
+    origin.copy_from_slice(context.finish().as_ref());
+    origin
 }
 
 impl Caching {
@@ -56,6 +81,7 @@ impl Caching {
             query: Query { keep: cache.query.keep.clone(), drop: cache.query.drop.clone(), sort: cache.query.sort },
             bypass: cache.bypass.clone(),
             place: place(route),
+            origin: origin(route, cache),
         }
     }
 }

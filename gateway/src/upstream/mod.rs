@@ -10,6 +10,7 @@ mod failure;
 mod hedging;
 mod judged;
 mod latencies;
+mod members;
 mod own;
 mod pool;
 mod reported;

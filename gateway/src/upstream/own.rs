@@ -35,7 +35,8 @@ impl PoolState {
 
     /// Takes one back that a worker does not use any more: it goes when all that is left of this configuration goes.
     pub(super) fn give_back(&self, native: Native) {
-        if self.candidates.len() > FEW {
+        // One that is not to be called any more is not for others either.
+        if self.candidates.len() > FEW && !native.is_faulted() {
             self.own.ready().push(native);
         }
     }

@@ -1,7 +1,7 @@
 //! A pool as all workers see it, and as one does: its balancer, and its connections to each endpoint.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
@@ -13,12 +13,13 @@ use gatewright_abi::flag;
 
 use super::Tried;
 use super::hedging::Hedging;
+use super::members::{candidates, chosen};
 use super::own::OwnBalancers;
 use super::site::Site;
 use super::sites::Sites;
-use crate::balance::{Bounds, Candidate, Changes, Concurrency, Drain, Endpoint, HOME, Plan, Room, Turn, Watch, places};
+use crate::balance::{Bounds, Candidate, Changes, Concurrency, Drain, Plan, Room, Turn, Watch};
 use crate::clock;
-use crate::config::model::{self, StartAs};
+use crate::config::model;
 use crate::http::Scheme;
 use crate::limits::Limits;
 use crate::metrics;
@@ -418,54 +419,6 @@ fn bounds(model: model::Adaptive) -> Bounds {
 /// How often the time of a pool's own balancer passes at the most.
 const OWN_TICK: Duration = Duration::from_secs(1);
 
-/// The members of a pool, each address once. Endpoints that were there before go on; with another limit they are made anew, and
-/// what is known of their health stays known.
-fn candidates(
-    model: &model::Pool,
-    found: Option<&[model::Member]>,
-    before: Option<&PoolState>,
-    changes: &Arc<Changes>,
-) -> Arc<[Candidate]> {
-    let is_alike = before.is_some_and(|before| before.model.max_connections == model.max_connections);
-    let known = before.into_iter().flat_map(|before| before.everyone.iter());
-    let known: HashMap<&str, _> = known.map(|old| (&*old.endpoint.address, &old.endpoint)).collect();
-    let found = found.unwrap_or_default();
-    let mut seen = HashSet::with_capacity(model.endpoints.len() + found.len());
-    let members = model.endpoints.iter().chain(found).filter(|member| seen.insert(&*member.endpoint.address));
-    // What is found first was there when the gateway, or the pool, was made.
-    let first_found = before.is_some_and(|before| before.found.is_none()) && !found.is_empty();
-    let made = |member: &model::Member| Endpoint::followed(&member.endpoint, model.max_connections, changes);
-    let endpoint = |member: &model::Member| match known.get(&*member.endpoint.address) {
-        Some(old) if is_alike => Arc::clone(old),
-        Some(old) => Arc::new(made(member).after(old)),
-        None => {
-            let new = made(member);
-            if before.is_some() && !first_found {
-                new.is_new();
-            }
-            if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
-                new.stats.change_flags(0, flag::HEALTHY);
-            }
-            Arc::new(new)
-        }
-    };
-    let candidate = |member: &model::Member| Candidate {
-        endpoint: endpoint(member),
-        weight: member.endpoint.weight,
-        priority: member.priority,
-        drain: member.drain,
-        zone: member.zone.clone(),
-        place: HOME,
-        metadata: member.metadata.clone(),
-    };
-    let mut candidates: Vec<Candidate> = members.map(candidate).collect();
-    if let Some(zone) = &model.selection.zone {
-        let places = places(candidates.iter().map(|candidate| &*candidate.zone), Some(&zone.home));
-        candidates.iter_mut().zip(places).for_each(|(candidate, place)| candidate.place = place);
-    }
-    candidates.into()
-}
-
 /// The one state that an endpoint is counted in.
 fn state(flags: u32, is_used: bool) -> &'static str {
     match flags {
@@ -476,14 +429,6 @@ fn state(flags: u32, is_used: bool) -> &'static str {
         _ if flags & flag::DEGRADED != 0 => "overloaded",
         _ if flags & flag::WARMING != 0 => "warming",
         _ => "healthy",
-    }
-}
-
-/// Those that are used here.
-fn chosen(watch: &Watch, everyone: &Arc<[Candidate]>) -> Arc<[Candidate]> {
-    match watch.choose(everyone) {
-        None => everyone.clone(),
-        Some(chosen) => chosen.into_iter().filter_map(|index| everyone.get(index).cloned()).collect(),
     }
 }
 

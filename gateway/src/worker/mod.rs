@@ -21,12 +21,14 @@ pub use admission::{Admission, Admitted};
 use crate::access_log;
 use crate::balance::Candidate;
 use crate::cache::Store;
+use crate::cache::disk::{self, Disk};
+use crate::clock;
 use crate::compress::Press;
 use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
-use crate::metrics::{self, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
+use crate::metrics::{self, DiskRow, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
 use crate::plugin::{BOUNDS, House, Plugin, Seat, Series, Value};
 use crate::snapshot::{CompiledPool, Snapshot};
 use crate::upstream::Pool;
@@ -108,7 +110,8 @@ impl Shared {
     /// With a first snapshot.
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, house: House, discovery: Discovery) -> Shared {
         let admission = Admission::default();
-        let cache = Arc::new(Store::new(snapshot.limits.cache_size));
+        let disk = snapshot.disk().map(|settings| Disk::start(settings, clock::second));
+        let cache = Arc::new(Store::new(snapshot.limits.cache_size).with_disk(disk));
         Shared {
             cache,
             number: AtomicU64::new(snapshot.number),
@@ -162,7 +165,8 @@ impl Shared {
         let endpoints: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
         let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();
         let pools: Vec<_> = snapshot.pools.iter().map(|pool| pool.state.row()).collect();
-        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows())
+        let disk = self.cache.disk().map(|disk| disk_row(&disk.stats()));
+        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows(), disk.as_ref())
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.
@@ -177,6 +181,13 @@ impl Shared {
     pub fn replaced(&self) -> watch::Receiver<()> {
         self.replaced.subscribe()
     }
+}
+
+/// How the cache on disk stands.
+fn disk_row(stats: &disk::Stats) -> DiskRow {
+    let (entries, bytes, index) = stats.size;
+    let (_, waiting) = stats.waiting;
+    DiskRow { stage: stats.stage.word(), entries, bytes, index, waiting, events: stats.events.clone() }
 }
 
 /// A plugin's series as it is now.

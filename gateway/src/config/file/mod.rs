@@ -7,6 +7,7 @@
 //! A new key needs its field here, its place in `model`, its conversion in `load`, and its lines in
 //! `config/gateway.toml`, for which a test asks.
 
+mod cache;
 mod listener;
 mod plugin;
 mod pool;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 use super::model::AccessLogFormat;
 pub use super::shape::{At, Dev, Either, Json, Limits, Size, Strings, Time};
+pub use cache::*;
 pub use listener::*;
 pub use plugin::*;
 pub use pool::*;
@@ -53,6 +55,8 @@ pub struct File {
     pub access_log: Option<AccessLog>,
     /// What the gateway says of itself, on standard error.
     pub log: Option<Log>,
+    /// Where responses are kept beside memory, for routes with a cache.
+    pub cache: Option<CacheTable>,
     /// Bounds of time, size and number.
     pub limits: Option<Limits>,
 }

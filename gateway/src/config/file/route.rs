@@ -1,5 +1,6 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod compress;
 mod folder;
 mod mirror;
 
@@ -9,11 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
-pub use folder::*;
-
-mod compress;
-
 pub use compress::*;
+pub use folder::*;
 pub use mirror::Mirror;
 
 /// What is done with a request: one of pool, static, redirect, respond.

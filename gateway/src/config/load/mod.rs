@@ -8,6 +8,7 @@
 //! Hostile text costs time in proportion to its length: it is bounded by [`FILE_LIMIT`], nesting by the TOML parser
 //! and by the schema, messages by [`LIMIT`](super::problem::LIMIT).
 
+mod cache;
 mod check;
 mod identity;
 mod json;
@@ -218,11 +219,12 @@ impl Reader<'_, '_> {
             admin: admin.map(|(admin, _)| admin),
             forwarded: file.forwarded.map(|forwarded| self.forwarded(&forwarded)).unwrap_or_default(),
             access_log: file.access_log.map(|log| self.access_log(&log)),
+            cache_disk: file.cache.and_then(|cache| self.cache_disk(&cache.disk?.value)),
             log: file.log.map(|log| self.log(&log)).unwrap_or_default(),
             limits: file.limits.map(|limits| self.limits(&limits)).unwrap_or_default(),
             places: self.places,
             marks: self.report.places(|key| {
-                ["workers", "admin", "log"].contains(&key)
+                ["workers", "admin", "log", "cache.disk"].contains(&key)
                     || [".address", ".tls", ".source"].iter().any(|end| key.ends_with(end))
             }),
             named: self.named,

@@ -4,6 +4,7 @@
 //! into what a request needs. Paths are absolute or relative to the working directory by now. Enumerated words are
 //! read from the file as they stand here, so the comments on them are what editors show.
 
+mod cache;
 mod listener;
 mod plugin;
 mod pool;
@@ -21,6 +22,7 @@ use super::problem::Problem;
 use crate::http::FieldName;
 use crate::limits::Limits;
 
+pub use cache::CacheDisk;
 pub use listener::*;
 pub use plugin::*;
 pub use pool::*;
@@ -47,6 +49,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// What the gateway says of itself.
     pub log: Log,
+    /// Where responses are kept beside memory.
+    pub cache_disk: Option<CacheDisk>,
     /// The bounds.
     pub limits: Limits,
     /// Where each path of a file or folder was written, for whoever opens it and has something to say about it.

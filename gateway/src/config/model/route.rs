@@ -1,6 +1,7 @@
 //! `[[route]]`: which requests, and what is done with them.
 
 mod cache;
+mod compress;
 mod folder;
 mod mirror;
 
@@ -9,11 +10,8 @@ use http::{Method, StatusCode};
 use super::*;
 use crate::http::{FieldName, Scheme};
 pub use cache::{Cache, CacheBypass, CacheQuery};
-pub use folder::*;
-
-mod compress;
-
 pub use compress::*;
+pub use folder::*;
 pub use mirror::Mirror;
 
 /// `[[route]]`

@@ -17,6 +17,7 @@ use crate::cache::policy::directives::RequestDirectives;
 use crate::cache::policy::reuse::Failures;
 use crate::cache::policy::storable::{self, NotKept};
 use crate::cache::store::Landing;
+use crate::cache::tiers::Home;
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::{Body, Fields, Method, Nobody, RequestHead, Responder, ResponseHead, StatusCode, name};
@@ -36,6 +37,7 @@ pub(super) struct Fill {
     asked: RequestDirectives,
     url: String,
     place: u64,
+    home: Option<Home>,
     /// What may still hold, and after which failures it would do.
     kept: Option<(Arc<Entry>, Failures)>,
     key: Key,
@@ -89,6 +91,7 @@ impl Fill {
             asked: quest.asked.clone(),
             url: quest.url_text(),
             place: quest.place,
+            home: quest.home(x),
             kept,
             key,
             lead,
@@ -99,8 +102,23 @@ impl Fill {
 
     /// Makes it.
     pub(super) async fn run(self) {
-        let Fill { worker, view, client, facts, mut request, pool, asked, url, place, kept, key, lead, first, nobody } =
-            self;
+        let Fill {
+            worker,
+            view,
+            client,
+            facts,
+            mut request,
+            pool,
+            asked,
+            url,
+            place,
+            home,
+            kept,
+            key,
+            lead,
+            first,
+            nobody,
+        } = self;
         let store = worker.shared.cache.clone();
         let registered = worker.register();
         let Some((index, route)) = facts.route.and_then(|index| Some((index, view.snapshot.routes.get(index)?))) else {
@@ -151,6 +169,7 @@ impl Fill {
             caching,
             url,
             place,
+            home,
             request: &x.request,
             directives: &asked,
             times: keep::times(requested),

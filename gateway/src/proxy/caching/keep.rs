@@ -14,6 +14,7 @@ use crate::cache::policy::directives::{RequestDirectives, ResponseDirectives};
 use crate::cache::policy::freshness::Times;
 use crate::cache::policy::storable::{self, NotKept};
 use crate::cache::store::{Landing, Room, Store};
+use crate::cache::tiers::Home;
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Phase, Side};
 use crate::http::{Body, Fields, Frame, Method, RequestHead, ResponseHead, StatusCode};
@@ -27,6 +28,8 @@ pub(super) struct Wanted<'a> {
     pub(super) caching: &'a Caching,
     pub(super) url: String,
     pub(super) place: u64,
+    /// Where it belongs on disk.
+    pub(super) home: Option<Home>,
     /// As the origin got it.
     pub(super) request: &'a RequestHead,
     pub(super) directives: &'a RequestDirectives,
@@ -63,7 +66,8 @@ impl Wanted<'_> {
         }
         let (body, filler) = Shared::coming(announced, most);
         let asked = Asked { url: self.url, place: self.place, fields: &self.request.fields };
-        let entry = Arc::new(Entry::new(asked, (head.status, &head.fields), body, self.times, rules));
+        let entry = Entry::new(asked, (head.status, &head.fields), body, self.times, rules).at_home(self.home);
+        let entry = Arc::new(entry);
         let held = (response.active.take(), std::mem::take(&mut response.stays));
         Ok(Pouring { entry, filler, room, body: std::mem::take(&mut response.body), held })
     }

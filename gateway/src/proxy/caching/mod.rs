@@ -5,10 +5,13 @@
 //! do not pay for its room. Requests to the pool that others may wait for are tasks of their own ([`fill`]), so that no client
 //! who leaves takes others along.
 
+mod disk;
 mod fill;
 mod keep;
 mod pass;
 mod together;
+
+use pass::tell;
 
 use std::rc::Rc;
 
@@ -140,40 +143,54 @@ impl<'v> Quest<'v> {
         };
         match found {
             Found::Entry(entry) => {
-                let kept = entry.kept(now);
-                match course(&kept, &self.asked, &self.caching.rules) {
-                    Course::Serve => match self.hit(x, &entry, now) {
-                        Some(response) => return Next::Answer(response),
-                        None => ask.together = false,
-                    },
-                    Course::ServeAndRenew => match self.hit(x, &entry, now) {
-                        Some(response) => {
-                            together::renew(x, self, entry.clone(), ask.key);
-                            return Next::Answer(response);
-                        }
-                        None => ask.together = false,
-                    },
-                    Course::Ask { after, why } => {
-                        ask.why = match why {
-                            Why::Stale => CacheStatus::Stale,
-                            Why::Request => CacheStatus::Request,
-                        };
-                        ask.after = after;
-                        // What is never fresh is asked for by each; and what a request demands may be newer than what others did.
-                        let is_ever_fresh = kept.lifetime > 0 && !kept.directives.no_cache.is_whole();
-                        ask.together = x.request.method == Method::GET && why == Why::Stale && is_ever_fresh;
-                        ask.kept = Some(entry.clone());
-                    }
+                if let Some(response) = self.use_it(x, &entry, &mut ask, now) {
+                    return Next::Answer(response);
                 }
             }
             Found::Varies => ask.why = CacheStatus::VaryMiss,
             Found::Nothing => {}
             Found::Uncacheable(why) => (ask.together, ask.detail) = (false, Some(why.word())),
         }
-        if self.asked.no_cache || self.asked.max_age == Some(0) {
+        if self.demands_an_own_answer() {
             ask.together = false;
         }
         Next::Ask(ask)
+    }
+
+    fn demands_an_own_answer(&self) -> bool {
+        self.asked.no_cache || self.asked.max_age == Some(0)
+    }
+
+    /// The answer out of what was found; or how the pool is asked instead.
+    fn use_it(&self, x: &mut Exchange<'_>, entry: &Arc<Entry>, ask: &mut Ask, now: u64) -> Option<Response> {
+        let kept = entry.kept(now);
+        match course(&kept, &self.asked, &self.caching.rules) {
+            Course::Serve => {
+                let response = self.hit(x, entry, now);
+                ask.together &= response.is_some();
+                response
+            }
+            Course::ServeAndRenew => {
+                let response = self.hit(x, entry, now);
+                match response {
+                    Some(_) => together::renew(x, self, entry.clone(), ask.key.take()),
+                    None => ask.together = false,
+                }
+                response
+            }
+            Course::Ask { after, why } => {
+                ask.why = match why {
+                    Why::Stale => CacheStatus::Stale,
+                    Why::Request => CacheStatus::Request,
+                };
+                ask.after = after;
+                // What is never fresh is asked for by each; and what a request demands may be newer than what others did.
+                let is_ever_fresh = kept.lifetime > 0 && !kept.directives.no_cache.is_whole();
+                ask.together = x.request.method == Method::GET && why == Why::Stale && is_ever_fresh;
+                ask.kept = Some(entry.clone());
+                None
+            }
+        }
     }
 
     /// Why a request goes past the cache, if it does.
@@ -203,20 +220,33 @@ impl<'v> Quest<'v> {
     }
 
     /// The answer out of what is kept.
-    fn hit(&self, x: &mut Exchange<'_>, entry: &Entry, now: u64) -> Option<Response> {
-        let (head, body) = answer::answer(entry, answer::head(entry, now, false), &x.request)?;
+    fn hit(&self, x: &mut Exchange<'_>, entry: &Arc<Entry>, now: u64) -> Option<Response> {
+        let given = answer::answer(entry, answer::head(entry, now, false), &x.request)?;
         entry.used();
         x.facts.cache = Some(Told { ttl: Some(entry.ttl(now)), ..Told::new(CacheStatus::Hit) });
-        Some(Response::new(head, body))
+        Some(self.given(entry, given))
+    }
+
+    /// A response that was made of an entry; where responses are compressed, it says so.
+    fn given(&self, entry: &Arc<Entry>, (head, body): (ResponseHead, Body)) -> Response {
+        let kept = self.route.model.compress.is_some().then(|| entry.clone());
+        Response { kept, ..Response::new(head, body) }
     }
 
     /// What takes longer.
     async fn go(&self, x: &mut Exchange<'_>, next: Next) -> Result<Response, Error> {
-        let ask = match next {
+        let mut ask = match next {
             Next::Answer(response) => return Ok(response),
             Next::Past(status, detail) => return pass::past(x, self, status, detail).await,
             Next::Ask(ask) => ask,
         };
+        if let Some(entry) = disk::read(x, self, &ask).await? {
+            if let Some(response) = self.use_it(x, &entry, &mut ask, clock::second()) {
+                tell(x, |told| told.detail = Some("disk"));
+                return Ok(response);
+            }
+            ask.together &= !self.demands_an_own_answer();
+        }
         x.facts.cache = Some(Told { detail: ask.detail, ..Told::new(ask.why) });
         if self.asked.only_if_cached {
             // RFC 9111 section 5.2.1.7.

@@ -50,7 +50,7 @@ fn invalidate(x: &Exchange<'_>, quest: &Quest<'_>, authority: &str, response: &R
 
 /// To the pool as it is: a HEAD, a range or condition about what is not kept, or what could not be kept lately.
 pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) -> Result<Response, Error> {
-    let (store, requested) = (store(x).clone(), clock::second());
+    let (store, requested, home) = (store(x).clone(), clock::second(), quest.home(x));
     let changes = store.changes();
     let (view, pool, route) = quest.forward_to();
     let mut response = match forward::forward(x, view, pool, route).await {
@@ -71,6 +71,7 @@ pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) ->
         caching: quest.caching,
         url: quest.url_text(),
         place: quest.place,
+        home,
         request: &x.request,
         directives: &quest.asked,
         times: keep::times(requested),
@@ -112,7 +113,7 @@ fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response:
     let head = &response.head;
     if head.status != kept.status {
         if !head.status.is_server_error() && head.status != StatusCode::NOT_MODIFIED {
-            kept.make_stale();
+            store.doubt(kept);
         }
         return;
     }
@@ -123,11 +124,11 @@ fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response:
     let length = head.fields.text(name::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     let is_other_length = length.is_some_and(|length| kept.body.length() != Some(length));
     if differs(name::ETAG) || differs(name::LAST_MODIFIED) || is_other_length {
-        return kept.make_stale();
+        return store.doubt(kept);
     }
     match wanted.freshened(kept, head) {
         (renewed, Ok(())) => store.keep(renewed),
-        (_, Err(_)) => kept.make_stale(),
+        (_, Err(_)) => store.doubt(kept),
     }
 }
 

@@ -140,7 +140,7 @@ async fn lead(
                 let _ = head.fields.append(name::SET_COOKIE, cookie);
             }
             drop(begun.hold);
-            Ok(Response::new(head, body))
+            Ok(quest.given(&begun.entry, (head, body)))
         }
     }
 }
@@ -183,7 +183,7 @@ async fn follow(
         Some((head, body)) => {
             entry.used();
             tell(x, |told| told.ttl = Some(entry.ttl(now)));
-            Ok(Followed::Answer(Response::new(head, body)))
+            Ok(Followed::Answer(quest.given(&entry, (head, body))))
         }
         None => {
             tell(x, |told| told.collapsed = false);
@@ -202,6 +202,6 @@ fn variant(quest: &Quest<'_>, selecting: &[u8]) -> Key {
 }
 
 /// The request's own. What is waited for has its own times.
-fn deadline(x: &Exchange<'_>) -> Deadline {
+pub(super) fn deadline(x: &Exchange<'_>) -> Deadline {
     x.deadline.unwrap_or_else(|| Deadline::after(Duration::from_secs(24 * 3600), Phase::Request, Side::Gateway))
 }

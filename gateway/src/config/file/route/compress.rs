@@ -23,6 +23,8 @@ pub struct Compress {
     pub encodings: Option<At<Vec<At<Encoding>>>>,
     /// How hard to try, by encoding. Less is done while a worker is busy.
     pub level: Option<Levels>,
+    /// The same for responses that the cache keeps: they are compressed once.
+    pub cached_level: Option<CachedLevels>,
 }
 
 /// An encoding.
@@ -54,6 +56,24 @@ pub struct Levels {
     pub zstd: Option<u8>,
     /// Up to 9.
     #[schemars(range(min = 1, max = 9), extend("default" = model::Levels::DEFAULT.deflate))]
+    pub deflate: Option<u8>,
+}
+
+/// A level for each encoding of what is kept: from 1, the fastest.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CachedLevels {
+    /// Up to 9.
+    #[schemars(range(min = 1, max = 9), extend("default" = model::Levels::CACHED.gzip))]
+    pub gzip: Option<u8>,
+    /// Up to 8; beyond it a response would hold its worker for too long.
+    #[schemars(range(min = 1, max = 8), extend("default" = model::Levels::CACHED.br))]
+    pub br: Option<u8>,
+    /// Up to 12.
+    #[schemars(range(min = 1, max = 12), extend("default" = model::Levels::CACHED.zstd))]
+    pub zstd: Option<u8>,
+    /// Up to 9.
+    #[schemars(range(min = 1, max = 9), extend("default" = model::Levels::CACHED.deflate))]
     pub deflate: Option<u8>,
 }
 

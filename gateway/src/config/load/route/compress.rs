@@ -36,13 +36,10 @@ impl Reader<'_, '_> {
             }
         }
         if let Some(level) = &table.level {
-            let usual = Levels::DEFAULT;
-            compress.levels = Levels {
-                gzip: level.gzip.unwrap_or(usual.gzip),
-                br: level.br.unwrap_or(usual.br),
-                zstd: level.zstd.unwrap_or(usual.zstd),
-                deflate: level.deflate.unwrap_or(usual.deflate),
-            };
+            compress.levels = levels([level.gzip, level.br, level.zstd, level.deflate], Levels::DEFAULT);
+        }
+        if let Some(level) = &table.cached_level {
+            compress.cached_levels = levels([level.gzip, level.br, level.zstd, level.deflate], Levels::CACHED);
         }
         Some(compress)
     }
@@ -54,6 +51,17 @@ fn usual() -> Compress {
         at_least: Compress::AT_LEAST,
         encodings: Compress::ENCODINGS.to_vec(),
         levels: Levels::DEFAULT,
+        cached_levels: Levels::CACHED,
+    }
+}
+
+/// Those that are given, in the order of the keys, and the usual ones.
+fn levels([gzip, br, zstd, deflate]: [Option<u8>; 4], usual: Levels) -> Levels {
+    Levels {
+        gzip: gzip.unwrap_or(usual.gzip),
+        br: br.unwrap_or(usual.br),
+        zstd: zstd.unwrap_or(usual.zstd),
+        deflate: deflate.unwrap_or(usual.deflate),
     }
 }
 

@@ -24,8 +24,11 @@ fn compression_is_checked() {
     assert_eq!(read("true"), read("{}"));
     let usual = read("true").unwrap();
     assert_eq!((usual.at_least, usual.levels, usual.types.len()), (1024, Levels::DEFAULT, Compress::TYPES.len()));
+    assert_eq!(usual.cached_levels, Levels::CACHED);
     let own =
         read("{ types = [\"text/*\"], at_least = 7, encodings = [\"deflate\"], level = { deflate = 9 } }").unwrap();
     assert_eq!((own.at_least, own.types, own.encodings), (7, vec![MediaRange::new("text/*")], vec![Coding::Deflate]));
     assert_eq!(own.levels, Levels { deflate: 9, ..Levels::DEFAULT });
+    let cached = read("{ cached_level = { br = 8 } }").unwrap();
+    assert_eq!((cached.levels, cached.cached_levels), (Levels::DEFAULT, Levels { br: 8, ..Levels::CACHED }));
 }

@@ -32,7 +32,8 @@ fn routes_are_checked() {
     says("pool = \"a\"\nmatch.header = { host = \"x\" }", "matched by \"host\"");
     says("pool = \"a\"\nmatch.header = { \"a b\" = \"x\" }", "route[0].match.header.\"a b\": \"a b\" is not a header");
     says("pool = \"a\"\nmatch.cookie = { a = 5 }", "takes true or false or a string");
-    says("pool = \"a\"\ncache = true", "route[0].cache: unknown key");
+    says("pool = \"a\"\nspeed = true", "route[0].speed: unknown key");
+    says("respond = \"x\"\ncache = true", "cache: has a meaning only");
     says("static = \"\"", "takes a path");
     says("static = { listing = true }", "static.root: is missing");
     says("redirect = \"www.example\"", "takes an address");

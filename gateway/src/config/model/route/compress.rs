@@ -2,7 +2,7 @@
 
 use crate::http::encoding::Coding;
 
-/// `compress = true` or `{ types, at_least, encodings, level }`
+/// `compress = true` or `{ types, at_least, encodings, level, cached_level }`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compress {
     /// `types = ["text/*"]`
@@ -13,6 +13,8 @@ pub struct Compress {
     pub encodings: Vec<Coding>,
     /// `level = { gzip = 1 }`
     pub levels: Levels,
+    /// `cached_level = { gzip = 1 }`: of what the cache keeps.
+    pub cached_levels: Levels,
 }
 
 /// Media types.
@@ -74,6 +76,9 @@ impl Compress {
 impl Levels {
     /// About as fast as gzip is elsewhere at its fastest, and smaller (BENCHMARKS.md).
     pub const DEFAULT: Levels = Levels { gzip: 4, br: 4, zstd: 3, deflate: 4 };
+
+    /// Where more is to be had for a little, and no more than a millisecond for 50 KB.
+    pub const CACHED: Levels = Levels { gzip: 8, br: 6, zstd: 9, deflate: 8 };
 
     /// That of one encoding.
     pub fn of(&self, coding: Coding) -> u8 {
