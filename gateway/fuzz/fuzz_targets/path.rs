@@ -42,6 +42,7 @@ fn route(host: Option<HostPattern>, path: &str) -> Route {
         body_limit: None,
         cache: None,
         compress: None,
+        mirror: None,
     }
 }
 

@@ -142,7 +142,7 @@ fn the_rest_is_checked() {
     says("[cache]\ndisk = {}", "cache.disk");
     says("[cache]\ndisk = { folder = \"\" }", "takes a path");
     says("[cache]\ndisk = { folder = \"x\", size = \"1KiB\" }", "takes at least \"1MiB\"");
-    says("[cache]\ndisk = { folder = \"x\", files = 0 }", "takes a number from 1 on");
+    says("[cache]\ndisk = { folder = \"x\", files = 0 }", "takes a whole number from 1");
     says("[limits]\nbody_size = 1.5", "takes a size such as \"64KiB\" or a whole number, not a number with a fraction");
     let config =
         read(&format!("{LISTENER}[forwarded]\nrequest_id = \"\"\nvia = \"\"\n[access_log]\noutput = \"a.log\""));

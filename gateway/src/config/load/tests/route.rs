@@ -26,7 +26,7 @@ fn routes_are_checked() {
     says("pool = \"a\"\nname = \"x\"\n[[route]]\npool = \"a\"\nname = \"x\"", "line 7 already");
     says("pool = \"a\"\nmatch.host = []", "at least one");
     says("pool = \"a\"\nmirror = { pool = \"a\" }", "is the pool that answers");
-    says("pool = \"a\"\nmirror = { pool = \"b\" }", "there is no pool");
+    says("pool = \"a\"\nmirror = { pool = \"b\" }", "there is no [pool.b]");
     says("pool = \"a\"\nmirror = { share = \"10%\" }", "pool");
     says("respond = \"x\"\nmirror = { pool = \"a\" }", "only on a route with a pool");
     says("pool = \"a\"\nmatch.header = { host = \"x\" }", "matched by \"host\"");
