@@ -297,6 +297,7 @@ fn value(bound: &str) -> Option<&'static str> {
         "health_checks" | "health_body_size" | "discovered_endpoints" | "discovery_time" => return None,
         // Only of responses that are compressed.
         "compression_memory" | "decoded_size" => return None,
+        "cache_disk_index_size" | "cache_disk_queue_size" | "cache_disk_reads" => return None,
         "plugin_download_time" | "plugin_compile_time" | "drain_time" => return None,
         "connections" | "connections_per_address" | "keepalive_requests" | "http2_streams" => "1",
         "upstream_idle_connections" => "1",

@@ -163,6 +163,27 @@ async fn a_router_names_routes_redirects_and_answers() {
 }
 
 #[tokio::test]
+async fn a_router_that_names_what_is_not_there_changes_nothing() {
+    for (name, wanted) in [("second", true), ("nobody", false)] {
+        let module = plugin(
+            r#"(import "gatewright" "edit_header" (func $edit (param i32 i32 i32 i32 i32 i32) (result i32)))"#,
+            &format!(
+                r#"(data (i32.const 1024) "{name}x-mine7")
+                (func (export "gw_route") (result i64)
+                    (drop (call $edit (i32.const 0) (i32.const 1) (i32.const 1030) (i32.const 6) (i32.const 1036) (i32.const 1)))
+                    (i64.store (i32.const 2048) (i64.const 0x600000400))
+                    (i64.const 0x500000800))"#
+            ),
+        );
+        let gateway = routed("router = 'mine'", &module).await;
+        let reply = gateway.client(Wire::H1).await.get("/").await;
+        assert_eq!(reply.text(), if wanted { "second" } else { "first" });
+        assert_eq!(reply.headers.contains_key("x-mine"), wanted, "{name}");
+        assert_eq!(faults(&gateway, "name").await, if wanted { 0.0 } else { 1.0 });
+    }
+}
+
+#[tokio::test]
 async fn a_filter_changes_both_heads_and_its_tags_stand_in_the_log() {
     let module = plugin(
         r#"(import "gatewright" "edit_header" (func $edit (param i32 i32 i32 i32 i32 i32) (result i32)))

@@ -237,16 +237,16 @@ impl Visitor {
 async fn a_server_that_says_nothing_any_more_is_left_and_asked_anew() {
     let (server, gateway) = Server::start().await;
     let (one, two) = (Origin::says("one").await, Origin::says("two").await);
-    let mut visitor = server.tell(600, &[&one]).await;
+    let mut visitor = server.tell(3000, &[&one]).await;
     answers(&gateway, "one").await;
     // It asks whether somebody is there before it goes.
     assert_eq!(visitor.frame().await, [0xff, 0xff, 0xff, 0xfe, 0, 0, 0, 11]);
     visitor.leaves().await;
     assert_eq!(gateway.get("a/", &[]).await.text(), "one");
-    let mut visitor = server.tell(600, &[&two]).await;
+    let mut visitor = server.tell(3000, &[&two]).await;
     answers(&gateway, "two").await;
     // With an answer each time the connection stays.
-    for _ in 0..5 {
+    for _ in 0..3 {
         assert_eq!(visitor.frame().await[..4], [0xff, 0xff, 0xff, 0xfe]);
         visitor.send(&[&[0xff, 0xff, 0xff, 0xfe][..], &[0; 12]].concat()).await;
     }

@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(opened.length() <= input.len() as u64);
     let mut length = 0;
     loop {
-        match opened.next() {
+        match opened.chunk() {
             Ok(Some(piece)) => length += piece.len() as u64,
             Ok(None) => break,
             Err(Failure::Damaged(Damage::Sum)) => return,

@@ -39,6 +39,7 @@ fn route(host: Option<HostPattern>, path: &str) -> Route {
         response_headers: Default::default(),
         timeouts: Default::default(),
         retry: None,
+        mirror: None,
         body_limit: None,
         cache: None,
         compress: None,

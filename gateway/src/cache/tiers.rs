@@ -184,7 +184,7 @@ impl Store {
 
 /// The failure is counted where it is met.
 fn read_all(reading: &mut Reading, mut take: impl FnMut(Bytes)) -> Option<()> {
-    while let Some(piece) = reading.next().ok()? {
+    while let Some(piece) = reading.chunk().ok()? {
         take(piece);
     }
     Some(())

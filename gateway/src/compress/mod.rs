@@ -4,7 +4,7 @@
 //! that suits the client best, or as it was; with `Vary` wherever another client could have got it otherwise. What is to be done
 //! is decided by [`plan`], what that means for the fields by [`dress`]: pure functions. Bodies stream with back-pressure
 //! (`body`): what a body that pauses has brought so far goes out, nothing is buffered whole, and a worker is not held for longer
-//! than a slice takes. Under load levels drop ([`load`]).
+//! than a slice takes. Under load levels drop (`load`).
 //!
 //! Ranges are always those of the content without a coding. A response that is coded here has a weak entity tag and offers
 //! no ranges, so no client puts parts of one and the other together.

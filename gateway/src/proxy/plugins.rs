@@ -38,21 +38,26 @@ const ON: Turn = Turn::Go { route: None, pool: None };
 /// Asks a route's router.
 pub(super) fn route(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) -> Result<Turn, Error> {
     let Some(router) = route.model.router else { return Ok(ON) };
-    let decision = ask(x, view, router, None, Seat::route);
-    let named = match &decision {
-        Ok(Decision::Route(name)) => view.snapshot.routes.iter().position(|route| route.model.name == *name),
-        Ok(Decision::Pool(name)) => view.snapshot.pools.iter().position(|pool| pool.state.model.name == *name),
-        _ => None,
-    };
-    match (decision, named) {
-        (Ok(Decision::Route(_)), Some(_)) => Ok(Turn::Go { route: named, pool: None }),
-        (Ok(Decision::Pool(_)), Some(_)) => Ok(Turn::Go { route: None, pool: named }),
-        (Ok(Decision::Route(_) | Decision::Pool(_)), None) => {
-            with_seat(view, router, |seat| seat.note(Fault::Name));
-            Ok(ON)
+    let mut named = None;
+    // Looked up before anything is done that the plugin wants changed: a name that is not there is a fault.
+    let decision = ask(x, view, router, None, |seat, head| {
+        let decision = seat.route(head)?;
+        named = match &decision {
+            Decision::Route(name) => view.snapshot.routes.iter().position(|route| route.model.name == *name),
+            Decision::Pool(name) => view.snapshot.pools.iter().position(|pool| pool.state.model.name == *name),
+            _ => return Ok(decision),
+        };
+        if named.is_none() {
+            seat.note(Fault::Name);
+            return Err(Fault::Name);
         }
-        (Ok(decision), _) => answer(decision).map(|answer| answer.map_or(ON, Turn::Answer)),
-        (Err(_), _) => Ok(ON),
+        Ok(decision)
+    });
+    match decision {
+        Ok(Decision::Route(_)) => Ok(Turn::Go { route: named, pool: None }),
+        Ok(Decision::Pool(_)) => Ok(Turn::Go { route: None, pool: named }),
+        Ok(decision) => answer(decision).map(|answer| answer.map_or(ON, Turn::Answer)),
+        Err(_) => Ok(ON),
     }
 }
 

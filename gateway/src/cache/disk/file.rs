@@ -92,7 +92,7 @@ impl<S: Source> Opened<S> {
     }
 
     /// The next bytes of the body, some at a time; `None` at its end.
-    pub fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         if self.next == self.prelude.chunks() {
             return Ok(None);
         }
@@ -108,7 +108,7 @@ impl<S: Source> Opened<S> {
     /// The whole body, checked, in its pieces.
     pub fn body(&mut self) -> Result<Vec<Bytes>, Failure> {
         let mut pieces = Vec::new();
-        while let Some(piece) = self.next()? {
+        while let Some(piece) = self.chunk()? {
             pieces.push(piece);
         }
         Ok(pieces)

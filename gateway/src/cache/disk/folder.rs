@@ -210,12 +210,14 @@ impl Folder {
         Ok(Some(bytes))
     }
 
-    /// Puts bytes behind such a file, so that they survive a crash of the machine if they have to.
-    pub(super) fn append(&self, name: &str, bytes: &[u8], durable: bool) -> io::Result<()> {
-        use std::io::Write;
-        let flags = flags(OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND);
-        let mut file = File::from(openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR)?);
-        file.write_all(bytes)?;
+    /// Puts bytes behind the first so many of such a file, so that they survive a crash of the machine if they have to.
+    pub(super) fn append(&self, name: &str, length: u64, bytes: &[u8], durable: bool) -> io::Result<()> {
+        use std::os::unix::fs::FileExt;
+        let flags = flags(OFlags::WRONLY | OFlags::CREATE);
+        let file = File::from(openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+        // What was written by half before would swallow what comes behind it.
+        file.set_len(length)?;
+        file.write_all_at(bytes, length)?;
         if durable {
             file.sync_all()?;
             rustix::fs::fsync(&self.folder)?;

@@ -216,7 +216,7 @@ const TRAILERS: u8 = 2;
 
 impl Head {
     fn write(&self, to: &mut Vec<u8>) {
-        to.push(u8::from(self.is_stale) * STALE | u8::from(self.trailers.is_some()) * TRAILERS);
+        to.push((u8::from(self.is_stale) * STALE) | (u8::from(self.trailers.is_some()) * TRAILERS));
         to.push(match self.lifetime.1 {
             Basis::Explicit => 0,
             Basis::Heuristic => 1,

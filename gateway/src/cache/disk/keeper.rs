@@ -112,8 +112,7 @@ impl<'i> Keeper<'i> {
             tracing::warn!("the clock went back since the last start: what is in the cache on disk is asked for first");
         }
         let folder = Arc::new(folder);
-        let mut keeper =
-            Keeper { inner, folder, state, journal: journal.len() as u64, marked: Instant::now(), failed: None };
+        let mut keeper = Keeper { inner, folder, state, journal: 0, marked: Instant::now(), failed: None };
         keeper.take_orders(&journal)?;
         inner.folder.store(Some(keeper.folder.clone()));
         Ok(keeper)
@@ -130,10 +129,14 @@ impl<'i> Keeper<'i> {
         let mut desk = locked(&self.inner.desk);
         desk.stamp_from(first);
         let new = desk.orders.restamped(first);
+        let all: Vec<u8> = old.iter().chain(&new).flat_map(Order::bytes).collect();
         old.into_iter().for_each(|order| desk.orders.add(order));
         desk.stage = Stage::Scanning;
         drop(desk);
-        new.iter().try_for_each(|order| self.note(order, true))
+        // Anew, without what was only begun.
+        self.folder.put(JOURNAL, &all, true)?;
+        self.journal = all.len() as u64;
+        Ok(())
     }
 
     fn keep(mut self) {
@@ -238,7 +241,7 @@ impl<'i> Keeper<'i> {
             self.journal = bytes.len() as u64;
             return Ok(());
         }
-        self.folder.append(JOURNAL, &bytes, durable)?;
+        self.folder.append(JOURNAL, self.journal, &bytes, durable)?;
         self.journal += bytes.len() as u64;
         Ok(())
     }

@@ -318,8 +318,8 @@ impl Reading {
     }
 
     /// The next bytes of its body; `None` at its end. `Err`: there is no more, and what was read is not the whole.
-    pub fn next(&mut self) -> Result<Option<Bytes>, Failure> {
-        let next = self.opened.next();
+    pub fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        let next = self.opened.chunk();
         if let Err(failure) = &next {
             self.inner.failed(&self.ticket, &self.opened.head.url, failure);
         }

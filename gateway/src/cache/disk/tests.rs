@@ -75,7 +75,7 @@ impl Disk {
         let ticket = self.find(url, &PLACE, |_, _| true)?;
         let mut reading = self.open(ticket, url, &PLACE)?;
         let mut body = Vec::new();
-        while let Some(piece) = reading.next().ok()? {
+        while let Some(piece) = reading.chunk().ok()? {
             body.extend_from_slice(&piece);
         }
         assert_eq!(body.len() as u64, reading.length());
@@ -215,7 +215,13 @@ fn what_was_noted_and_not_carried_out_is_at_the_next_start() {
     noted.extend_from_slice(&order(false, Purge::Everything)[..10]);
     std::fs::write(&journal, &noted).unwrap();
     for _ in 0..2 {
-        let disk = Disk::serving(settings(folder.path()), now);
+        let disk = Disk::start(settings(folder.path()), now);
+        wait(|| disk.inner.folder.load().is_some());
+        // What is noted next is not lost behind what was only begun.
+        let noted = std::fs::read(&journal).unwrap();
+        let orders = orders::journal(&noted).unwrap();
+        assert!(orders.iter().flat_map(Order::bytes).eq(noted));
+        wait(|| disk.stats().stage == Stage::Serving);
         let stale = |url| disk.take(url).unwrap().0.is_stale;
         assert!(!disk.has("/a") && stale("/b") && !stale("/c"));
         // What is carried out is not repeated.
