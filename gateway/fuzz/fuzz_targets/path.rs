@@ -44,7 +44,6 @@ fn route(host: Option<HostPattern>, path: &str) -> Route {
         body_min_rate: None,
         cache: None,
         compress: None,
-        mirror: None,
     }
 }
 
