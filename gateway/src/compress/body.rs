@@ -254,12 +254,10 @@ impl<C: Codec> Source for Recoded<C> {
     }
 }
 
-/// Whatever becomes of the body, its codec may serve another one, and what was done is counted.
+/// Whatever becomes of the body, what was done is counted. Its codec serves another one only when it has come to its end: one that was
+/// left in the midst of a stream has been seen to spoil the next, also after it was reset.
 impl<C> Drop for Recoded<C> {
     fn drop(&mut self) {
-        if let Some(work) = self.work.take() {
-            (self.back)(self.held.press(), work.codec);
-        }
         self.held.press().count(&self.counts);
     }
 }
