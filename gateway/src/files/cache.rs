@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::load::{Content, Loaded};
 
 /// What a file costs beside its content and its path.
-const OVERHEAD: usize = 768;
+const OVERHEAD: usize = 1024;
 
 /// A file in memory.
 pub(super) struct Entry {

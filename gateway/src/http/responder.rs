@@ -115,6 +115,14 @@ impl Responder {
         }
     }
 
+    /// How much of the body that was handed over waits here to be written.
+    pub fn unsent(&self) -> u64 {
+        match self {
+            Responder::H1(responder) => responder.unsent(),
+            Responder::H2(_) | Responder::Nobody(_) => 0,
+        }
+    }
+
     /// When [`Responder::poll_gone`] wants to be asked again although nothing happened.
     pub fn look_again(&self) -> Option<Instant> {
         match self {

@@ -69,8 +69,7 @@ struct Core {
 }
 
 /// A filter does not want to be asked that again.
-const INDIFFERENT: i64 =
-    gatewright_abi::decision::pack(gatewright_abi::decision::TAKE, gatewright_abi::decision::INDIFFERENT);
+const INDIFFERENT: i64 = gatewright_abi::decision::pack(gatewright_abi::decision::TAKE, gatewright_abi::INDIFFERENT);
 
 /// A call asks at each beat of the clock whether it may go on.
 const BEAT: u64 = 1;

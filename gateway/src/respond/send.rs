@@ -76,11 +76,13 @@ async fn pump(x: &mut Exchange<'_>, body: &mut Body, idle: Duration) -> Result<(
     let bytes = &x.facts.bytes_out;
     poll_fn(|cx| {
         let polled = pump.poll(body, responder, cx);
-        bytes.set(pump.moved);
+        // A slow client makes progress with a part of a file long before it has all of it.
+        let sent = pump.moved.saturating_sub(responder.unsent());
+        bytes.set(sent);
         if polled.is_ready() {
             return polled;
         }
-        let state = (pump.moved, pump.waiting_for);
+        let state = (sent, pump.waiting_for);
         if moved != Some(state) {
             moved = Some(state);
             since = Some(clock::coarse());

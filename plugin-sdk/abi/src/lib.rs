@@ -60,6 +60,9 @@ pub mod export {
 /// Stands for the status in an outcome when the attempt was given up, since another endpoint had answered.
 pub const CANCELLED: u16 = 1;
 
+/// Filter, the lower half of [`decision::TAKE`]: this instance need not be asked about heads of that side any more.
+pub const INDIFFERENT: u32 = 1;
+
 /// A type of a column's elements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Element {
@@ -181,8 +184,6 @@ pub const COLUMNS: usize = 32;
 pub mod decision {
     /// Router and filter: go on. Balancer: the endpoint with the index in the lower half.
     pub const TAKE: u32 = 0;
-    /// Filter, the lower half of [`TAKE`]: this instance need not be asked about heads of that side any more.
-    pub const INDIFFERENT: u32 = 1;
     /// Balancer: the pool's fallback decides.
     pub const FALLBACK: u32 = 1;
     /// Refuse with the status in the lower half.

@@ -458,7 +458,7 @@ fn heard<B: Balancer, R: Router, F: Filter>(
         let Some(runtime) = state else { return decision::pack(decision::TAKE, 0) };
         let said = call(runtime);
         if runtime.is_indifferent() {
-            return decision::pack(decision::TAKE, decision::INDIFFERENT);
+            return decision::pack(decision::TAKE, gatewright_abi::INDIFFERENT);
         }
         verdict(said)
     })

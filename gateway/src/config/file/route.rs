@@ -57,6 +57,9 @@ pub struct Route {
     pub body_limit: Option<At<Size>>,
     /// Whether responses are compressed for clients that take it: true, or a table. When not given, they are not.
     pub compress: Option<At<Either<bool, Compress>>>,
+    /// Bytes a second of a request body while its client is waited for; 0: any pace, as clients need it that stream when they have
+    /// something to say. When not given, limits.body_min_rate.
+    pub body_min_rate: Option<At<Size>>,
 }
 
 /// What a request must be like.

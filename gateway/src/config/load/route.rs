@@ -75,10 +75,8 @@ impl Reader<'_, '_> {
         let retry = route.retry.as_ref().map(|retry| self.retry(retry));
         let mirror = route.mirror.as_ref().and_then(|mirror| self.mirror(mirror, action.as_ref(), pools));
         let timeouts = self.timeouts(route.timeouts.as_ref());
-        let body_limit = route.body_limit.as_ref().and_then(|limit| match &limit.value {
-            Size::Bytes(bytes) => Some(*bytes),
-            Size::Text(text) => self.read(&limit.span, value::size(text)),
-        });
+        let body_limit = route.body_limit.as_ref().and_then(|limit| self.bytes(limit));
+        let body_min_rate = route.body_min_rate.as_ref().and_then(|rate| self.bytes(rate));
         let compress = route.compress.as_ref().and_then(|compress| self.compress(compress));
         let name = route.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
         let action = action?;
@@ -97,7 +95,15 @@ impl Reader<'_, '_> {
             timeouts,
             body_limit,
             compress,
+            body_min_rate,
         })
+    }
+
+    fn bytes(&mut self, at: &At<Size>) -> Option<u64> {
+        match &at.value {
+            Size::Bytes(bytes) => Some(*bytes),
+            Size::Text(text) => self.read(&at.span, value::size(text)),
+        }
     }
 
     /// Plugins in their order, each once.
@@ -283,6 +289,7 @@ impl Reader<'_, '_> {
             route.cache.as_ref().filter(|_| route.router.is_none()).map(|at| &at.span),
             route.retry.as_ref().map(|at| &at.span),
             route.mirror.as_ref().map(|at| &at.span),
+            route.body_min_rate.as_ref().map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.connect.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.first_byte.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.queue.as_ref()).map(|at| &at.span),

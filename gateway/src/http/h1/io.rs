@@ -139,6 +139,11 @@ impl Io {
         self.part = Some(part);
     }
 
+    /// How much of what was taken, apart from short pieces, is not written yet.
+    pub fn unsent(&self) -> u64 {
+        self.large.len() as u64 + self.part.as_ref().map_or(0, |part| part.length as u64)
+    }
+
     /// Whether writing has failed.
     pub fn has_failed(&self) -> bool {
         self.failed

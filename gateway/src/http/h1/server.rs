@@ -457,6 +457,11 @@ impl Responder {
         Some(Deadline { at: since + state.limits.half_close_time, phase: Phase::HalfClosed, side: Side::Client })
     }
 
+    /// How much of the body that was handed over waits to be written.
+    pub fn unsent(&self) -> u64 {
+        self.shared.borrow().io.unsent()
+    }
+
     /// Marks the response as broken: the connection ends without what would make it look complete.
     pub fn abort(&mut self) {
         self.shared.borrow_mut().keep = false;
