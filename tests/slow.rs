@@ -99,10 +99,27 @@ async fn a_client_that_talks_with_the_origin_may_take_its_time() {
     client.until("0\r\n\r\n").await;
 }
 
+/// What a request says of itself lifts no limit.
 #[tokio::test]
-async fn a_grpc_client_speaks_when_it_has_something_to_say() {
+async fn a_client_that_only_claims_to_speak_grpc_is_too_slow_like_any_other() {
     let origin = RawOrigin::start().await;
     let gateway = hurried(&origin).await;
+    let mut client = gateway.frames().await;
+    post(&mut client, &[("content-type", "application/grpc")]).await;
+    let is_hit = async || gateway.metric("gatewright_limits_hit_total{limit=\"body_min_rate\"").await >= 1.0;
+    eventually("it to be told so", async || {
+        client.data(1, b"x", false).await;
+        is_hit().await
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_grpc_client_speaks_when_it_has_something_to_say_where_the_route_lets_it() {
+    let origin = RawOrigin::start().await;
+    let text = "[pool.origin]\nendpoints = ['<origin>']\n[[route]]\npool = 'origin'\nbody_min_rate = 0\n";
+    let limits = "[limits]\nbody_idle_time = '400ms'\nbody_min_rate = '100MiB'";
+    let gateway = Gateway::of(text).with("origin", &origin).and(limits).start().await;
     let mut client = gateway.frames().await;
     post(&mut client, &[("content-type", "application/grpc+proto")]).await;
     let mut upstream = origin.accept().await;

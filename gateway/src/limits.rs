@@ -120,7 +120,7 @@ limits! {
     body_size: size = 1073741824, "\"1GiB\"", "A request body; 413 beyond it. A route may set its own.";
     body_idle_time: time = 60000, "\"60s\"", "Without any progress of a body, in either direction; the exchange ends beyond it.";
     half_close_time: time = 5000, "\"5s\"", "Without progress of a response to a client that has shut down its sending side; it is taken to be gone beyond it.";
-    body_min_rate: size = 240, "\"240B\"", "Bytes a second of a request body while its client is waited for, over a patience of `body_idle_time`; 408 beyond it. 0: any pace.";
+    body_min_rate: size = 240, "\"240B\"", "Bytes a second of a request body while its client is waited for, over a patience of `body_idle_time`; 408 beyond it. 0: any pace. A route may set its own.";
     discard_size: size = 262144, "\"256KiB\"", "Of a request body that nobody wants, read so that the client gets to read the answer and the connection can be kept.";
     chunk_header_size: size = 256, "\"256B\"", "A chunk-size line with its extensions; 400 beyond it.";
     idle_time: time = 75000, "\"75s\"", "A client connection without a request; it is closed beyond it.";

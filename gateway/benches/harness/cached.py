@@ -85,7 +85,7 @@ class GatewrightCache(Bounded, Gatewright):
     def write(self, site: Site) -> list[str]:
         command = super().write(site)
         file = self.folder / "gateway.toml"
-        file.write_text(file.read_text() + f'cache = true\n\n[cache]\nmemory = "{self.room}MiB"\n')
+        file.write_text(file.read_text() + f'cache = true\n\n[limits]\ncache_size = "{self.room}MiB"\n')
         return command
 
 

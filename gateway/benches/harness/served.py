@@ -79,7 +79,6 @@ class CaddyFiles(Serving, Contestant):
 {{
     admin off
     auto_https off
-    persist_config off
     storage file_system {self.folder}
     servers {{
         protocols h1 h2

@@ -41,6 +41,7 @@ fn route(host: Option<HostPattern>, path: &str) -> Route {
         retry: None,
         mirror: None,
         body_limit: None,
+        body_min_rate: None,
         cache: None,
         compress: None,
     }

@@ -47,6 +47,14 @@ impl Outcomes {
         row(&self.failures_in_a_row, failed)
     }
 
+    /// Takes in that a request was waited for so long and then given up for another endpoint's answer: no failure, but an endpoint that is
+    /// always slower than another must not look quick by that.
+    pub fn note_given_up(&self, waited: Duration) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let waited = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        self.latencies.fetch_add(waited, Ordering::Relaxed);
+    }
+
     /// Takes in whether a connection came about. How many have not in a row with it.
     pub fn note_connection(&self, failed: bool) -> u32 {
         row(&self.refusals_in_a_row, failed)
@@ -103,9 +111,10 @@ mod tests {
         assert_eq!([outcomes.note(None, true), outcomes.note(Some(ms(3)), true)], [1, 2]);
         assert_eq!(outcomes.note(Some(ms(4)), false), 0);
         assert_eq!(outcomes.note(None, true), 1);
+        outcomes.note_given_up(ms(5));
         assert_eq!([outcomes.note_connection(true), outcomes.note_connection(true)], [1, 2]);
         assert_eq!((outcomes.failures_in_a_row(), outcomes.refusals_in_a_row()), (1, 2));
-        let sample = Sample { requests: 4, failures: 3, answered: 2, latencies: ms(7) };
+        let sample = Sample { requests: 4, failures: 3, answered: 3, latencies: ms(12) };
         assert_eq!((outcomes.take(), outcomes.take()), (sample, Sample::default()));
         outcomes.forget();
         assert_eq!((outcomes.failures_in_a_row(), outcomes.refusals_in_a_row()), (0, 0));

@@ -116,13 +116,16 @@ impl Stats {
         self.changed();
     }
 
-    /// Takes in that an attempt was given up after so long: no failure, and no answer that would have been quicker than that.
-    pub fn record_cancelled(&self, waited: Duration, now: Duration) {
+    /// Takes in that an attempt was given up after so long: no failure, and no answer that would have been quicker than that. Whether
+    /// that is longer than its answers take.
+    pub fn record_cancelled(&self, waited: Duration, now: Duration) -> bool {
         let share = self.count(now);
-        if waited.as_micros() > self.latency().into() {
+        let is_slow = waited.as_micros() > self.latency().into();
+        if is_slow {
             self.took(waited, share);
         }
         self.changed();
+        is_slow
     }
 
     /// Counts a request; gives the share that it has in the averages.
@@ -274,9 +277,9 @@ mod tests {
         let (stats, ms) = (Stats::default(), Duration::from_millis);
         (0..200).for_each(|now| stats.record(Some(ms(10)), true, ms(now * 10)));
         let errors = stats.errors();
-        stats.record_cancelled(ms(1), ms(2000));
+        assert!(!stats.record_cancelled(ms(1), ms(2000)));
         assert_eq!((stats.latency(), stats.errors()), (10_000, errors));
-        (0..200).for_each(|now| stats.record_cancelled(ms(100), ms(2000 + now * 10)));
+        assert!((0..200).all(|now| stats.record_cancelled(ms(100), ms(2000 + now * 10))));
         assert!(stats.latency() > 90_000 && stats.errors() == errors, "{}", stats.latency());
     }
 

@@ -8,7 +8,7 @@ use wasmtime::{Caller, Linker};
 use super::fault::{Fault, LoadError};
 use super::guest::Guest;
 use super::offer::{LONGEST_NAME, side};
-use super::request::{FieldName, What};
+use super::request::{What, in_lower_case};
 
 /// A number that tells how large a value is, or why there is none.
 type Size = Result<i32, Fault>;
@@ -51,7 +51,7 @@ fn reading(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             let (memory, guest) = parts(&mut caller)?;
             let Some(of) = side(of) else { return Ok(answer::INVALID) };
             let Some(name) = Name::of(memory, name, size)? else { return Ok(answer::ABSENT) };
-            Ok(read(memory, guest, What::Header(of, FieldName::of(name.text()).text()), to, room)?)
+            Ok(read(memory, guest, What::Header(of, &in_lower_case(name.text())), to, room)?)
         },
     )?;
     linker.func_wrap(

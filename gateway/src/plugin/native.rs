@@ -17,7 +17,7 @@ use super::decision::{Answer, Decision};
 use super::fault::{Fault, LoadError};
 use super::instance::Mould;
 use super::offer::{Offer, side};
-use super::request::{Edits, FieldName, Head, What};
+use super::request::{Edits, Head, What, in_lower_case};
 use super::services::{Series, Services};
 use super::upkeep::{self, Upkeep};
 use crate::balance::{Candidate, Turn};
@@ -301,7 +301,7 @@ impl Host for Desk<'_> {
     }
 
     fn header(&self, of: u32, name: &[u8], read: &mut dyn FnMut(&[u8])) -> bool {
-        side(of).is_some_and(|of| self.read(What::Header(of, FieldName::of(name).text()), read))
+        side(of).is_some_and(|of| self.read(What::Header(of, &in_lower_case(name)), read))
     }
 
     fn headers(&self, of: u32, each: &mut dyn FnMut(&[u8], &[u8])) -> bool {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gatewright_abi::{answer, bound, edit, hash, side, text};
 
-use super::request::{Edit, Edits, FieldName, Head, Side, What};
+use super::request::{Edit, Edits, Head, Side, What, in_lower_case};
 use super::services::{Series, Services};
 
 /// What an instance has of the gateway.
@@ -56,8 +56,8 @@ impl Offer {
                 if name.len() > LONGEST_NAME {
                     return 0;
                 }
-                field = FieldName::of(name);
-                What::Header(Side::Request, field.text())
+                field = in_lower_case(name);
+                What::Header(Side::Request, &field)
             }
             hash::COOKIE => What::Cookie(name),
             hash::QUERY => What::Query(name),

@@ -1,8 +1,9 @@
 //! What a plugin sees of a request, and what it wants changed in it. The host of plugins does not know how HTTP is spoken;
 //! whoever calls a plugin shows it a [`Head`].
 
+use std::borrow::Cow;
+
 use gatewright_abi::bound;
-use smallvec::SmallVec;
 
 /// Something that a plugin may read of a request or its response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,15 +21,10 @@ pub enum What<'a> {
 }
 
 /// A name of a field as plugins write it, as one to ask for.
-pub(super) struct FieldName(SmallVec<[u8; 48]>);
-
-impl FieldName {
-    pub(super) fn of(name: &[u8]) -> FieldName {
-        FieldName(name.iter().map(u8::to_ascii_lowercase).collect())
-    }
-
-    pub(super) fn text(&self) -> &[u8] {
-        &self.0
+pub(super) fn in_lower_case(name: &[u8]) -> Cow<'_, [u8]> {
+    match name.iter().any(u8::is_ascii_uppercase) {
+        false => Cow::Borrowed(name),
+        true => Cow::Owned(name.to_ascii_lowercase()),
     }
 }
 
@@ -142,7 +138,7 @@ impl Edits {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         if !is_tag {
-            self.bytes.iter_mut().skip(start).for_each(|byte| byte.make_ascii_lowercase());
+            self.bytes.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
         }
         self.bytes.extend_from_slice(value);
         self.list.push(Entry { kind, name: name.len(), value: value.len() });

@@ -84,7 +84,8 @@ pub(super) async fn forward(
 /// The body as the upstream is to have it. What a client sends after an upgrade is for the tunnel.
 fn outgoing(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) -> Body {
     if let Some(received) = &x.facts.bytes_in {
-        received.demand_pace(&x.request, view.snapshot.limits.body_min_rate, route.times.idle_body);
+        let rate = route.model.body_min_rate.unwrap_or(view.snapshot.limits.body_min_rate);
+        received.demand_pace(&x.request, rate, route.times.idle_body);
     }
     if x.request.upgrade.is_some() { Body::Empty } else { std::mem::take(&mut x.body) }
 }

@@ -9,7 +9,7 @@ use super::pace::Pace;
 use crate::clock;
 use crate::error::{Error, Kind, Phase};
 use crate::http::claims::{is_alike, is_forwarding, strip_lookalikes};
-use crate::http::{Body, FieldName, Fields, Frame, RequestHead, Source, Version, name};
+use crate::http::{Body, FieldName, Fields, Frame, RequestHead, Source};
 use crate::worker::View;
 
 /// What came of a request's body, and how fast it has to come.
@@ -63,11 +63,9 @@ impl Received {
         trailers.retain(|field, _| !is_forwarding(field) && !is_ours(field.text()));
     }
 
-    /// Demands so many bytes a second from now on, with a patience of that time. Messages of gRPC come when there is
-    /// something to say, and what follows an upgrade is no body.
+    /// Demands so many bytes a second from now on, with a patience of that time; but what follows an upgrade is no body.
     pub(super) fn demand_pace(&self, request: &RequestHead, bytes_per_second: u64, patience: Duration) {
-        let is_grpc = request.version == Version::Http2 && is_grpc(&request.fields);
-        if request.upgrade.is_none() && !is_grpc {
+        if request.upgrade.is_none() {
             self.pace.set(Pace::new(bytes_per_second, patience));
         }
     }
@@ -87,13 +85,6 @@ impl Received {
         self.pace.set(pace);
         kept
     }
-}
-
-/// The protocol's specification demands this type of every request.
-fn is_grpc(fields: &Fields) -> bool {
-    const GRPC: &[u8] = b"application/grpc";
-    let value = fields.value(name::CONTENT_TYPE).and_then(|value| value.get(..GRPC.len()));
-    value.is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
 }
 
 /// A body whose bytes are counted and whose trailers are looked through.

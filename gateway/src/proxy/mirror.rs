@@ -15,10 +15,9 @@ use crate::clock::{Deadline, Watchdog};
 use crate::config::model::HostHeader;
 use crate::error::{Error, Phase, Retry, Side};
 use crate::http::branch::{Fate, Lost, branch};
-use crate::http::{Body, RequestHead, name};
+use crate::http::{Body, Nobody, RequestHead, Responder, name};
 use crate::metrics::{self, PoolId};
-use crate::plugin::Outcome;
-use crate::plugin::Picked;
+use crate::plugin::{Outcome, Picked};
 use crate::snapshot::CompiledMirror;
 use crate::upstream::{Attempt, ClientEnds, Failure, Pool, Reply, Site, Times, Tried, Waiter};
 use crate::worker::View;
@@ -170,7 +169,8 @@ impl Mirrored {
     }
 
     async fn attempt(&self, body: Body, reuse: bool, deadline: Option<Deadline>) -> Result<Reply, Failure> {
-        let (waiter, mut watchdog) = (Waiter::nobody(), Watchdog::default());
+        let (mut responder, mut watchdog) = (Responder::Nobody(Nobody::default()), Watchdog::default());
+        let waiter = Waiter::new(&mut responder);
         let counted = || Open::counted(&self.metrics, self.id);
         let attempt = Attempt {
             pool: &self.pool.state,

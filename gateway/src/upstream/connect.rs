@@ -10,7 +10,7 @@ use super::failure::{self, Step};
 use super::pool::PoolState;
 use crate::balance::Endpoint;
 use crate::config::model::UpstreamProtocol;
-use crate::error::{Error, Kind, Retry};
+use crate::error::Error;
 use crate::http::Stream;
 use crate::proxy_protocol;
 
@@ -35,8 +35,7 @@ pub struct ClientEnds {
 pub(super) async fn connect(endpoint: &Endpoint, pool: &PoolState, client: ClientEnds) -> Result<Connected, Error> {
     let failing = |step, error: io::Error| {
         failure::no_connection(pool, &endpoint.address, step, &error);
-        let retry = if failure::may_pass(step, &error) { Retry::Safe } else { Retry::Elsewhere };
-        Error::upstream(if step == Step::Tls { Kind::Tls } else { Kind::Connect }, retry)
+        failure::blame(step, &error)
     };
     let failed = |error| failing(Step::Connect, error);
     let mut tcp = match endpoint.socket {

@@ -7,7 +7,7 @@ use std::io;
 use rustix::io::Errno;
 
 use super::PoolState;
-use crate::error::{Error, Kind, Phase, Side};
+use crate::error::{Error, Kind, Phase, Retry, Side};
 use crate::notice;
 use crate::tls;
 
@@ -41,9 +41,21 @@ pub fn tell(pool: &PoolState, endpoint: &str, error: &Error) {
     }
 }
 
+/// Whose fault it is that no connection came about, and where the request may go instead. What we lack ourselves is no fault of the
+/// endpoint: it is not ejected for that. Of descriptors there are no more for another one, either; but a port may be free towards that.
+pub(super) fn blame(step: Step, error: &io::Error) -> Error {
+    let kind = if step == Step::Tls { Kind::Tls } else { Kind::Connect };
+    match Errno::from_io_error(error) {
+        Some(Errno::ADDRNOTAVAIL) => Error { retry: Retry::Elsewhere, ..Error::gateway(Kind::Connect) },
+        _ if is_shortage(error) => Error::gateway(Kind::Connect),
+        _ if may_pass(step, error) => Error::upstream(kind, Retry::Safe),
+        _ => Error::upstream(kind, Retry::Elsewhere),
+    }
+}
+
 /// Whether another attempt may fare better at once: an endpoint that restarts refuses or closes connections for a moment.
 /// Names that are not known and certificates that are not believed stay so, and what took its time would take it again.
-pub(super) fn may_pass(step: Step, error: &io::Error) -> bool {
+fn may_pass(step: Step, error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, UnexpectedEof};
     step != Step::Resolve && matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset | UnexpectedEof)
 }
@@ -95,7 +107,20 @@ pub fn reason(error: &Error) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Retry;
+
+    #[test]
+    fn what_we_lack_ourselves_is_no_fault_of_an_endpoint() {
+        let blame = |step, errno: Errno| {
+            let error = blame(step, &errno.into());
+            (error.side, error.retry)
+        };
+        assert_eq!(blame(Step::Connect, Errno::MFILE), (Side::Gateway, Retry::Never));
+        assert_eq!(blame(Step::Resolve, Errno::NFILE), (Side::Gateway, Retry::Never));
+        assert_eq!(blame(Step::Connect, Errno::ADDRNOTAVAIL), (Side::Gateway, Retry::Elsewhere));
+        assert_eq!(blame(Step::Connect, Errno::CONNREFUSED), (Side::Upstream, Retry::Safe));
+        assert_eq!(blame(Step::Connect, Errno::HOSTUNREACH), (Side::Upstream, Retry::Elsewhere));
+        assert_eq!(blame(Step::Tls, Errno::CONNRESET), (Side::Upstream, Retry::Safe));
+    }
 
     #[test]
     fn clients_are_no_reason_to_warn_of_an_upstream() {

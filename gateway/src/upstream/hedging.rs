@@ -3,6 +3,7 @@
 //! In: requests as they come, and how long their answers take. Out: how long one is waited for, and whether it may go to a
 //! second endpoint then. Shared by all workers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -18,17 +19,18 @@ const SAVED: u32 = 10;
 #[derive(Debug)]
 pub struct Hedging {
     model: Hedge,
-    latencies: Latencies,
-    saved: AtomicU32,
+    latencies: Arc<Latencies>,
+    saved: Arc<AtomicU32>,
 }
 
 impl Hedging {
     pub(super) fn new(model: Hedge) -> Hedging {
-        Hedging { model, latencies: Latencies::default(), saved: AtomicU32::new(PRICE) }
+        Hedging { model, latencies: Arc::default(), saved: Arc::new(AtomicU32::new(PRICE)) }
     }
 
-    pub(super) fn is_like(&self, model: Hedge) -> bool {
-        self.model == model
+    /// With other settings; what is known and what is saved up stays.
+    pub(super) fn with(&self, model: Hedge) -> Hedging {
+        Hedging { model, latencies: self.latencies.clone(), saved: self.saved.clone() }
     }
 
     /// A request comes, which may go to two endpoints: how long it is waited for; none when not enough is known to say.

@@ -13,6 +13,13 @@ impl PoolState {
         self.wake_at(eject.failures, endpoint.outcomes.note(latency, failed));
     }
 
+    /// A request was given up at an endpoint, since another had answered; `is_slow`: that took longer than its answers do.
+    pub(super) fn note_given_up(&self, endpoint: &Endpoint, waited: Duration, is_slow: bool) {
+        if self.model.eject.is_some() && is_slow {
+            endpoint.outcomes.note_given_up(waited);
+        }
+    }
+
     /// A connection to an endpoint has come about, or has not.
     pub(super) fn note_connection(&self, endpoint: &Endpoint, failed: bool) {
         let Some(eject) = &self.model.eject else { return };

@@ -162,10 +162,14 @@ impl PoolState {
         (!same).then(|| PoolState { candidates, crew: None, trying: None, own, ..self.clone() })
     }
 
-    /// Takes those out of use of which the configuration says so. Called when it comes into force: what is only prepared takes nothing out of use.
+    /// Takes those out of use of which the configuration says so, and has its limit keep to other bounds. Called when it comes into force: what
+    /// is only prepared has no effect.
     pub fn enters(&self) {
         for candidate in self.everyone.iter() {
             candidate.endpoint.drain(Drain::File, candidate.drain);
+        }
+        if let (Some(adaptive), Some(wanted)) = (&self.adaptive, self.model.adaptive) {
+            adaptive.rebound(bounds(wanted));
         }
     }
 
@@ -211,9 +215,6 @@ impl Pool {
         let seat = Seat::taken(state.crew.as_ref(), state.trying.as_ref(), old, Instant::now());
         let seat = RefCell::new(seat);
         let (own_tick, own_picked) = (Cell::new(Instant::now().checked_add(OWN_TICK)), Cell::new(false));
-        if let (Some(adaptive), Some(wanted)) = (&state.adaptive, state.model.adaptive) {
-            adaptive.rebound(bounds(wanted));
-        }
         let plan = before
             .filter(|before| Arc::ptr_eq(&before.state.watch, &state.watch))
             .map(|before| before.plan.borrow().for_others());
@@ -346,7 +347,8 @@ impl Pool {
     /// Takes in that an attempt was given up after so long, since another endpoint had answered; tells the plugin.
     pub fn cancelled(&self, endpoint: usize, attempt: u32, waited: Duration, parts: &[Part]) {
         if let Some(candidate) = self.state.candidates.get(endpoint) {
-            candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+            let is_slow = candidate.endpoint.stats.record_cancelled(waited, clock::coarse_uptime());
+            self.state.note_given_up(&candidate.endpoint, waited, is_slow);
         }
         let endpoint = u32::try_from(endpoint).unwrap_or(u32::MAX);
         let outcome = Outcome { endpoint, status: gatewright_abi::CANCELLED, attempt, latency: waited, bytes: 0 };
@@ -398,10 +400,10 @@ impl Drop for Pool {
     }
 }
 
-/// Goes on with what was known when nothing about it has changed.
+/// Goes on with what is known, whatever the settings are now.
 fn hedging(model: model::Hedge, before: Option<&PoolState>) -> Arc<Hedging> {
-    let before = before.and_then(|before| before.hedging.clone()).filter(|before| before.is_like(model));
-    before.unwrap_or_else(|| Arc::new(Hedging::new(model)))
+    let before = before.and_then(|before| before.hedging.as_ref());
+    Arc::new(before.map_or_else(|| Hedging::new(model), |before| before.with(model)))
 }
 
 /// Goes on with what was found out, whatever the bounds are now: those are put in place with the pool.
@@ -446,6 +448,24 @@ async fn trim_when_wanted(pool: Rc<RefCell<Weak<Pool>>>, manner: Arc<Manner>) {
 mod tests {
     use super::*;
     use crate::config;
+
+    #[test]
+    fn budgets_outlive_a_reload() {
+        let pool = |hedge: &str| {
+            let text = format!(
+                "[[listener]]\naddress = \"127.0.0.1:0\"\n[pool.a]\nendpoints = [\"a:80\"]\nhedge = {{ {hedge} }}\nretry = {{ \
+                 budget_least = 1 }}\n"
+            );
+            config::parse(&text, std::path::Path::new("g.toml")).unwrap().pools.remove(0)
+        };
+        let before = PoolState::new(pool("after = \"5ms\""), None, Arc::default(), None);
+        let budget = before.model.retry.budget;
+        let (_again, hedging) = (before.again(budget).unwrap(), before.hedging.as_ref().unwrap());
+        assert!(hedging.may() && !hedging.may());
+        let after = PoolState::new(pool("after = \"9ms\""), None, Arc::default(), Some(&before));
+        assert!(after.again(budget).is_none() && !after.hedging.as_ref().unwrap().may());
+        assert_eq!(after.hedging.as_ref().unwrap().begin(), Some(Duration::from_millis(9)));
+    }
 
     #[test]
     fn candidates_are_told_what_is_said_of_endpoints() {

@@ -14,20 +14,14 @@ use crate::http::{Responder, ResponseHead};
 
 /// A client that waits.
 pub struct Waiter<'a> {
-    /// None: nobody waits.
-    responder: RefCell<Option<&'a mut Responder>>,
+    responder: RefCell<&'a mut Responder>,
     informed: Cell<bool>,
 }
 
 impl<'a> Waiter<'a> {
     /// The one that is answered so.
     pub fn new(responder: &'a mut Responder) -> Waiter<'a> {
-        Waiter { responder: RefCell::new(Some(responder)), informed: Cell::new(false) }
-    }
-
-    /// Nobody, for requests whose answers nobody gets.
-    pub fn nobody() -> Waiter<'a> {
-        Waiter { responder: RefCell::new(None), informed: Cell::new(false) }
+        Waiter { responder: RefCell::new(responder), informed: Cell::new(false) }
     }
 
     /// Whether an upstream has sent it an interim response.
@@ -38,9 +32,7 @@ impl<'a> Waiter<'a> {
     /// Sends it an interim response.
     pub fn inform(&self, head: ResponseHead) {
         self.informed.set(true);
-        if let Some(responder) = self.responder.borrow_mut().as_mut() {
-            responder.inform(head);
-        }
+        self.responder.borrow_mut().inform(head);
     }
 
     /// Waits for the future, but not beyond the deadline, nor for a client that left.
@@ -66,9 +58,6 @@ impl<'a> Waiter<'a> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<T, Error>> {
         let mut responder = self.responder.borrow_mut();
-        let Some(responder) = responder.as_mut() else {
-            return watchdog.poll_passed(deadline.at, cx).map(|()| Err(deadline.error()));
-        };
         loop {
             if let Poll::Ready(error) = responder.poll_gone(cx) {
                 return Poll::Ready(Err(error));

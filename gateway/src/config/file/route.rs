@@ -1,5 +1,6 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod cache;
 mod compress;
 mod folder;
 mod mirror;
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use cache::*;
 pub use compress::*;
 pub use folder::*;
 pub use mirror::Mirror;
@@ -43,8 +45,8 @@ pub struct Route {
     pub request_headers: Option<At<HeaderChanges>>,
     /// Changes the headers of the response.
     pub response_headers: Option<At<HeaderChanges>>,
-    /// Whether responses of the pool are kept and given again, as they allow. When not given, false.
-    pub cache: Option<At<bool>>,
+    /// Whether responses of the pool are kept and given again, as they allow: true, or a table. When not given, they are not.
+    pub cache: Option<At<Either<bool, Cache>>>,
     /// When a request is sent again; in place of the pool's.
     pub retry: Option<At<Retry>>,
     /// Sends copies of requests to another pool, and throws its answers away.
@@ -55,6 +57,9 @@ pub struct Route {
     pub body_limit: Option<At<Size>>,
     /// Whether responses are compressed for clients that take it: true, or a table. When not given, they are not.
     pub compress: Option<At<Either<bool, Compress>>>,
+    /// Bytes a second of a request body while its client is waited for; 0: any pace, as clients need it that stream when they have
+    /// something to say. When not given, limits.body_min_rate.
+    pub body_min_rate: Option<At<Size>>,
 }
 
 /// What a request must be like.

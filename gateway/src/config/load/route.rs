@@ -1,5 +1,6 @@
 //! `[[route]]`: what matches, what is done, what is changed on the way.
 
+mod cache;
 mod compress;
 mod folder;
 mod mirror;
@@ -11,8 +12,7 @@ use http::StatusCode;
 use super::{At, Either, Names, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
-    Action, Cache, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment,
-    ValuePattern,
+    Action, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment, ValuePattern,
 };
 use crate::config::{hint, pattern, shadow};
 use crate::http::fields::{is_token, is_value};
@@ -71,14 +71,12 @@ impl Reader<'_, '_> {
         let rewrite = route.rewrite.as_ref().and_then(|rewrite| self.rewrite(rewrite, captures));
         let request_headers = self.header_changes(route.request_headers.as_ref(), captures, true);
         let response_headers = self.header_changes(route.response_headers.as_ref(), captures, false);
-        let cache = route.cache.as_ref().and_then(|cache| cache.value.then(Cache::default));
+        let cache = route.cache.as_ref().and_then(|cache| self.cache(cache));
         let retry = route.retry.as_ref().map(|retry| self.retry(retry));
         let mirror = route.mirror.as_ref().and_then(|mirror| self.mirror(mirror, action.as_ref(), pools));
         let timeouts = self.timeouts(route.timeouts.as_ref());
-        let body_limit = route.body_limit.as_ref().and_then(|limit| match &limit.value {
-            Size::Bytes(bytes) => Some(*bytes),
-            Size::Text(text) => self.read(&limit.span, value::size(text)),
-        });
+        let body_limit = route.body_limit.as_ref().and_then(|limit| self.bytes(limit));
+        let body_min_rate = route.body_min_rate.as_ref().and_then(|rate| self.bytes(rate));
         let compress = route.compress.as_ref().and_then(|compress| self.compress(compress));
         let name = route.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
         let action = action?;
@@ -97,7 +95,15 @@ impl Reader<'_, '_> {
             timeouts,
             body_limit,
             compress,
+            body_min_rate,
         })
+    }
+
+    fn bytes(&mut self, at: &At<Size>) -> Option<u64> {
+        match &at.value {
+            Size::Bytes(bytes) => Some(*bytes),
+            Size::Text(text) => self.read(&at.span, value::size(text)),
+        }
     }
 
     /// Plugins in their order, each once.
@@ -283,6 +289,7 @@ impl Reader<'_, '_> {
             route.cache.as_ref().filter(|_| route.router.is_none()).map(|at| &at.span),
             route.retry.as_ref().map(|at| &at.span),
             route.mirror.as_ref().map(|at| &at.span),
+            route.body_min_rate.as_ref().map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.connect.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.first_byte.as_ref()).map(|at| &at.span),
             timeouts.and_then(|timeouts| timeouts.queue.as_ref()).map(|at| &at.span),

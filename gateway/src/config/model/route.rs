@@ -45,6 +45,8 @@ pub struct Route {
     pub body_limit: Option<u64>,
     /// `compress = true` or `{ … }`
     pub compress: Option<Compress>,
+    /// `body_min_rate = 0`; `None`: `limits.body_min_rate`.
+    pub body_min_rate: Option<u64>,
 }
 
 impl Route {

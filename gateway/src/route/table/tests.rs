@@ -43,6 +43,7 @@ fn route(matches: Match) -> Route {
         retry: None,
         timeouts: Default::default(),
         body_limit: None,
+        body_min_rate: None,
         cache: None,
         compress: None,
     }

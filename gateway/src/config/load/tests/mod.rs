@@ -85,6 +85,7 @@ fn keys_reach_the_model() {
         pool = "b"
         rewrite = {{ path = "/{{id}}" }}
         body_limit = 5
+        body_min_rate = 0
         [[route]]
         match.path = "/r"
         redirect = {{ to = "/{{query}}", status = 307 }}
@@ -118,7 +119,7 @@ fn keys_reach_the_model() {
     let headers: Vec<_> = route.matches.headers.iter().map(|(name, value)| (name.text(), value)).collect();
     assert_eq!(headers, [("x-a", &ValuePattern::Prefix("1".into())), ("b", &ValuePattern::Present)]);
     assert!(matches!(route.rewrite, Some(Rewrite::Path(_))));
-    assert_eq!(route.body_limit, Some(5));
+    assert_eq!((route.body_limit, route.body_min_rate), (Some(5), Some(0)));
     let Action::Redirect(redirect) = &config.routes[1].action else { panic!() };
     assert_eq!(redirect.status, StatusCode::TEMPORARY_REDIRECT);
     assert_eq!((&*config.routes[1].name, &*config.routes[2].name), ("/r", "/r#2"));

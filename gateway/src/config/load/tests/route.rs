@@ -53,6 +53,8 @@ fn routes_are_checked() {
     says("pool = \"a\"\nrequest_headers.remove = [\"Host\"]", "can be set");
     says("pool = \"a\"\nresponse_headers.add = { a = \"x\\ny\" }", "control characters");
     says("pool = \"a\"\nbody_limit = \"1X\"", "takes a size");
+    says("pool = \"a\"\nbody_min_rate = \"slow\"", "takes a size");
+    says("respond = \"x\"\nbody_min_rate = 0", "only on a route with a pool");
     let right =
         "pool = \"a\"\nrequest_headers.set = { host = \"b\" }\nresponse_headers.add = { link = [\"a\", \"b\"] }";
     let text = format!("{LISTENER}[pool.a]\nendpoints = [\"a:80\"]\n[[route]]\n{right}");
