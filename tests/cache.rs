@@ -3,9 +3,11 @@
 //! Most of it is tables. A case is a list of steps; a step is a request, what the origin answers (nothing: it must not be asked), and
 //! what the client gets. Time is not waited for: responses come with an age.
 
+mod control;
 mod disk;
 mod fills;
 mod rfc9111;
+mod routes;
 
 use crate::harness::{Gateway, Message, PATIENCE, Raw, RawOrigin, Wire};
 

@@ -206,6 +206,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "admin",
         &[
             "balance",
+            "cache",
             "clock",
             "config::model",
             "config::problem",

@@ -208,3 +208,28 @@ async fn what_is_thrown_away_while_it_comes_is_not_kept() {
     upstream.send(response("200 | cache-control: max-age=60", 2, false)).await;
     assert_eq!(client.response().await.text(), "2");
 }
+
+/// The client of the pool that fails gets its error, and no other.
+#[tokio::test]
+async fn who_is_sent_elsewhere_does_not_wait_for_it() {
+    let (one, other) = (RawOrigin::start().await, RawOrigin::start().await);
+    let text = "[pool.one]\nendpoints = ['<one>']\n[pool.other]\nendpoints = ['<other>']\n\
+                [[route]]\npool = 'one'\ncache = true\n[[route]]\nmatch.header = { x-other = true }\npool = 'other'\ncache = true";
+    let gateway = Gateway::of(text).with("one", &one).with("other", &other).start().await;
+    let mut first = asking(&gateway).await;
+    let mut upstream = one.accept().await;
+    upstream.request().await;
+    let mut second = gateway.raw().await;
+    second.send(GET.replace("\r\n\r\n", "\r\nX-Other: 1\r\n\r\n")).await;
+    let mut elsewhere = other.accept().await;
+    elsewhere.request().await;
+    drop(upstream);
+    first.response().await.is(502);
+    elsewhere.send(response("200 | cache-control: max-age=60", 1, false)).await;
+    assert_eq!(second.response().await.text(), "1");
+    let mut third = asking(&gateway).await;
+    let mut upstream = one.accept().await;
+    upstream.request().await;
+    upstream.send(response("200 | cache-control: max-age=60", 2, false)).await;
+    assert_eq!(third.response().await.text(), "2");
+}

@@ -7,6 +7,7 @@
 //! us waiting longest; and so many orders that wait, which leave places for those who only look.
 
 mod board;
+mod cache;
 mod drain;
 mod endpoints;
 mod places;
@@ -158,10 +159,12 @@ impl Desk {
             "/plugins/promote" if ordering => self.promote(request).await,
             "/drain" if ordering => self.drain(request, true),
             "/undrain" if ordering => self.drain(request, false),
+            "/cache" if reading => self.cache().await,
+            "/cache/list" if reading => self.cache_list(request).await,
+            "/cache/purge" if ordering => self.purge(request).await,
             "/metrics" | "/status" | "/healthz" | "/" | "/reload" | "/plugins" | "/plugins/push"
-            | "/plugins/rollback" | "/plugins/promote" | "/drain" | "/undrain" => {
-                Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into())
-            }
+            | "/plugins/rollback" | "/plugins/promote" | "/drain" | "/undrain" | "/cache" | "/cache/list"
+            | "/cache/purge" => Answer::text(StatusCode::METHOD_NOT_ALLOWED, HELP.into()),
             _ => Answer::text(StatusCode::NOT_FOUND, HELP.into()),
         }
     }
@@ -208,6 +211,9 @@ GET  /healthz   200 while the gateway runs
 GET  /plugins   versions of plugins: in force, on trial, and before; what is done, and how that ended
 POST /reload    reads the configuration file again; 422 and the problems when it stays as it was
 POST /drain?pool=NAME&address=ADDRESS    takes an endpoint out of use; /undrain puts it back
+GET  /cache     how much is kept; /cache/list?prefix=URL what, /cache/list?url=URL with its headers
+POST /cache/purge?url=URL           throws away what is kept of it; or prefix=URL, tag=TAG, all;
+                                    with &soft it is only made stale
 POST /plugins/push?plugin=NAME      brings the module that is the body into force; with &shadow=1m,
                                     &canary=10%25&for=30s or &at_once not as the configuration says
 POST /plugins/rollback?plugin=NAME  goes back to the version before, or to=VERSION

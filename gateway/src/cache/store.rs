@@ -143,6 +143,16 @@ impl Store {
         self.bytes / COMING_PART
     }
 
+    /// How many bytes it holds.
+    pub fn capacity(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of bodies that come.
+    pub fn coming(&self) -> u64 {
+        self.coming.load(Ordering::Relaxed)
+    }
+
     /// Room for nothing yet.
     pub fn room(&self) -> Room {
         Room { coming: self.coming.clone(), bytes: 0 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod agent;
+mod cache;
 mod check;
 mod demo;
 mod drain;
@@ -49,6 +50,9 @@ enum Command {
     Reload(admin::Where),
     /// Take an endpoint out of use in a running gateway: it gets no new requests and finishes those that it has
     Drain(drain::Arguments),
+    /// Look at what a running gateway keeps in its cache, and throw it away
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Show the pools of a running gateway: which endpoints are well, why not, and how busy they are
     Status(status::Arguments),
     /// Make, build, test, measure and deploy plugins
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload(place) => reload::reload(&place),
         Command::Drain(arguments) => drain::drain(&arguments),
+        Command::Cache(command) => cache::run(&command),
         Command::Status(arguments) => status::status(&arguments),
         Command::Plugin(command) => plugin::run(command),
         Command::Sim(arguments) => sim::run(&arguments),

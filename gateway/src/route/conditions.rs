@@ -104,7 +104,8 @@ fn serves(wanted: &Method, method: &Method) -> bool {
     wanted == method || (wanted == Method::GET && method == Method::HEAD)
 }
 
-fn header_fits(field: &FieldName, pattern: &ValuePattern, request: &RequestHead) -> bool {
+/// Whether a header of the request is like that.
+pub fn header_fits(field: &FieldName, pattern: &ValuePattern, request: &RequestHead) -> bool {
     let field = Name::from(field);
     if field == Name::Known(name::HOST) {
         // The authority stands for it; it is not among the fields.
@@ -112,6 +113,11 @@ fn header_fits(field: &FieldName, pattern: &ValuePattern, request: &RequestHead)
         return fits(pattern, host.into_iter());
     }
     fits(pattern, request.fields.values(field).map(|value| value.iter().copied()))
+}
+
+/// Whether a cookie is.
+pub fn cookie_fits(name: &str, pattern: &ValuePattern, request: &RequestHead) -> bool {
+    fits(pattern, request.cookie(name).into_iter().map(|value| value.iter().copied()))
 }
 
 fn query_fits(wanted: &str, pattern: &ValuePattern, query: Option<&str>) -> bool {

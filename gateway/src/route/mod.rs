@@ -35,5 +35,6 @@ pub mod path;
 pub mod rewrite;
 pub mod table;
 
+pub use conditions::{cookie_fits, header_fits};
 pub use path::{PathProblem, normalise};
 pub use table::{Captures, Found, RouteTable};

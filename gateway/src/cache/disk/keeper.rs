@@ -196,7 +196,8 @@ impl<'i> Keeper<'i> {
             desk.orders.forget();
         }
         drop(desk);
-        if is_settled && self.journal > 0 {
+        // What did not go is ordered again at the next start.
+        if is_settled && self.journal > 0 && !self.inner.has_remains.load(Ordering::Acquire) {
             // What was ordered is carried out; only when that will outlive the machine is it no more to be repeated.
             let cleared = self.folder.sync().and_then(|()| self.folder.put(JOURNAL, &[], false));
             match cleared {

@@ -24,7 +24,7 @@ mod tests;
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -84,7 +84,9 @@ struct Inner {
     /// Heads with lower stamps are of doubtful age.
     doubtful: AtomicU64,
     /// It is given up to write for a while.
-    is_failing: std::sync::atomic::AtomicBool,
+    is_failing: AtomicBool,
+    /// A file that was to go did not.
+    has_remains: AtomicBool,
     reading: AtomicU32,
     counts: Counts,
     /// Tells the time, in Unix seconds.
@@ -141,6 +143,7 @@ impl Disk {
             watch: Mutex::default(),
             doubtful: AtomicU64::new(0),
             is_failing: false.into(),
+            has_remains: false.into(),
             reading: AtomicU32::new(0),
             counts: Counts::default(),
             now,
@@ -423,9 +426,9 @@ impl Inner {
     }
 
     fn remove(&self, folder: &Folder, spot: folder::Spot) {
-        if let Err(error) = folder.remove(spot)
-            && let Some(unsaid) = crate::notice::due("removing from the cache on disk")
-        {
+        let Err(error) = folder.remove(spot) else { return };
+        self.has_remains.store(true, Ordering::Release);
+        if let Some(unsaid) = crate::notice::due("removing from the cache on disk") {
             tracing::warn!(file = %spot, %error, unsaid, "a file of the cache on disk does not go away");
         }
     }

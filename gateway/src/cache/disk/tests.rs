@@ -236,6 +236,24 @@ fn what_was_noted_and_not_carried_out_is_at_the_next_start() {
 }
 
 #[test]
+fn what_was_purged_and_does_not_go_away_is_purged_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::serving(settings(folder.path()), now);
+    disk.keep("/a", b"x");
+    disk.settle();
+    let [file] = &files(folder.path())[..] else { panic!("one file") };
+    // A folder in its place does not go.
+    std::fs::rename(file, folder.path().join("aside")).unwrap();
+    std::fs::create_dir(file).unwrap();
+    assert_eq!(disk.purge(&Purge::Url("/a".to_owned()), false), 1);
+    wait(|| locked(&disk.inner.desk).orders.fate(0, "/a", &[""; 0]) == Fate::Stays);
+    drop(disk);
+    std::fs::remove_dir(file).unwrap();
+    std::fs::rename(folder.path().join("aside"), file).unwrap();
+    assert!(!Disk::serving(settings(folder.path()), now).has("/a"));
+}
+
+#[test]
 fn what_waits_to_be_written_is_purged_too() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::serving(settings(folder.path()), now);

@@ -1,5 +1,6 @@
 //! `[[route]]`: which requests, and what is done with them.
 
+mod cache;
 mod compress;
 mod folder;
 mod mirror;
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::*;
+pub use cache::*;
 pub use compress::*;
 pub use folder::*;
 pub use mirror::Mirror;
@@ -43,8 +45,8 @@ pub struct Route {
     pub request_headers: Option<At<HeaderChanges>>,
     /// Changes the headers of the response.
     pub response_headers: Option<At<HeaderChanges>>,
-    /// Whether responses of the pool are kept and given again, as they allow. When not given, false.
-    pub cache: Option<At<bool>>,
+    /// Whether responses of the pool are kept and given again, as they allow: true, or a table. When not given, they are not.
+    pub cache: Option<At<Either<bool, Cache>>>,
     /// When a request is sent again; in place of the pool's.
     pub retry: Option<At<Retry>>,
     /// Sends copies of requests to another pool, and throws its answers away.

@@ -1,5 +1,6 @@
 //! `[[route]]`: what matches, what is done, what is changed on the way.
 
+mod cache;
 mod compress;
 mod folder;
 mod mirror;
@@ -11,8 +12,7 @@ use http::StatusCode;
 use super::{At, Either, Names, Reader, Span, file, value};
 use crate::config::file::{Size, Strings};
 use crate::config::model::{
-    Action, Cache, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment,
-    ValuePattern,
+    Action, HeaderChanges, HostPattern, Match, PathPattern, Redirect, Respond, Rewrite, Route, Segment, ValuePattern,
 };
 use crate::config::{hint, pattern, shadow};
 use crate::http::fields::{is_token, is_value};
@@ -71,7 +71,7 @@ impl Reader<'_, '_> {
         let rewrite = route.rewrite.as_ref().and_then(|rewrite| self.rewrite(rewrite, captures));
         let request_headers = self.header_changes(route.request_headers.as_ref(), captures, true);
         let response_headers = self.header_changes(route.response_headers.as_ref(), captures, false);
-        let cache = route.cache.as_ref().and_then(|cache| cache.value.then(Cache::default));
+        let cache = route.cache.as_ref().and_then(|cache| self.cache(cache));
         let retry = route.retry.as_ref().map(|retry| self.retry(retry));
         let mirror = route.mirror.as_ref().and_then(|mirror| self.mirror(mirror, action.as_ref(), pools));
         let timeouts = self.timeouts(route.timeouts.as_ref());

@@ -16,7 +16,7 @@ use pass::tell;
 use std::rc::Rc;
 
 use super::exchange::{Exchange, Response};
-use crate::cache::flight::Key;
+use crate::cache::flight::{BELOW, Key};
 use crate::cache::key::{self, Url};
 use crate::cache::policy::directives::RequestDirectives;
 use crate::cache::policy::reuse::{Course, Failures, Why, course};
@@ -26,6 +26,7 @@ use crate::cache::{CacheStatus, Entry, Told, answer};
 use crate::clock;
 use crate::error::{Error, Kind, Side};
 use crate::http::{Body, Fields, Method, ResponseHead, StatusCode, name};
+use crate::route::{cookie_fits, header_fits};
 use crate::snapshot::{Caching, CompiledRoute, place};
 use crate::worker::View;
 
@@ -202,6 +203,12 @@ impl<'v> Quest<'v> {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Some((CacheStatus::Method, None));
         }
+        let bypass = &self.caching.bypass;
+        if bypass.headers.iter().any(|(field, pattern)| header_fits(field, pattern, request))
+            || bypass.cookies.iter().any(|(name, pattern)| cookie_fits(name, pattern, request))
+        {
+            return Some((CacheStatus::Bypass, None));
+        }
         // RFC 9110 section 9.3.1: what content means in a GET is for the origin alone to know.
         if !matches!(x.body, Body::Empty) {
             return Some((CacheStatus::Bypass, Some("content")));
@@ -257,6 +264,11 @@ impl<'v> Quest<'v> {
 
     fn forward_to(&self) -> (&Rc<View>, usize, &CompiledRoute) {
         (self.view, self.pool, self.route)
+    }
+
+    /// The key of those who ask for the same, of the same pool. `below` is where it stands, below its URL.
+    fn flight(&self, below: Option<&Key>) -> Key {
+        below.cloned().unwrap_or_else(|| [&*self.url, &[BELOW], &self.place.to_be_bytes()].concat().into())
     }
 
     /// The key of what is asked for.

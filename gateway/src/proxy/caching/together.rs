@@ -42,11 +42,11 @@ enum Followed {
 pub(super) async fn ask(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) -> Result<Response, Error> {
     let validates = x.request.method == Method::GET && ask.kept.as_ref().is_some_and(|kept| kept.has_validator());
     let as_it_is = x.request.method == Method::HEAD || (has_conditions(&x.request.fields) && !validates);
-    let mut key = quest.key(ask);
+    let mut key = quest.flight(ask.key.as_ref());
     for _ in 0..MOST_WAITS {
         let follower = if ask.together && !as_it_is {
             match store(x).flights().board(&key) {
-                Boarding::Lead(lead) => return self::lead(x, quest, ask, key, Some(lead)).await,
+                Boarding::Lead(lead) => return self::lead(x, quest, ask, Some(lead)).await,
                 Boarding::Follow(follower) => follower,
             }
         } else {
@@ -65,16 +65,17 @@ pub(super) async fn ask(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) -> R
         }
     }
     if validates && !as_it_is {
-        return lead(x, quest, ask, key, None).await;
+        return lead(x, quest, ask, None).await;
     }
     alone(x, quest, ask).await
 }
 
 /// Asks again for what is given although it is stale; nobody waits.
 pub(super) fn renew(x: &Exchange<'_>, quest: &Quest<'_>, kept: Arc<Entry>, key: Option<Key>) {
-    let key = key.unwrap_or_else(|| Key::from(&*quest.url));
-    if let Boarding::Lead(lead) = store(x).flights().board(&key) {
+    let flight = quest.flight(key.as_ref());
+    if let Boarding::Lead(lead) = store(x).flights().board(&flight) {
         let (first, _) = oneshot::channel();
+        let key = key.unwrap_or_else(|| Key::from(&*quest.url));
         let fill = Fill::new(x, quest, Some((kept, Failures::default())), key, Some(lead), first, Nobody::default());
         tokio::task::spawn_local(fill.run());
     }
@@ -84,13 +85,12 @@ async fn lead(
     x: &mut Exchange<'_>,
     quest: &Quest<'_>,
     ask: &Ask,
-    key: Key,
     lead: Option<Lead<Landing>>,
 ) -> Result<Response, Error> {
     let (first, mut landing) = oneshot::channel();
     let nobody = Nobody::default();
     let kept = ask.kept.clone().map(|kept| (kept, ask.after));
-    let fill = Fill::new(x, quest, kept, key, lead, first, nobody.clone());
+    let fill = Fill::new(x, quest, kept, quest.key(ask), lead, first, nobody.clone());
     tokio::task::spawn_local(fill.run());
     let deadline = deadline(x);
     let landed = {
