@@ -21,6 +21,7 @@ mod counted;
 mod crowd;
 mod departure;
 mod discovery;
+mod distrust;
 mod drain;
 mod endpoints;
 mod examples;

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::Candidate;
 use super::shares::Level;
-use super::turn::is_usable;
+use super::turn::{UNCHECKED, is_usable};
 use super::zones::{self, ByPlace, HOME};
 use crate::config::model::Selection;
 
@@ -31,7 +31,10 @@ pub(super) fn levels(candidates: &[Candidate]) -> SmallVec<[Level; 4]> {
         let flags = candidate.endpoint.stats.flags();
         let (weight, usable) = (u64::from(candidate.weight), is_usable(flags));
         level.weight += weight;
-        level.count += u32::from(flags & gatewright_abi::flag::DRAINING == 0);
+        if flags & gatewright_abi::flag::DRAINING == 0 {
+            level.count += 1;
+            level.unchecked += u32::from(flags & UNCHECKED != 0);
+        }
         if usable {
             level.usable += 1;
             level.usable_weight += weight;

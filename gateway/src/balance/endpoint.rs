@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::report::{Report, Reported};
 use super::start::Start;
-use super::{Changes, Outcomes, Room, Standing, Stats};
+use super::{Changes, Outcomes, Room, Standing, Stats, UNCHECKED};
 use crate::config::model;
 
 /// A member of a pool; lives on over reloads while its address does.
@@ -114,7 +114,7 @@ impl Endpoint {
 
     /// The same one, with another limit: what is known of its health stays known, and what operators ordered stays so.
     pub fn after(self, before: &Endpoint) -> Endpoint {
-        let of_health = flag::HEALTHY | flag::EJECTED;
+        let of_health = flag::HEALTHY | flag::EJECTED | UNCHECKED;
         self.stats.change_flags(before.stats.flags() & of_health, !before.stats.flags() & of_health);
         self.start.follow(&before.start);
         self.drain(Drain::Order, before.is_drained_by(Drain::Order));

@@ -27,7 +27,7 @@ pub use report::Report;
 pub use room::{Room, Stay};
 pub use standing::{Checked, Ejected, Standing, Uptime};
 pub use stats::{Stats, flag_changes};
-pub use turn::{Turn, is_usable};
+pub use turn::{Turn, UNCHECKED, is_usable};
 pub use zones::{HOME, places};
 
 impl PartialEq for Candidate {

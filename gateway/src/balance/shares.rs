@@ -15,6 +15,8 @@ pub(super) struct Level {
     pub(super) count: u32,
     /// How many of those can be used.
     pub(super) usable: u32,
+    /// How many of those wait for their first check.
+    pub(super) unchecked: u32,
     /// The weights of all, those that are being taken out included.
     pub(super) weight: u64,
     /// The weights of those that can be used.
@@ -39,8 +41,16 @@ pub(super) enum Trust {
 impl Trust {
     /// What comes next: distrust at once when in each priority less than the share, of ten thousand, can be used; trust
     /// when enough can be used for a while, so that who comes and goes does not turn everything over each time.
+    ///
+    /// Of those that wait for their first check nothing is known: neither do they begin distrust, nor end it.
     pub(super) fn next(self, levels: &[Level], below: u32, now: Duration) -> Trust {
-        let is_low = |level: &Level| u64::from(level.usable) * 10_000 < u64::from(level.count) * u64::from(below);
+        let is_low = |level: &Level| {
+            let (usable, of) = match self {
+                Trust::Full => (level.usable + level.unchecked, level.count),
+                Trust::None | Trust::NoneYet(_) => (level.usable, level.count.saturating_sub(level.unchecked)),
+            };
+            u64::from(usable) * 10_000 < u64::from(of) * u64::from(below)
+        };
         let mut counted = levels.iter().filter(|level| level.count > 0).peekable();
         if counted.peek().is_some() && counted.all(is_low) {
             return Trust::None;
@@ -91,7 +101,7 @@ mod tests {
     use super::*;
 
     fn level(count: u32, usable: u32) -> Level {
-        Level { priority: 0, count, usable, weight: count.into(), usable_weight: usable.into() }
+        Level { priority: 0, count, usable, unchecked: 0, weight: count.into(), usable_weight: usable.into() }
     }
 
     fn rounded(levels: &[Level], factor: f64) -> Vec<u32> {
@@ -142,6 +152,20 @@ mod tests {
         assert_eq!(next(&[], 5000), Trust::Full);
         // Switched off.
         assert_eq!(next(&[level(3, 0)], 0), Trust::Full);
+    }
+
+    #[test]
+    fn who_waits_for_its_first_check_neither_begins_distrust_nor_ends_it() {
+        let level = |count, usable, unchecked| [Level { unchecked, ..level(count, usable) }];
+        let next = |trust: Trust, level: &[Level]| trust.next(level, 5000, Duration::from_secs(9));
+        assert_eq!(next(Trust::Full, &level(4, 0, 4)), Trust::Full);
+        // Whoever is found dead first, because that is quick, does not speak for the others.
+        assert_eq!(next(Trust::Full, &level(4, 0, 3)), Trust::Full);
+        assert_eq!(next(Trust::Full, &level(4, 1, 0)), Trust::None);
+        assert_eq!(next(Trust::Full, &level(4, 0, 1)), Trust::None);
+        // Ten that come to three that are sick make those no better; and none of those worse that are well.
+        assert_eq!(next(Trust::None, &level(13, 0, 10)), Trust::None);
+        assert_eq!(next(Trust::NoneYet(Duration::ZERO), &level(13, 3, 10)), Trust::Full);
     }
 
     proptest! {

@@ -7,7 +7,7 @@
 
 use super::Candidate;
 use super::census::{is_zoned, levels, priority_of, shares_of_zones};
-use super::turn::is_usable;
+use super::turn::{UNCHECKED, is_usable};
 use super::zones::HOME;
 use crate::config::model::Selection;
 use gatewright_abi::flag;
@@ -63,7 +63,7 @@ fn ranked(index: usize, candidate: &Candidate, seed: u64, distrusts: bool) -> Ra
     let flags = candidate.endpoint.stats.flags();
     let state = match flags & flag::DRAINING != 0 {
         true => State::Draining,
-        false if distrusts || is_usable(flags) => State::Usable,
+        false if (distrusts && flags & UNCHECKED == 0) || is_usable(flags) => State::Usable,
         false => State::Sick,
     };
     Ranked { rank, index, place: candidate.place, state }

@@ -6,6 +6,10 @@ use gatewright_abi::flag;
 
 use super::Candidate;
 
+/// Beside the bits of [`flag`], for the gateway alone: it waits for its first check, and gets nothing before. Balancers see it as one that
+/// is not well.
+pub const UNCHECKED: u32 = 1 << 31;
+
 /// The endpoints whose turn it is. The default is everybody's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Turn {
@@ -29,6 +33,9 @@ impl Turn {
     #[inline]
     pub fn flags(self, candidate: &Candidate) -> u32 {
         let mut flags = candidate.endpoint.stats.flags();
+        if flags & UNCHECKED != 0 {
+            return flags & !UNCHECKED;
+        }
         if self.distrusts {
             flags = (flags | flag::HEALTHY) & !flag::EJECTED;
         }

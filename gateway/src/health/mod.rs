@@ -25,7 +25,7 @@ use gatewright_abi::flag;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tokio::task::AbortHandle;
 
-use crate::balance::Endpoint;
+use crate::balance::{Endpoint, UNCHECKED};
 use crate::metrics::PoolId;
 use crate::snapshot::{CompiledPool, Snapshot};
 use crate::upstream::PoolState;
@@ -88,8 +88,8 @@ struct Watched {
     endpoint: RefCell<Arc<Endpoint>>,
     verdict: RefCell<Verdict>,
     term: RefCell<Term>,
-    /// What it is until its first check: one that was there before goes on as it was.
-    start: Cell<bool>,
+    /// What it is until its first check, as flags: one that was there before goes on as it was.
+    start: Cell<u32>,
     /// The one who checks it.
     checks: Task,
     /// Told when it is to be checked now.
@@ -167,7 +167,7 @@ impl Kept {
                 }
             } else if watched.checks.end() {
                 *watched.verdict.borrow_mut() = Verdict::default();
-                watched.start.set(true);
+                watched.start.set(flag::HEALTHY);
                 candidate.endpoint.standing().checked = None;
             }
             if new.eject.is_none() && watched.term.replace(Term::default()).until().is_some() {
@@ -210,7 +210,7 @@ impl Watched {
             endpoint: RefCell::new(endpoint.clone()),
             verdict: RefCell::default(),
             term: RefCell::default(),
-            start: Cell::new(endpoint.stats.flags() & flag::HEALTHY != 0),
+            start: Cell::new(endpoint.stats.flags() & (flag::HEALTHY | UNCHECKED)),
             checks: Task::default(),
             changed: Notify::new(),
         }
@@ -229,15 +229,15 @@ impl Watched {
     fn mark(&self, pool: &PoolState, now: Instant) {
         let endpoint = self.endpoint.borrow();
         let verdict = self.verdict.borrow().healthy();
-        let healthy = verdict.unwrap_or(self.start.get());
         let ejected = self.term.borrow().until().is_some();
-        let wanted = if healthy { flag::HEALTHY } else { 0 } | if ejected { flag::EJECTED } else { 0 };
-        let all = flag::HEALTHY | flag::EJECTED;
+        let of_checks = verdict.map_or(self.start.get(), |healthy| if healthy { flag::HEALTHY } else { 0 });
+        let wanted = of_checks | if ejected { flag::EJECTED } else { 0 };
+        let all = flag::HEALTHY | flag::EJECTED | UNCHECKED;
         if endpoint.stats.flags() & all != wanted {
             endpoint.stats.change_flags(wanted, all & !wanted);
         }
         if verdict.is_some() || pool.model.eject.is_some() {
-            endpoint.standing().uptime.observe(healthy && !ejected, now);
+            endpoint.standing().uptime.observe(of_checks & flag::HEALTHY != 0 && !ejected, now);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gatewright_abi::flag;
 
 use super::PoolState;
-use crate::balance::{Candidate, Changes, Endpoint, HOME, Watch, places};
+use crate::balance::{Candidate, Changes, Endpoint, HOME, UNCHECKED, Watch, places};
 use crate::config::model::{self, StartAs};
 
 /// The members of a pool, each address once. Endpoints that were there before go on; with another limit they are made anew, and
@@ -35,7 +35,7 @@ pub(super) fn candidates(
                 new.is_new();
             }
             if model.health.as_ref().is_some_and(|health| health.start == StartAs::Unhealthy) {
-                new.stats.change_flags(0, flag::HEALTHY);
+                new.stats.change_flags(UNCHECKED, flag::HEALTHY);
             }
             Arc::new(new)
         }

@@ -4,7 +4,7 @@ use gatewright_abi::flag::{DRAINING, HEALTHY};
 use proptest::prelude::*;
 
 use super::*;
-use crate::balance::Endpoint;
+use crate::balance::{Endpoint, UNCHECKED};
 use crate::config::model;
 
 /// Endpoints with these priorities.
@@ -66,6 +66,17 @@ fn of_a_subset_only_those_get_requests_who_are_in_it() {
     let distrusts = Turn { distrusts: true, ..Turn::default() };
     assert_eq!(shares(&plan(&[0, 1])), [distrusts; 4], "until others are in their place");
     assert!(!watch.outlook(&all).distrusts);
+}
+
+#[test]
+fn who_waits_for_its_first_check_gets_nothing_even_where_nothing_is_believed() {
+    let (all, watch) = (candidates(&[0, 0, 0]), watch());
+    all.iter().for_each(|one| one.endpoint.stats.change_flags(UNCHECKED, HEALTHY));
+    assert_eq!(watch.plan(&all, &all, Duration::ZERO).draw(|| 0.0), Turn::default(), "nothing is known yet");
+    all[..2].iter().for_each(|one| one.endpoint.stats.change_flags(0, UNCHECKED));
+    let turn = watch.plan(&all, &all, Duration::ZERO).draw(|| 0.0);
+    assert_eq!(all.iter().map(|one| turn.offers(one)).collect::<Vec<_>>(), [true, true, false]);
+    assert!(turn.distrusts && turn.flags(&all[2]) == 0);
 }
 
 #[test]
