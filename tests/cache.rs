@@ -7,6 +7,7 @@ mod control;
 mod disk;
 mod fills;
 mod rfc9111;
+mod room;
 mod routes;
 
 use crate::harness::{Gateway, Message, PATIENCE, Raw, RawOrigin, Wire};

@@ -24,7 +24,7 @@ use crate::cache::policy::storable::NotKept;
 use crate::cache::store::{Found, Store};
 use crate::cache::{CacheStatus, Entry, Told, answer};
 use crate::clock;
-use crate::error::{Error, Kind, Side};
+use crate::error::{Error, Kind, Phase, Side};
 use crate::http::{Body, Fields, Method, ResponseHead, StatusCode, name};
 use crate::route::{cookie_fits, header_fits};
 use crate::snapshot::{Caching, CompiledRoute, place};
@@ -290,9 +290,11 @@ fn has_conditions(fields: &Fields) -> bool {
     [name::RANGE, name::IF_NONE_MATCH, name::IF_MODIFIED_SINCE].into_iter().any(|field| fields.contains(field))
 }
 
-/// Whether a pool failed so that what is stale may do: it could not be reached, or broke off.
+/// Whether a pool failed so that what is stale may do: it could not be reached, broke off, or has no room for the request. Whatever keeps
+/// the request from it, there is no way to the origin (RFC 9111 section 4.2.4).
 fn is_silence(error: Error) -> bool {
-    error.side == Side::Upstream || error.kind == Kind::NoEndpoint
+    let no_way = [Kind::NoEndpoint, Kind::Overloaded, Kind::Shed, Kind::Connect, Kind::Timeout(Phase::Queue)];
+    error.side == Side::Upstream || no_way.contains(&error.kind)
 }
 
 /// What is stale, since the origin fails.
