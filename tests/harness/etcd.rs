@@ -86,6 +86,17 @@ impl Etcd {
         self.ask("/v3/kv/deleterange", &json!({ "key": base64(key) })).await;
     }
 
+    /// Writes and takes away very many keys: some at a time, as many as etcd takes.
+    pub(crate) async fn change(&self, put: &[(String, String)], delete: &[String]) {
+        let put =
+            put.iter().map(|(key, value)| json!({ "requestPut": { "key": base64(key), "value": base64(value) } }));
+        let delete = delete.iter().map(|key| json!({ "requestDeleteRange": { "key": base64(key) } }));
+        let all: Vec<Value> = put.chain(delete).collect();
+        for some in all.chunks(100) {
+            self.ask("/v3/kv/txn", &json!({ "success": some })).await;
+        }
+    }
+
     /// How many keys begin so.
     pub(crate) async fn count(&self, prefix: &str) -> u64 {
         let end = format!("{}0", prefix.trim_end_matches('/'));
