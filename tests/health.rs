@@ -415,6 +415,44 @@ async fn an_ejected_endpoint_is_let_back_and_the_last_one_is_never_ejected() {
 }
 
 #[tokio::test]
+/// Twelve client requests fail, or a few more: five until it is ejected, two for being let back too early, and five more.
+#[tokio::test]
+async fn an_endpoint_that_is_let_back_and_fails_again_is_ejected_at_once_and_for_longer() {
+    let (one, two) = (Moody::start().await, Moody::start().await);
+    let keys = "eject = { failures = 5, time = '400ms', most_time = '1h' }";
+    let gateway = gateway(&[&one.address, &two.address], keys).await;
+    one.becomes(Mood::FailingClients);
+    let ejections = async || endpoint(&gateway, 0).await["ejections"].as_u64().expect("a number");
+    let mut terms = Vec::new();
+    for times in 1..=3 {
+        let ejected = async || {
+            failures(&gateway, 1).await;
+            ejections().await == times
+        };
+        eventually("an ejection", ejected).await;
+        let told = endpoint(&gateway, 0).await;
+        let seconds = |key: &str| told[key].as_f64();
+        terms.extend(seconds("until").zip(seconds("since")).map(|(until, since)| until - since));
+        let why = if times == 1 { "5 requests failed in a row" } else { "it failed again as soon as it was let back" };
+        assert_eq!(told["reason"], why);
+    }
+    // One more each time may have been on its way.
+    assert!((7..=10).contains(&one.failed()), "{}", one.failed());
+    assert!(terms.len() == 3 && terms.is_sorted(), "{terms:?}");
+    // What goes well ends the probation.
+    one.becomes(Mood::Well);
+    becomes(&gateway, 0, "unchecked").await;
+    shared(&gateway, &one, &two).await;
+    one.becomes(Mood::FailingClients);
+    let before = one.failed();
+    eventually("another ejection", async || {
+        failures(&gateway, 1).await;
+        ejections().await == 4
+    })
+    .await;
+    assert!(one.failed() >= before + 5);
+}
+
 async fn clients_that_go_away_say_nothing_of_an_endpoint() {
     let origin = RawOrigin::start().await;
     let other = Moody::start().await;

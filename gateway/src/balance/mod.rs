@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use changes::{Changes, FEW, Follower, Mark};
 pub use concurrency::{Admitted, Bounds, Concurrency, Figures, Shed};
 pub use endpoint::{Active, Drain, Endpoint};
-pub use outcomes::{Outcomes, Sample};
+pub use outcomes::{Outcomes, Row, Sample};
 pub use plan::{Outlook, Plan, Reports, Watch};
 pub use report::Report;
 pub use room::{Room, Stay};

@@ -91,7 +91,7 @@ impl Watched {
         let endpoint = self.endpoint();
         endpoint.standing().ejected = None;
         // What ended late belongs to the time before.
-        endpoint.outcomes.forget();
+        endpoint.outcomes.is_let_back();
         self.mark(state, now);
         let (pool, endpoint) = (&*state.model.name, &*endpoint.address);
         if let Some(suppressed) = notice::due((pool, endpoint, "let back")) {

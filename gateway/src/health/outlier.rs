@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::balance::Sample;
+use crate::balance::{Row, Sample};
 use crate::config::model::Eject;
 
 /// What one endpoint did.
@@ -18,9 +18,9 @@ pub(super) struct Conduct {
     /// Whether it is ejected now.
     pub(super) ejected: bool,
     /// Failures in a row.
-    pub(super) failures: u32,
+    pub(super) failures: Row,
     /// Connections in a row that did not come about.
-    pub(super) refusals: u32,
+    pub(super) refusals: Row,
     /// What it did in this interval; `None` when that is not looked at now.
     pub(super) sample: Option<Sample>,
 }
@@ -29,9 +29,9 @@ pub(super) struct Conduct {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Cause {
     /// So many requests failed in a row.
-    Failures(u32),
+    Failures(Row),
     /// So many connections did not come about in a row.
-    Connects(u32),
+    Connects(Row),
     /// Its success rate, and the median of the others'.
     Success(f64, f64),
     /// Its mean latency, and the median of the others'.
@@ -53,8 +53,14 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Cause::Failures(times) => write!(f, "{times} requests failed in a row"),
-            Cause::Connects(times) => write!(f, "{times} connections failed in a row"),
+            Cause::Failures(Row { on_probation: true, .. }) => {
+                f.write_str("it failed again as soon as it was let back")
+            }
+            Cause::Connects(Row { on_probation: true, .. }) => {
+                f.write_str("it took no connection as soon as it was let back")
+            }
+            Cause::Failures(row) => write!(f, "{} requests failed in a row", row.count),
+            Cause::Connects(row) => write!(f, "{} connections failed in a row", row.count),
             Cause::Success(ours, others) => {
                 write!(f, "success rate {:.1}%, that of the others {:.1}%", ours * 100.0, others * 100.0)
             }
@@ -84,13 +90,13 @@ pub(super) fn ejections(pool: &[Conduct], eject: &Eject) -> Vec<(usize, Cause)> 
 }
 
 fn in_a_row(pool: &[Conduct], eject: &Eject) -> Vec<(usize, Cause)> {
-    let reached = |count: u32, most: Option<u32>| most.is_some_and(|most| count >= most);
+    let reached = |row: Row, most: Option<u32>| most.is_some_and(|most| row.is_too_long(most));
     let mut found: Vec<(usize, Cause, u32)> = Vec::new();
     for (index, one) in pool.iter().enumerate().filter(|(_, one)| one.usable) {
         if reached(one.refusals, eject.connects) {
-            found.push((index, Cause::Connects(one.refusals), one.refusals));
+            found.push((index, Cause::Connects(one.refusals), one.refusals.count));
         } else if reached(one.failures, eject.failures) {
-            found.push((index, Cause::Failures(one.failures), one.failures));
+            found.push((index, Cause::Failures(one.failures), one.failures.count));
         }
     }
     found.sort_by_key(|(_, _, count)| std::cmp::Reverse(*count));
@@ -149,6 +155,10 @@ fn beside_median(sorted: &[(usize, f64)], excess: impl Fn(f64, f64) -> f64) -> V
 mod tests {
     use super::*;
 
+    fn row(count: u32) -> Row {
+        Row { count, on_probation: false }
+    }
+
     fn fine() -> Conduct {
         Conduct { usable: true, ..Conduct::default() }
     }
@@ -166,17 +176,33 @@ mod tests {
     #[test]
     fn rows_count_from_their_thresholds_on_and_the_longest_goes_first() {
         let eject = Eject { share: 10_000, ..Eject::default() };
-        let with = |failures, refusals| Conduct { failures, refusals, ..fine() };
+        let with = |failures, refusals| Conduct { failures: row(failures), refusals: row(refusals), ..fine() };
         let pool = [with(4, 2), with(5, 0), with(9, 3), with(7, 0), with(0, 0)];
         let found = ejections(&pool, &eject);
-        assert_eq!(found, [(3, Cause::Failures(7)), (1, Cause::Failures(5)), (2, Cause::Connects(3))]);
+        assert_eq!(found, [(3, Cause::Failures(row(7))), (1, Cause::Failures(row(5))), (2, Cause::Connects(row(3)))]);
         let none = Eject { failures: None, connects: None, ..eject };
         assert_eq!(who(&pool, &none), [0usize; 0]);
     }
 
     #[test]
+    fn on_probation_one_failure_is_enough() {
+        let tried = |count| Row { count, on_probation: true };
+        let pool = [
+            Conduct { failures: tried(0), refusals: tried(0), ..fine() },
+            Conduct { failures: tried(1), ..fine() },
+            Conduct { failures: row(1), ..fine() },
+            Conduct { failures: tried(1), refusals: tried(1), ..fine() },
+        ];
+        let found = ejections(&pool, &Eject { share: 10_000, ..Eject::default() });
+        assert_eq!(found, [(1, Cause::Failures(tried(1))), (3, Cause::Connects(tried(1)))]);
+        assert_eq!(found[0].1.to_string(), "it failed again as soon as it was let back");
+        let never = Eject { failures: None, connects: None, ..Eject::default() };
+        assert_eq!(who(&pool, &never), [0usize; 0]);
+    }
+
+    #[test]
     fn the_last_one_and_more_than_the_share_stay() {
-        let bad = Conduct { failures: 99, ..fine() };
+        let bad = Conduct { failures: row(99), ..fine() };
         let down = Conduct { usable: false, ..bad };
         let gone = Conduct { usable: false, ejected: true, ..bad };
         let eject = Eject::default();

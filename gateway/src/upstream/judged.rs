@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::PoolState;
-use crate::balance::Endpoint;
+use crate::balance::{Endpoint, Row};
 
 impl PoolState {
     /// A request has ended at an endpoint.
@@ -26,9 +26,8 @@ impl PoolState {
         self.wake_at(eject.connects, endpoint.outcomes.note_connection(failed));
     }
 
-    /// Again with each multiple: what could not be done the first time may be possible then.
-    fn wake_at(&self, most: Option<u32>, in_a_row: u32) {
-        if most.is_some_and(|most| in_a_row > 0 && in_a_row.is_multiple_of(most)) {
+    fn wake_at(&self, most: Option<u32>, in_a_row: Row) {
+        if most.is_some_and(|most| in_a_row.is_due(most)) {
             self.alarm.notify_one();
         }
     }
