@@ -4,7 +4,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -12,6 +11,7 @@ use tokio::sync::Notify;
 use gatewright_abi::flag;
 
 use super::Tried;
+use super::again::Tries;
 use super::hedging::Hedging;
 use super::members::{candidates, chosen};
 use super::own::OwnBalancers;
@@ -53,7 +53,7 @@ pub struct PoolState {
     /// When requests go to a second endpoint.
     pub hedging: Option<Arc<Hedging>>,
     /// How many requests are tried again just now.
-    pub(super) tries_again: Arc<AtomicU32>,
+    pub(super) tries_again: Arc<Tries>,
     /// How many requests it may have at the same time.
     pub room: Arc<Room>,
     /// How many it has at endpoints, where it finds that out by itself.
