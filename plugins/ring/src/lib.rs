@@ -36,12 +36,18 @@ pub struct Ring {
     config: Config,
     /// Places on the ring, in order, and whose they are.
     points: Vec<(u64, u32)>,
+    /// Of very many endpoints: what each may have under way, and when that was reckoned.
+    reckoned: Option<(clock::Instant, f64)>,
 }
 
 /// Points of all endpoints together.
 const MOST: u64 = 1 << 18;
 /// Points that are looked at from a key's own on, before all endpoints are.
 const STEPS: usize = 512;
+/// With more endpoints than these, what each may have is reckoned now and then: it hardly changes from one request to the next.
+const MANY: usize = 1000;
+/// How long it holds.
+const HOLDS: Duration = Duration::from_millis(10);
 
 impl Balancer for Ring {
     type Config = Config;
@@ -53,7 +59,7 @@ impl Balancer for Ring {
         if !(1..=10_000).contains(&config.points) {
             return Err(Error::new("points: takes 1 to 10000"));
         }
-        let mut ring = Ring { config, points: Vec::new() };
+        let mut ring = Ring { config, points: Vec::new(), reckoned: None };
         ring.endpoints_changed(endpoints);
         Ok(ring)
     }
@@ -74,6 +80,7 @@ impl Balancer for Ring {
             self.points.extend(points);
         }
         self.points.sort_unstable();
+        self.reckoned = None;
     }
 
     fn pick(&mut self, request: &Request, endpoints: &Endpoints) -> Pick {
@@ -82,9 +89,11 @@ impl Balancer for Ring {
         let (before, after) = self.points.split_at_checked(first).unwrap_or_default();
         let points = after.iter().chain(before).take(STEPS);
         let owners = points.filter_map(|(_, owner)| endpoints.get(*owner as usize));
-        let mut room = Room { each: None, bound: self.config.bound };
+        let is_many = endpoints.len() > MANY;
+        let mut room = Room { each: self.reckoned.filter(|_| is_many), bound: self.config.bound };
         let mut near = owners.filter(|endpoint| endpoint.admits_key(key));
         let with_room = near.find(|endpoint| room.is_for(*endpoint, endpoints));
+        self.reckoned = room.each.filter(|_| is_many);
         // Hardly anybody is there: whoever has most room.
         let load = |one: Endpoint<'_>| (f64::from(one.active()) + 1.0) / f64::from(one.effective_weight());
         with_room.or_else(|| random::least(endpoints.available(), load)).into()
@@ -93,8 +102,8 @@ impl Balancer for Ring {
 
 /// How much each may have under way, reckoned when it is asked for: who has nothing has room.
 struct Room {
-    /// For each unit of weight.
-    each: Option<f64>,
+    /// For each unit of weight, and when that was reckoned.
+    each: Option<(clock::Instant, f64)>,
     bound: f64,
 }
 
@@ -104,16 +113,20 @@ impl Room {
         if active == 0 {
             return true;
         }
-        let bound = self.bound;
-        let each = *self.each.get_or_insert_with(|| {
-            let add = |(requests, weights): (u64, f64), one: Endpoint<'_>| {
-                (requests + u64::from(one.active()), weights + f64::from(one.effective_weight()))
-            };
-            let (requests, weights) = endpoints.available().fold((1, 0.0), add);
-            requests as f64 / weights * bound
-        });
+        let now = clock::now();
+        let known = self.each.filter(|(at, _)| now - *at < Micros::from(HOLDS));
+        let (_, each) = *self.each.insert(known.unwrap_or_else(|| (now, self.bound * average(endpoints))));
         f64::from(active) < (each * f64::from(endpoint.effective_weight())).ceil()
     }
+}
+
+/// What each would have under way with one request more, for each unit of weight.
+fn average(endpoints: &Endpoints) -> f64 {
+    let add = |(requests, weights): (u64, f64), one: Endpoint<'_>| {
+        (requests + u64::from(one.active()), weights + f64::from(one.effective_weight()))
+    };
+    let (requests, weights) = endpoints.available().fold((1, 0.0), add);
+    requests as f64 / weights
 }
 
 export!(balancer: Ring);
@@ -179,6 +192,23 @@ mod tests {
         assert!(total == 1000 && active.iter().all(|active| *active <= 126), "{active:?}");
         let full = active.iter().filter(|active| **active >= 124).count();
         assert_eq!(full, 8, "{active:?}");
+    }
+
+    #[test]
+    fn of_very_many_the_bound_is_reckoned_anew_after_a_moment() {
+        let mut gateway = gateway(pool(0..2000));
+        let first = home(&mut gateway, 7).unwrap();
+        // Two under way of two in all: more than its share.
+        gateway.endpoint(first).active(2);
+        let second = home(&mut gateway, 7).unwrap();
+        assert_ne!(second, first);
+        // Many more elsewhere make its share larger, which is seen a moment later.
+        for index in (0..2000).filter(|index| ![first, second].contains(index)) {
+            gateway.endpoint(index).active(9);
+        }
+        assert_eq!(home(&mut gateway, 7), Some(second));
+        gateway.advance(HOLDS);
+        assert_eq!(home(&mut gateway, 7), Some(first));
     }
 
     #[test]
