@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::Decision;
+use super::effort::took_long;
 use super::engine::Engine;
 use super::fault::{Fault, LoadError};
 use super::instance::{Instance, Mould, Outcome};
@@ -117,7 +118,14 @@ impl Crew {
     pub fn make(&self) -> Result<(), LoadError> {
         let made = self.mould(self.next_seed(), |mould| match &self.version.code {
             Code::Wasm(compiled) => Instance::new(compiled, &self.engine, mould).map(Box::new).map(Runner::Wasm),
-            Code::BuiltIn(_, plugin) => Native::new(plugin, mould).map(Box::new).map(Runner::Native),
+            Code::BuiltIn(_, plugin) => {
+                // Nothing bounds the time of what is linked in, so it is seen here first.
+                let (made, is_long) = took_long(|| Native::new(plugin, mould));
+                if is_long {
+                    self.version.was_found_heavy();
+                }
+                made.map(Box::new).map(Runner::Native)
+            }
         })?;
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         // A worker that could not wait for one that is linked in has made its own.
@@ -223,13 +231,20 @@ impl Seat {
 
     /// Goes on with other endpoints, if it is of the same version and its instance takes them in time.
     fn moves_to(&mut self, crew: &Arc<Crew>) -> bool {
-        // Tables of many endpoints take longer than a worker may be held up. One that has made its own stands ready.
-        if crew.endpoints.len() > FEW && crew.ready.load(Ordering::Acquire) > 0 {
+        // Tables of many endpoints take longer than a worker is to be held up, and so do large ones. One that has made its own stands ready.
+        let is_long = crew.endpoints.len() > FEW || crew.version.is_heavy();
+        if is_long && crew.ready.load(Ordering::Acquire) > 0 {
             return false;
         }
         let same = Arc::ptr_eq(&self.crew.version, &crew.version) && self.crew.kinds == crew.kinds;
         let moved = same
-            && self.instance.as_mut().is_some_and(|instance| instance.change_endpoints(&crew.endpoints) == Ok(true));
+            && self.instance.as_mut().is_some_and(|instance| {
+                let (changed, is_long) = took_long(|| instance.change_endpoints(&crew.endpoints));
+                if is_long {
+                    crew.version.was_found_heavy();
+                }
+                changed == Ok(true)
+            });
         if moved {
             self.crew = crew.clone();
         }

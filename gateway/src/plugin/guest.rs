@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use gatewright_abi::COLUMNS;
 use wasmtime::{Memory, ResourceLimiter};
 
+use super::effort::thread_time;
 use super::offer::{Now, Offer};
 use super::request::Head;
 use super::services::Services;
@@ -110,12 +111,6 @@ impl Patience {
         let left = self.time.checked_sub(used.saturating_sub(since)).filter(|left| !left.is_zero());
         left.filter(|_| !held_up)
     }
-}
-
-/// What the current thread has used of a processor.
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// What an instance may take up.

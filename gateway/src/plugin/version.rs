@@ -90,6 +90,7 @@ pub struct Version {
     faults: Lately,
     quarantined: AtomicBool,
     left: AtomicBool,
+    heavy: AtomicBool,
 }
 
 /// What a version runs.
@@ -313,6 +314,7 @@ impl Version {
             faults: Lately::default(),
             quarantined: AtomicBool::new(false),
             left: AtomicBool::new(false),
+            heavy: AtomicBool::new(false),
         }
     }
 
@@ -339,6 +341,16 @@ impl Version {
     /// Whether it is this code with this configuration.
     pub fn is_like(&self, code: &Code, config: &str) -> bool {
         self.code.is(code) && self.config == config
+    }
+
+    /// Whether an instance of it was seen to take longer over its endpoints than a worker is to be held up.
+    pub fn is_heavy(&self) -> bool {
+        self.heavy.load(Ordering::Relaxed)
+    }
+
+    /// One was.
+    pub(super) fn was_found_heavy(&self) {
+        self.heavy.store(true, Ordering::Relaxed);
     }
 
     /// Whether it was found unfit.

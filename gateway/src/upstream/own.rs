@@ -1,7 +1,7 @@
 //! The built-in balancer of a pool: what it names, or what stands behind its plugin.
 //!
-//! Each worker has one. Where endpoints are few it makes it when it needs one; where they are many, tables take long to make and to take apart, so they are
-//! made on the thread that prepares a change, and go back there when they are not used any more.
+//! Each worker has one. Where it is made at once the worker makes it when it needs one; where tables are large, or endpoints many, those take long to make and to take
+//! apart, so they are made on the thread that prepares a change, and go back there when they are not used any more.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use gatewright_abi::kind;
 
 use super::PoolState;
 use crate::balance::FEW;
-use crate::plugin::{self, Budget, Code, Mould, Native};
+use crate::plugin::{self, Budget, Code, Mould, Native, took_long};
 
 /// Those of one pool with certain members.
 #[derive(Default)]
@@ -19,12 +19,13 @@ pub(super) struct OwnBalancers {
 }
 
 impl PoolState {
-    /// Makes one for each of so many workers, where they would take long for it.
+    /// Makes one for each of so many workers, where they would take long for it: that is seen at the first.
     pub fn prepare_own(&self, workers: usize) {
-        if self.candidates.len() > FEW {
-            let made: Vec<Native> = (0..workers).map_while(|_| self.own_balancer()).collect();
-            *self.own.ready() = made;
-        }
+        let (first, is_long) = took_long(|| self.own_balancer());
+        let others = if is_long || self.candidates.len() > FEW { workers.saturating_sub(1) } else { 0 };
+        let others = (0..others).map_while(|_| self.own_balancer());
+        let made = first.into_iter().chain(others).collect();
+        *self.own.ready() = made;
     }
 
     /// One for a worker.

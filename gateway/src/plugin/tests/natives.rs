@@ -1,7 +1,8 @@
 //! What is particular to plugins that are linked in.
 
+use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gatewright_abi::kind;
 use gatewright_sdk::__private::Absent;
@@ -9,8 +10,10 @@ use gatewright_sdk::native::Plugin;
 use gatewright_sdk::prelude::*;
 use gatewright_sdk::shared;
 
-use super::super::{Budget, Mould, Native, Outcome as Told, Services};
+use super::super::effort::thread_time;
+use super::super::{Budget, Code, Decision, House, Mould, Native, Outcome as Told, Seat, Services};
 use super::endpoints;
+use crate::balance::Candidate;
 
 /// Counts outcomes, where others can see it.
 struct Listens(u8);
@@ -44,6 +47,67 @@ impl Balancer for Deaf {
 
     fn pick(&mut self, _: &Request, _: &Endpoints) -> Pick {
         Pick::Fallback
+    }
+}
+
+/// Takes long over other endpoints, or over the first ones already; counts what it is told, where others can see it.
+struct Heavy;
+
+#[derive(Deserialize)]
+struct Weight {
+    at_first: bool,
+}
+
+fn toil() {
+    let began = thread_time();
+    while thread_time() - began < Duration::from_millis(1) {}
+}
+
+impl Balancer for Heavy {
+    type Config = Weight;
+
+    fn configure(weight: Weight, _: &Endpoints) -> Result<Heavy> {
+        if weight.at_first {
+            toil();
+        }
+        Ok(Heavy)
+    }
+
+    fn endpoints_changed(&mut self, endpoints: &Endpoints) {
+        toil();
+        shared::set("told", [endpoints.len() as u8], None);
+    }
+
+    fn pick(&mut self, _: &Request, endpoints: &Endpoints) -> Pick {
+        endpoints.all().last().into()
+    }
+}
+
+#[test]
+fn what_takes_long_over_its_endpoints_is_not_told_of_others_by_a_worker() {
+    let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };
+    let house = House::new(1, None, |_| {}).unwrap();
+    // After which change a worker is told no more.
+    for (name, config, last) in [("late", r#"{"at_first": false}"#, 2), ("early", r#"{"at_first": true}"#, 0)] {
+        let code = Code::BuiltIn("heavy", Plugin::of::<Heavy, Absent, Absent>(kind::BALANCER));
+        let version = house.version(name, code, config, budget);
+        let told = || {
+            let mut told = 0;
+            let read = &mut |count: &[u8]| told = count.first().copied().unwrap_or(0);
+            version.services.shared().read(b"told", Instant::now(), read);
+            told
+        };
+        let mut seat: Option<Seat> = None;
+        for count in 1..=4 {
+            let all: Vec<Candidate> = endpoints(&vec![1; count]);
+            let crew = house.crew(&version, kind::BALANCER, &all).unwrap();
+            let before = RefCell::new(seat.take());
+            let mut next = Seat::taken(Some(&crew), None, Some(&before), Instant::now()).unwrap();
+            let picked = next.pick(&super::Request::default(), &all, &[], 0);
+            assert_eq!(picked, Ok(Decision::Endpoint(count - 1)), "{name}");
+            assert_eq!(told(), last.min(count as u8) * u8::from(count > 1), "{name}: {count}");
+            seat = Some(next);
+        }
     }
 }
 
