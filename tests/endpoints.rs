@@ -128,6 +128,33 @@ async fn tunnels_live_on_at_endpoints_that_are_draining_or_gone() {
 }
 
 #[tokio::test]
+async fn a_client_with_a_session_stays_at_an_endpoint_that_is_draining_until_it_is_gone() {
+    let (one, other) = (Origin::says("one").await, Origin::says("other").await);
+    let sticky = TWO.replace("[[route]]", "balance = 'sticky'\n[[route]]");
+    let gateway = Gateway::of(&sticky).with("one", &one).with("other", &other).start().await;
+    let cookie = |response: &crate::harness::Message| {
+        let set = response.field("set-cookie").expect("a cookie");
+        format!("Cookie: {}", set.split(';').next().expect("a value"))
+    };
+    // A client whose home is the one.
+    let mut session = String::new();
+    eventually("a client of the one", async || {
+        let response = gateway.get("a/", &[]).await;
+        session = cookie(&response);
+        response.text() == "one"
+    })
+    .await;
+    let (status, _) = gateway.order(&format!("/drain?pool=a&address={one}"), b"").await;
+    assert_eq!(status, 200);
+    for _ in 0..10 {
+        assert_eq!(gateway.get("a/", &[&session]).await.text(), "one");
+        assert_eq!(gateway.get("a/", &[]).await.text(), "other");
+    }
+    gateway.apply(&sticky.replace("'<one>', ", "")).await.unwrap();
+    assert_eq!(gateway.get("a/", &[&session]).await.text(), "other");
+}
+
+#[tokio::test]
 async fn endpoints_that_come_back_or_are_new_begin_slowly() {
     let (one, other) = (Origin::says("one").await, Origin::says("other").await);
     let slow = TWO.replace("[[route]]", "slow_start = { time = '1h', least = '1%' }\n[[route]]");

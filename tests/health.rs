@@ -218,8 +218,8 @@ async fn a_connection_is_enough_for_tcp_and_says_that_it_speaks_for_itself() {
 }
 
 /// Answers the health service of gRPC for one service, as long as it serves.
-async fn grpc(serves: Arc<AtomicUsize>) -> Origin {
-    Origin::start(Wire::H2, move |request: hyper::Request<Incoming>| {
+async fn grpc(wire: Wire, serves: Arc<AtomicUsize>) -> Origin {
+    Origin::start(wire, move |request: hyper::Request<Incoming>| {
         let serves = serves.clone();
         async move {
             use http_body_util::BodyExt;
@@ -241,20 +241,21 @@ async fn grpc(serves: Arc<AtomicUsize>) -> Origin {
 
 #[tokio::test]
 async fn the_health_service_of_grpc_is_asked_for_its_service() {
-    let serves = Arc::new(AtomicUsize::new(1));
-    let origin = grpc(serves.clone()).await;
-    let keys = "health = { kind = 'grpc', service = 'shop', interval = '20ms', fall = 1, rise = 1 }";
-    let gateway = gateway(&[&origin.to_string()], keys).await;
-    assert_eq!(becomes(&gateway, 0, "healthy").await, "SERVING to the health check of shop");
-    serves.store(2, Ordering::Relaxed);
-    assert_eq!(becomes(&gateway, 0, "unhealthy").await, "NOT_SERVING to the health check of shop");
-    serves.store(0, Ordering::Relaxed);
-    let found = async || {
-        endpoint(&gateway, 0).await["last_check"]["found"] == "gRPC status 5 (not found) to the health check of shop"
-    };
-    eventually("another answer", found).await;
-    serves.store(1, Ordering::Relaxed);
-    becomes(&gateway, 0, "healthy").await;
+    for (wire, tls) in [(Wire::H2, ""), (Wire::H2Tls, "\ntls = { ca = 'ca.pem', name = 'localhost' }")] {
+        let serves = Arc::new(AtomicUsize::new(1));
+        let origin = grpc(wire, serves.clone()).await;
+        let keys = "health = { kind = 'grpc', service = 'shop', interval = '20ms', fall = 1, rise = 1 }";
+        let gateway = gateway(&[&origin.to_string()], &format!("{keys}{tls}")).await;
+        assert_eq!(becomes(&gateway, 0, "healthy").await, "SERVING to the health check of shop");
+        serves.store(2, Ordering::Relaxed);
+        assert_eq!(becomes(&gateway, 0, "unhealthy").await, "NOT_SERVING to the health check of shop");
+        serves.store(0, Ordering::Relaxed);
+        let why = "gRPC status 5 (not found) to the health check of shop";
+        let found = async || endpoint(&gateway, 0).await["last_check"]["found"] == why;
+        eventually("another answer", found).await;
+        serves.store(1, Ordering::Relaxed);
+        becomes(&gateway, 0, "healthy").await;
+    }
 }
 
 #[tokio::test]
@@ -414,7 +415,6 @@ async fn an_ejected_endpoint_is_let_back_and_the_last_one_is_never_ejected() {
     becomes(&gateway, 0, "unchecked").await;
 }
 
-#[tokio::test]
 /// Twelve client requests fail, or a few more: five until it is ejected, two for being let back too early, and five more.
 #[tokio::test]
 async fn an_endpoint_that_is_let_back_and_fails_again_is_ejected_at_once_and_for_longer() {
@@ -453,6 +453,7 @@ async fn an_endpoint_that_is_let_back_and_fails_again_is_ejected_at_once_and_for
     assert!(one.failed() >= before + 5);
 }
 
+#[tokio::test]
 async fn clients_that_go_away_say_nothing_of_an_endpoint() {
     let origin = RawOrigin::start().await;
     let other = Moody::start().await;

@@ -174,6 +174,20 @@ async fn there_are_so_many_tries_and_the_last_answer_is_the_clients() {
     assert_eq!(gateway.log_lines(1).await[0]["retries"], 4);
 }
 
+/// One client request fails, as it must: no try is answered.
+#[tokio::test]
+async fn all_tries_together_have_the_time_of_the_request() {
+    let origin = RawOrigin::start().await;
+    let text = "[pool.a]\nendpoints = ['<origin>']\n[[route]]\npool = 'a'\ntimeouts = { request = '300ms' }\n\
+                retry = { on = ['timeout'], try_time = '50ms', tries = 10, pause = '1ms' }";
+    let gateway = Gateway::of(text).with("origin", &origin).and(ADMIN).start().await;
+    assert_eq!(gateway.ask(GET).await.status(), 504);
+    let line = &gateway.log_lines(1).await[0];
+    assert_eq!(line["error"], "request-timeout");
+    // On a machine that is busy it may have come to one only.
+    assert!(line["retries"].as_u64() < Some(6), "{line}");
+}
+
 /// Three client requests of four fail, as they must: one may be tried again, and that fails too.
 #[tokio::test]
 async fn tries_beyond_the_budget_are_refused_and_counted() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gatewright::balance::{Candidate, Endpoint};
 use gatewright::config::model;
 use gatewright::plugin::request::{Edit, Edits, Head, Side, What};
-use gatewright::plugin::{Budget, Compiler, Engine, Instance, Mould, Native, Services, Time};
+use gatewright::plugin::{Budget, Compiler, Decision, Engine, Instance, Mould, Native, Services, Time};
 use gatewright::stock;
 use gatewright_abi::{Column, flag, kind, text};
 
@@ -146,6 +146,96 @@ fn every_stock_plugin_decides_as_a_module_as_it_does_linked_in() {
         of_native.sort();
         of_native.dedup();
         assert!(of_native.len() > 1, "{name} always says {of_native:?}");
+    }
+}
+
+/// A request of one of very many, who are known by a header.
+struct User(usize);
+
+impl Head for User {
+    fn read(&self, what: What<'_>, reader: &mut dyn FnMut(&[u8])) -> bool {
+        match what {
+            What::Header(Side::Request, b"x-user") => reader(format!("user-{}", self.0).as_bytes()),
+            What::Text(text::POOL) => reader(b"app"),
+            _ => return false,
+        }
+        true
+    }
+
+    fn each_header(&self, _: Side, _: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+        false
+    }
+
+    fn status(&self) -> Option<u16> {
+        None
+    }
+
+    fn allows(&self, _: &Edit<'_>) -> bool {
+        true
+    }
+}
+
+/// Endpoints with these numbers, alike in all but their address.
+fn alike(numbers: impl Iterator<Item = u16>) -> Vec<Candidate> {
+    let candidate = |number: u16| {
+        let endpoint = model::Endpoint { address: format!("192.0.2.{number}:80"), weight: 1 };
+        let endpoint = Arc::new(Endpoint::new(&endpoint, None));
+        endpoint.stats.pretend(Column::Latency, 1000);
+        endpoint.stats.pretend(Column::PeakLatency, 1000);
+        endpoint.stats.pretend(Column::Load, 0.5f32.to_bits());
+        Candidate::of(endpoint)
+    };
+    numbers.map(candidate).collect()
+}
+
+/// Where each of the clients goes, by the address of its endpoint.
+fn homes(balancer: &mut Native, pool: &[Candidate], clients: usize) -> Vec<String> {
+    let pick = |client: usize| match balancer.pick(&User(client), pool, &[], 0) {
+        Ok(Decision::Endpoint(index)) => pool[index].endpoint.address.clone(),
+        other => panic!("{other:?}"),
+    };
+    (0..clients).map(pick).collect()
+}
+
+#[test]
+fn shares_stay_even_when_endpoints_come_and_go_and_hardly_any_client_with_a_home_moves() {
+    const CLIENTS: usize = 3000;
+    let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };
+    let by_header = r#"{"key": "header:x-user"}"#;
+    // How many of a hundred clients may move beside those whose home has gone, or is the new one.
+    let homing = [("maglev", by_header, 5), ("ring", by_header, 0), ("sticky", by_header, 0)];
+    for (name, plugin) in stock::all().filter(|(_, plugin)| plugin().kinds() & kind::BALANCER != 0) {
+        let (mut pool, services) = (alike(0..10), Arc::new(Services::timed("a", Time::told())));
+        services.tell(1_000_000, 1_000_000_000, 7);
+        let home = homing.iter().find(|(known, ..)| *known == name);
+        let config = home.map_or("{}", |(_, config, _)| config);
+        let mould = Mould { services: &services, budget, kinds: kind::BALANCER, config, endpoints: &pool, seed: 7 };
+        let mut balancer = Native::new(&plugin(), &mould).expect(name);
+        let all = homes(&mut balancer, &pool, CLIENTS);
+        pool.pop();
+        assert!(balancer.change_endpoints(&pool).expect(name));
+        let fewer = homes(&mut balancer, &pool, CLIENTS);
+        pool.extend(alike(20..21));
+        assert!(balancer.change_endpoints(&pool).expect(name));
+        let others = homes(&mut balancer, &pool, CLIENTS);
+        let (gone, new) = ("192.0.2.9:80", "192.0.2.20:80");
+        for (homes, count) in [(&all, 10), (&fewer, 9), (&others, 10)] {
+            let mut counts = std::collections::BTreeMap::<&String, usize>::new();
+            homes.iter().for_each(|home| *counts.entry(home).or_default() += 1);
+            // It fills one before it takes the next.
+            let expected = if name == "first-available" { 1 } else { count };
+            assert_eq!(counts.len(), expected, "{name}: {counts:?}");
+            let share = CLIENTS / expected;
+            assert!(counts.values().all(|count| (share / 2..=share * 3 / 2).contains(count)), "{name}: {counts:?}");
+        }
+        let Some((_, _, most)) = home else { continue };
+        let moved = |before: &[String], after: &[String]| {
+            let pairs = before.iter().zip(after);
+            pairs.filter(|(before, after)| before != after && *before != gone && *after != new).count()
+        };
+        for moved in [moved(&all, &fewer), moved(&fewer, &others)] {
+            assert!(moved * 100 <= most * CLIENTS, "{name}: {moved} of {CLIENTS} clients moved");
+        }
     }
 }
 
