@@ -310,7 +310,10 @@ impl Instance {
         if at == 0 && size > 0 {
             return Err(self.core.failed(Fault::Memory));
         }
-        self.core.write(at, bytes)?;
+        // Where nothing is to be written any address is right.
+        if size > 0 {
+            self.core.write(at, bytes)?;
+        }
         Ok((at, size))
     }
 
@@ -324,8 +327,10 @@ impl Instance {
         let size = plan.size(endpoints);
         // Lent first with nothing in it, since texts are told by their addresses.
         let (at, size) = self.lend(&vec![0; size])?;
-        let bytes = plan.fill(at, endpoints).to_vec();
-        self.core.write(at, &bytes)?;
+        if size > 0 {
+            let bytes = plan.fill(at, endpoints).to_vec();
+            self.core.write(at, &bytes)?;
+        }
         let columns = table.place(&plan, at, endpoints, self.core.memory.data_mut(&mut self.core.store));
         self.core.store.data_mut().columns = columns.map_err(|fault| self.core.failed(fault))?;
         let before = table.owned.replace((at, size));
