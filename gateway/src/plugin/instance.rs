@@ -232,7 +232,7 @@ impl Instance {
     pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
         let call = self.calls.route.as_ref().ok_or(Fault::Absent)?;
         let packed = self.core.decide(head, |store| call.call(store, ()))?;
-        self.core.checked(|memory| decision::of_route(packed, memory))
+        self.core.checked(|memory| decision::sayable(decision::of_route(packed, memory)?, head))
     }
 
     /// Looks at a request's head.
@@ -242,7 +242,7 @@ impl Instance {
         if packed == INDIFFERENT {
             self.calls.on_request = None;
         }
-        self.core.checked(|memory| decision::of_filter(packed, memory))
+        self.core.checked(|memory| decision::sayable(decision::of_filter(packed, memory)?, head))
     }
 
     /// Looks at a response's head.
@@ -252,7 +252,7 @@ impl Instance {
         if packed == INDIFFERENT {
             self.calls.on_response = None;
         }
-        self.core.checked(|memory| decision::of_filter(packed, memory))
+        self.core.checked(|memory| decision::sayable(decision::of_filter(packed, memory)?, head))
     }
 
     /// The changes that the last call wants. Nothing is left of them after a fault.

@@ -269,7 +269,8 @@ impl Plugin {
         self.before(unfit).or_else(|| latest().map(|entry| entry.version))
     }
 
-    fn count(&self, fault: Fault) {
+    /// Counts a fault.
+    pub(super) fn count(&self, fault: Fault) {
         let place = Fault::LABELS.iter().position(|label| *label == fault.label());
         if let Some(count) = place.and_then(|place| self.faults.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);

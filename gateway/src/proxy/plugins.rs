@@ -38,24 +38,22 @@ const ON: Turn = Turn::Go { route: None, pool: None };
 /// Asks a route's router.
 pub(super) fn route(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) -> Result<Turn, Error> {
     let Some(router) = route.model.router else { return Ok(ON) };
-    let mut named = None;
+    let named = Cell::new(None);
     // Looked up before anything is done that the plugin wants changed: a name that is not there is a fault.
-    let decision = ask(x, view, router, None, |seat, head| {
-        let decision = seat.route(head)?;
-        named = match &decision {
+    let is_there = |decision: &Decision| {
+        let found = match decision {
             Decision::Route(name) => view.snapshot.routes.iter().position(|route| route.model.name == *name),
             Decision::Pool(name) => view.snapshot.pools.iter().position(|pool| pool.state.model.name == *name),
-            _ => return Ok(decision),
+            _ => return true,
         };
-        if named.is_none() {
-            seat.note(Fault::Name);
-            return Err(Fault::Name);
-        }
-        Ok(decision)
-    });
+        // A version that only watches is asked after the one that is heard.
+        named.set(named.get().or(found));
+        found.is_some()
+    };
+    let decision = ask(x, view, router, None, |seat, head| seat.route(head, is_there));
     match decision {
-        Ok(Decision::Route(_)) => Ok(Turn::Go { route: named, pool: None }),
-        Ok(Decision::Pool(_)) => Ok(Turn::Go { route: None, pool: named }),
+        Ok(Decision::Route(_)) => Ok(Turn::Go { route: named.get(), pool: None }),
+        Ok(Decision::Pool(_)) => Ok(Turn::Go { route: None, pool: named.get() }),
         Ok(decision) => answer(decision).map(|answer| answer.map_or(ON, Turn::Answer)),
         Err(_) => Ok(ON),
     }
