@@ -1,6 +1,7 @@
 //! `gatewright plugin inspect`: what a module is and wants, without running anything of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use gatewright_abi::{Column, VERSION, export, import, kind};
 use serde_json::json;
@@ -82,8 +83,8 @@ fn purpose(table: &'static [Purpose], wanted: &str) -> &'static str {
 }
 
 /// Prints what a module is.
-pub(super) fn inspect(file: &Path, json: bool) -> Result<(), Failure> {
-    let (_, compiled) = compile(file)?;
+pub(super) fn inspect(file: &Path, most: Duration, json: bool) -> Result<(), Failure> {
+    let (_, compiled) = compile(file, most)?;
     if json {
         let interface = &compiled.interface;
         return print(format_args!(
