@@ -272,7 +272,10 @@ async fn a_filter_refuses_and_one_that_fails_lets_nobody_pass() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_written_is_a_fault() {
     // 302 and 200; a location with a line's end in it, fields about framing and with an end of the head in them.
-    let redirect = (r#"(data (i32.const 1024) "\2e\01\00\00\00\08\00\00\03\00\00\00") (data (i32.const 2048) "/\0da")"#, "0x700000400");
+    let redirect = (
+        r#"(data (i32.const 1024) "\2e\01\00\00\00\08\00\00\03\00\00\00") (data (i32.const 2048) "/\0da")"#,
+        "0x700000400",
+    );
     let field = |name: &str, value: &str| {
         let size = |text: &str| format!("\\{:02x}\\00\\00\\00", text.len());
         let list = format!("{}{name}{}{value}", size(name), size(&value.replace("\\0a", "x")));

@@ -307,7 +307,9 @@ impl Seat {
     /// Picks a route or a pool. A decision for one that is not there is a fault.
     pub fn route(&mut self, head: &dyn Head, is_there: impl Fn(&Decision) -> bool) -> Result<Decision, Fault> {
         self.compare(head, |seat| {
-            seat.call(|instance, _| instance.route(head).and_then(|it| if is_there(&it) { Ok(it) } else { Err(Fault::Name) }))
+            seat.call(|instance, _| {
+                instance.route(head).and_then(|it| if is_there(&it) { Ok(it) } else { Err(Fault::Name) })
+            })
         })
     }
 
@@ -319,6 +321,17 @@ impl Seat {
     /// Looks at a response.
     pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
         self.compare(head, |seat| seat.call(|instance, _| instance.on_response(head)))
+    }
+
+    /// Looks at a response that may be kept.
+    pub fn on_fetch(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        self.compare(head, |seat| seat.call(|instance, _| instance.on_fetch(head)))
+    }
+
+    /// Whether what it does may concern the cache, so that without it an answer may be another's.
+    pub fn keys_cache(&self) -> bool {
+        let keys = |seat: &Seat| seat.crew.version.code.keys_cache();
+        keys(self) || self.rival.as_ref().is_some_and(|rival| keys(&rival.seat))
     }
 
     /// Asks, beside the version in force, the one on trial.

@@ -107,6 +107,12 @@ pub(super) fn of_filter(packed: i64, memory: &[u8]) -> Result<Decision, Fault> {
     }
 }
 
+/// Reads what a filter returned about a response that may be kept, which it cannot answer.
+pub(super) fn of_fetch(packed: i64) -> Result<Decision, Fault> {
+    let (kind, _) = decision::unpack(packed);
+    if kind == decision::TAKE { Ok(Decision::Continue) } else { Err(UNKNOWN) }
+}
+
 /// A decision, unless it answers with what cannot be written in a response.
 pub(super) fn sayable(decision: Decision, head: &dyn Head) -> Result<Decision, Fault> {
     let may_stand = |name: &[u8], value: &[u8]| head.allows(&Edit::Add(Side::Response, name, value));

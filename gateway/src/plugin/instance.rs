@@ -89,6 +89,7 @@ struct Calls {
     route: Option<TypedFunc<(), i64>>,
     on_request: Option<TypedFunc<(), i64>>,
     on_response: Option<TypedFunc<(), i64>>,
+    on_fetch: Option<TypedFunc<(), i64>>,
     tick: Option<TypedFunc<(), i64>>,
     snapshot: Option<TypedFunc<(), i64>>,
     restore: Option<TypedFunc<(u32, u32), i32>>,
@@ -253,6 +254,16 @@ impl Instance {
             self.calls.on_response = None;
         }
         self.core.checked(|memory| decision::sayable(decision::of_filter(packed, memory)?, head))
+    }
+
+    /// Looks at a response that may be kept.
+    pub fn on_fetch(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        let Some(call) = &self.calls.on_fetch else { return Ok(Decision::Continue) };
+        let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        if packed == INDIFFERENT {
+            self.calls.on_fetch = None;
+        }
+        self.core.checked(|_| decision::of_fetch(packed))
     }
 
     /// The changes that the last call wants. Nothing is left of them after a fault.
@@ -438,6 +449,7 @@ impl Calls {
             route: get!(export::ROUTE),
             on_request: get!(export::ON_REQUEST),
             on_response: get!(export::ON_RESPONSE),
+            on_fetch: get!(export::ON_FETCH),
             tick: get!(export::TICK),
             snapshot: get!(export::SNAPSHOT),
             restore: get!(export::RESTORE),

@@ -172,6 +172,11 @@ impl Native {
         sayable(verdict(self.call(Some(head), &[], |instance, desk, _| instance.on_response(desk))?)?, head)
     }
 
+    /// Looks at a response that may be kept.
+    pub fn on_fetch(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        self.call(Some(head), &[], |instance, desk, _| instance.on_fetch(desk)).map(|()| Decision::Continue)
+    }
+
     /// Lets time pass.
     pub fn tick(&mut self, endpoints: &[Candidate]) -> Result<Option<Duration>, Fault> {
         self.call(None, endpoints, |instance, desk, table| instance.tick(desk, table))
@@ -335,6 +340,10 @@ impl Host for Desk<'_> {
 
     fn set_tag(&self, name: &[u8], value: &[u8]) -> i32 {
         self.state.borrow_mut().offer.set_tag(self.head, name, value)
+    }
+
+    fn cache(&self, what: u32, text: &[u8], seconds: u64) -> i32 {
+        self.state.borrow_mut().offer.cache(self.head, what, text, seconds)
     }
 
     fn log(&self, level: u32, text: &[u8]) {

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use gatewright_abi::import;
 use gatewright_sdk::native;
 
 use super::compile::{Compiled, Digest};
@@ -107,6 +108,14 @@ impl Code {
         match self {
             Code::Wasm(compiled) => compiled.interface.kinds,
             Code::BuiltIn(_, plugin) => plugin.kinds(),
+        }
+    }
+
+    /// Whether it may speak to the cache. What is linked in does not say.
+    pub fn keys_cache(&self) -> bool {
+        match self {
+            Code::Wasm(compiled) => compiled.interface.imports.iter().any(|name| name == import::CACHE),
+            Code::BuiltIn(..) => true,
         }
     }
 
