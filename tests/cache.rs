@@ -6,6 +6,7 @@
 mod control;
 mod disk;
 mod fills;
+mod plugins;
 mod rfc9111;
 mod room;
 mod routes;

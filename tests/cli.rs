@@ -367,6 +367,35 @@ async fn a_module_that_takes_too_long_to_compile_is_given_up_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_module_that_takes_too_long_to_compile_is_given_up_by_whoever_looks_at_it() {
+    let folder = folder(HI);
+    std::fs::write(folder.path().join("b.wasm"), large()).expect("to write");
+    for command in [&["plugin", "check"][..], &["plugin", "inspect"], &["plugin", "bench"], &["sim"]] {
+        let arguments = [command, &["b.wasm", "--compile-time", "50ms"]].concat();
+        let (code, out, errors) = run(&folder, &arguments).await;
+        assert_eq!((code, &*out), (1, ""), "{command:?}: {errors}");
+        assert!(errors.contains("b.wasm: it was not compiled within 50ms"), "{command:?}: {errors}");
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_may_be_named_without_its_option() {
+    let folder = folder(HI);
+    std::fs::write(folder.path().join("other.toml"), "listen = 1").expect("to write");
+    for command in ["check", "run"] {
+        let (code, _, errors) = run(&folder, &[command, "other.toml"]).await;
+        assert_eq!(code, 1, "{command}: {errors}");
+        assert!(errors.contains("other.toml:1:"), "{command}: {errors}");
+        // One of the two would be forgotten.
+        let (code, _, errors) = run(&folder, &[command, "other.toml", "--config", "gateway.toml"]).await;
+        assert_eq!(code, 2, "{command}: {errors}");
+    }
+    let (code, out, errors) = run(&folder, &["check", "gateway.toml"]).await;
+    assert_eq!(code, 0, "{errors}");
+    assert!(out.starts_with("gateway.toml: ok: "), "{out}");
+}
+
+#[tokio::test]
 async fn check_looks_at_files_although_the_text_is_wrong_and_tells_each_once() {
     let config = "
 [[listener]]

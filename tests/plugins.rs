@@ -269,6 +269,44 @@ async fn a_filter_refuses_and_one_that_fails_lets_nobody_pass() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_that_cannot_be_written_is_a_fault() {
+    // 302 and 200; a location with a line's end in it, fields about framing and with an end of the head in them.
+    let redirect = (
+        r#"(data (i32.const 1024) "\2e\01\00\00\00\08\00\00\03\00\00\00") (data (i32.const 2048) "/\0da")"#,
+        "0x700000400",
+    );
+    let field = |name: &str, value: &str| {
+        let size = |text: &str| format!("\\{:02x}\\00\\00\\00", text.len());
+        let list = format!("{}{name}{}{value}", size(name), size(&value.replace("\\0a", "x")));
+        let count = 8 + name.len() + value.replace("\\0a", "x").len();
+        format!(
+            r#"(data (i32.const 1024) "\c8\00\00\00\00\08\00\00\{count:02x}\00\00\00\00\00\00\00\00\00\00\00")
+            (data (i32.const 2048) "{list}")"#
+        )
+    };
+    for (call, key, passes) in [("gw_route", "router = 'mine'", true), ("gw_on_request", "filters = ['mine']", false)] {
+        for (data, packed, is_right) in [
+            (redirect.0.to_owned(), redirect.1, false),
+            (field("content-length", "7"), "0x800000400", false),
+            (field("x-a", "a\\0ab"), "0x800000400", false),
+            (field("x a", "b"), "0x800000400", false),
+            (field("x-a", "b"), "0x800000400", true),
+        ] {
+            let body = format!(r#"{data} (func (export "{call}") (result i64) (i64.const {packed}))"#);
+            let gateway = routed(key, &plugin("", &body)).await;
+            let reply = gateway.client(Wire::H1).await.get("/").await;
+            let (wanted, text) = if passes || is_right { (200, "first") } else { (500, "") };
+            assert_eq!(reply.status, wanted, "{call} {data}");
+            match is_right {
+                true => assert_eq!(reply.headers["x-a"], "b"),
+                false => assert!(reply.text().contains(text), "{call} {data}: {}", reply.text()),
+            }
+            assert_eq!(faults(&gateway, "output").await, f64::from(u8::from(!is_right)), "{call} {data}");
+        }
+    }
+}
+
 /// A body of a decision, and the word for what is wrong with it. `$deep` and `$grow` are functions of [`ill`].
 const ILL: &[(&str, &str)] = &[
     ("unreachable", "trap"),

@@ -16,7 +16,10 @@ use crate::harness::{Gateway, Origin, RawOrigin, Wire, empty, full, guests};
 const CONFIGS: &[(&str, &str)] = &[
     ("canary", r#"{"to": "next", "percent": 30, "key": "cookie:user", "header": "x-canary"}"#),
     ("read-write", r#"{"primary": "p", "replicas": "r", "writes": ["/items/1"]}"#),
-    ("tenant", r#"{"by": "cookie:user", "tenants": {"user-1": "one", "user-2": "route:two"}, "default": "rest"}"#),
+    (
+        "tenant",
+        r#"{"by": "cookie:user", "tenants": {"user-1": "one", "user-2": "route:two"}, "default": "rest", "cache_apart": true}"#,
+    ),
     ("maglev", r#"{"key": ["header:x-user", "path"], "table": 1009}"#),
     ("sticky", r#"{"secret": "a secret of this test"}"#),
 ];

@@ -211,6 +211,56 @@ async fn a_canary_that_fails_goes_back_and_no_client_notices() {
     only(&mut client, "two").await;
 }
 
+/// A router that names a route.
+fn names(route: &str) -> Vec<u8> {
+    let body = format!(
+        r#"(data (i32.const 1024) "{route}") (data (i32.const 1040) "\00\04\00\00\0{}\00\00\00")
+        (func (export "gw_route") (result i64) (i64.const 0x500000410))"#,
+        route.len()
+    );
+    plugin("", &body)
+}
+
+#[tokio::test]
+async fn a_router_on_trial_that_names_what_is_not_there_goes_back() {
+    let text = "[plugin.mine]\nsource = 'mine.wasm'\n[[route]]\nmatch = { path = '/' }\nrouter = 'mine'\nrespond = 'table'\n\
+                [[route]]\nname = 'second'\nmatch = { path = '/second' }\nrespond = 'second'";
+    let gateway = Gateway::of(text).file("mine.wasm", names("second")).and(ADMIN).start().await;
+    let mut client = gateway.client(Wire::H1).await;
+    // Few enough faults that it is the trial that ends, and not the version that is quarantined.
+    for trial in ["canary=100%25&for=1h", "shadow=1h"] {
+        let (status, answer) = gateway.order(&format!("{PUSH}&{trial}"), &names("nobody")).await;
+        assert_eq!(status, 200, "{answer}");
+        for _ in 0..4 {
+            // The version in force decides where the other has failed.
+            assert_eq!(client.get("/").await.text(), "second", "{trial}");
+        }
+        eventually("the end of the trial", async || mine(&gateway).await["trial"].is_null()).await;
+        let ended = mine(&gateway).await["ended"].clone();
+        assert_eq!(ended["result"], "rolled-back", "{ended}");
+        assert!(ended["why"].as_str().unwrap().starts_with("it failed "), "{ended}");
+        assert!(ended["why"].as_str().unwrap().contains(" times in "), "{ended}");
+    }
+}
+
+#[tokio::test]
+async fn a_version_on_trial_that_fails_after_it_has_decided_goes_back() {
+    let (one, two) = (Origin::says("one").await, Origin::says("two").await);
+    let gateway = balanced(&one, &two, &picks(1)).await;
+    let mut client = gateway.client(Wire::H1).await;
+    let decides = r#"(func (export "gw_pick") (param i32) (result i64) (i64.const 0))"#;
+    for (call, trial) in [
+        (r#""gw_outcome") (param i32 i32 i32 i64 i64)"#, "shadow=1h"),
+        (r#""gw_outcome") (param i32 i32 i32 i64 i64)"#, "canary=50%25&for=1h"),
+    ] {
+        let candidate = plugin("", &format!("{decides} (func (export {call} unreachable)"));
+        gateway.order(&format!("{PUSH}&{trial}"), &candidate).await;
+        let ended = after_trial(&gateway, &mut client).await["ended"].clone();
+        assert_eq!(ended["result"], "rolled-back", "{ended}");
+        assert!(ended["why"].as_str().unwrap().contains(" times in "), "{ended}");
+    }
+}
+
 #[tokio::test]
 async fn a_canary_whose_requests_fail_goes_back() {
     let broken = |_| async {

@@ -114,7 +114,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The control path.
-    ("cli", &["agent", "balance", "config", "examine", "fetch", "plugin", "reload", "run", "sim", "stock", "vault"]),
+    (
+        "cli",
+        &[
+            "agent", "balance", "config", "examine", "fetch", "limits", "plugin", "reload", "run", "sim", "stock",
+            "vault",
+        ],
+    ),
     (
         "run",
         &[
@@ -222,7 +228,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Plugins as the gateway runs them, before backends that are only thought of.
-    ("sim", &["balance", "config::model", "config::problem", "config::value", "escape", "plugin", "stock"]),
+    ("sim", &["balance", "config::model", "config::problem", "config::value", "escape", "limits", "plugin", "stock"]),
     // Shared.
     ("access_log", &["config::model", "escape", "http", "limits", "metrics"]),
     ("clock", &["error"]),

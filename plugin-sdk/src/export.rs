@@ -225,5 +225,10 @@ macro_rules! __export {
         extern "C" fn gw_on_response() -> i64 {
             wasm::on_response(&STATE)
         }
+
+        #[unsafe(no_mangle)]
+        extern "C" fn gw_on_fetch() -> i64 {
+            wasm::on_fetch(&STATE)
+        }
     };
 }

@@ -8,6 +8,7 @@ use crate::config;
 use crate::decide::{Route, Verdict};
 use crate::endpoints::Endpoints;
 use crate::error::{Error, Result};
+use crate::fetched::Fetched;
 use crate::outcome::Outcome;
 use crate::pick::Pick;
 use crate::request::{Request, RequestMut};
@@ -141,6 +142,14 @@ pub trait Filter: Sized {
     fn on_request(&mut self, request: &RequestMut) -> Verdict {
         request.ignore();
         Verdict::CarryOn
+    }
+
+    /// On a route with `cache`, a pool has answered, or said that what is kept still holds, and the answer may be kept: what is said here is about that. The
+    /// response itself cannot be changed here. It is not called for what the cache answers;
+    /// [`on_response`](Filter::on_response) follows, for each client. A response about which this fails is not kept.
+    fn on_fetch(&mut self, request: &Request, response: &Fetched) {
+        let _ = response;
+        request.ignore();
     }
 
     /// The head of a response is there. Changes to it are done when this has returned.

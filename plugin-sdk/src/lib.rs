@@ -142,6 +142,53 @@
 //! export!(filter: Keys);
 //! ```
 //!
+//! # The cache
+//!
+//! keeps one answer for all who ask for the same URL, on a route that has it. What else tells answers apart, what goes past it, and how long an answer is
+//! fresh, routers and filters may say of a request, and filters of what a pool answered:
+//!
+//! ```
+//! use gatewright_sdk::prelude::*;
+//!
+//! struct Tenants;
+//!
+//! impl Filter for Tenants {
+//!     type Config = NoConfig;
+//!
+//!     fn configure(_: NoConfig) -> Result<Self> {
+//!         Ok(Tenants)
+//!     }
+//!
+//!     fn on_request(&mut self, request: &RequestMut) -> Verdict {
+//!         match request.header("x-tenant") {
+//!             Some(tenant) => request.cache_key(tenant),   // each has entries of its own
+//!             None => request.bypass_cache(),
+//!         };
+//!         Verdict::CarryOn
+//!     }
+//!
+//!     fn on_fetch(&mut self, request: &Request, response: &Fetched) {
+//!         if response.status() == 404 {
+//!             response.cache_for(Duration::from_secs(5));  // whatever it says
+//!         }
+//!         if let Some(tenant) = request.header("x-tenant") {
+//!             response.cache_tag(tenant);                  // `gatewright cache purge --tag acme`
+//!         }
+//!     }
+//! }
+//!
+//! export!(filter: Tenants);
+//!
+//! # use gatewright_sdk::mock::{Mock, get, response};
+//! # let mut gateway = Mock::filter::<Tenants>("{}").unwrap();
+//! # let request = get("/").header("x-tenant", "acme");
+//! # gateway.on_request(&request);
+//! # assert_eq!(request.cache().key, [b"acme"]);
+//! # let missing = response(404);
+//! # gateway.on_fetch(&request, &missing);
+//! # assert_eq!((missing.cache().ttl, &missing.cache().tags[..]), (Some(Duration::from_secs(5)), &["acme".to_owned()][..]));
+//! ```
+//!
 //! # More that there is
 //!
 //! | | |
@@ -210,6 +257,7 @@ mod endpoints;
 mod error;
 mod export;
 mod fading;
+mod fetched;
 pub mod hash;
 mod key;
 mod kinds;
@@ -239,6 +287,7 @@ pub use encoded::Pairs;
 pub use endpoints::{All, Available, Endpoint, Endpoints};
 pub use error::{Error, Result};
 pub use fading::Fading;
+pub use fetched::Fetched;
 pub use key::Key;
 pub use kinds::{Balancer, Configuration, Filter, Router};
 pub use micros::Micros;
@@ -259,8 +308,8 @@ pub mod prelude {
     pub use crate::metrics::{Counter, Gauge, Histogram};
     pub use crate::shared::Slot;
     pub use crate::{
-        Answer, Balancer, Draw, Endpoint, Endpoints, Error, Fading, Filter, Key, Micros, NoConfig, Outcome, Pick,
-        Request, RequestMut, Response, Result, Route, Router, Target, Verdict, clock, export, hash, log, random,
+        Answer, Balancer, Draw, Endpoint, Endpoints, Error, Fading, Fetched, Filter, Key, Micros, NoConfig, Outcome,
+        Pick, Request, RequestMut, Response, Result, Route, Router, Target, Verdict, clock, export, hash, log, random,
         shared,
     };
 }

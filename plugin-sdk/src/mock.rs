@@ -45,10 +45,10 @@ mod shown;
 
 use gateway::Gateway;
 use record::{Begin, Call, Record, Step};
-pub use shown::Shown;
+pub use shown::{Matter, Shown};
 
 pub use endpoint::{LiveEndpoint, MockEndpoint, endpoint};
-pub use head::{Head, get, request, response, tcp};
+pub use head::{Cache, Head, get, request, response, tcp};
 
 /// A gateway with one plugin.
 pub struct Mock {
@@ -152,6 +152,7 @@ impl Mock {
         let call = |_: &Mock| Call::Route { request: request.into() };
         let run = |mock: &mut Mock| {
             mock.host.show(Some(request), None);
+            mock.host.about(Matter::Request);
             mock.instance.route(&mock.host)
         };
         let decided = self.asked(call, run, record::route);
@@ -164,6 +165,7 @@ impl Mock {
         let call = |_: &Mock| Call::OnRequest { request: request.into() };
         let run = |mock: &mut Mock| {
             mock.host.show(Some(request), None);
+            mock.host.about(Matter::Request);
             mock.instance.on_request(&mock.host)
         };
         let decided = self.asked(call, run, record::verdict);
@@ -181,6 +183,18 @@ impl Mock {
         let decided = self.asked(call, run, record::verdict);
         self.host.do_changes();
         decided
+    }
+
+    /// What the filter says of keeping this response to this request; [`Head::cache`] tells it.
+    pub fn on_fetch(&mut self, request: &Head, response: &Head) {
+        let call = |_: &Mock| Call::OnFetch { request: request.into(), response: Box::new(response.into()) };
+        let run = |mock: &mut Mock| {
+            mock.host.show(Some(request), Some(response));
+            mock.host.about(Matter::Fetched);
+            mock.instance.on_fetch(&mock.host);
+        };
+        self.asked(call, run, |()| record::verdict(&Verdict::CarryOn));
+        self.host.do_changes();
     }
 
     /// Lets time pass for the plugin.

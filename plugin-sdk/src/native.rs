@@ -47,6 +47,8 @@ pub trait Host {
     fn tag(&self, name: &[u8], read: &mut dyn FnMut(&[u8])) -> bool;
     /// `set_tag`.
     fn set_tag(&self, name: &[u8], value: &[u8]) -> i32;
+    /// `cache`.
+    fn cache(&self, what: u32, text: &[u8], seconds: u64) -> i32;
     /// `log`.
     fn log(&self, level: u32, text: &[u8]);
     /// `clock`, in microseconds.
@@ -148,6 +150,8 @@ pub trait Instance: Send {
     fn on_request(&mut self, host: &dyn Host) -> Verdict;
     /// `gw_on_response`.
     fn on_response(&mut self, host: &dyn Host) -> Verdict;
+    /// `gw_on_fetch`.
+    fn on_fetch(&mut self, host: &dyn Host);
     /// `gw_tick`: how long until the next one.
     fn tick(&mut self, host: &dyn Host, table: &Table) -> Option<Duration>;
     /// `gw_snapshot`.
@@ -194,6 +198,10 @@ impl<B: Balancer + Send, R: Router + Send, F: Filter + Send> Instance for Linked
 
     fn on_response(&mut self, host: &dyn Host) -> Verdict {
         enter(host, None, &self.generator, || self.runtime.on_response())
+    }
+
+    fn on_fetch(&mut self, host: &dyn Host) {
+        enter(host, None, &self.generator, || self.runtime.on_fetch());
     }
 
     fn tick(&mut self, host: &dyn Host, table: &Table) -> Option<Duration> {

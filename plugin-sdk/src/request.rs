@@ -5,8 +5,9 @@
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::time::Duration;
 
-use gatewright_abi::{edit, hash, side, text};
+use gatewright_abi::{cache, edit, hash, side, text};
 
 use crate::encoded::Pairs;
 use crate::sys::{self, Arena};
@@ -260,6 +261,24 @@ impl RequestMut {
         edited(edit::REMOVE, side::REQUEST, name, &[])
     }
 
+    /// Adds a part to the key of the cache, up to 256 bytes: answers to requests with other parts are others, and this one gets
+    /// only what was kept for the same. Parts are told apart by the plugin that adds them and by their order; those that filters and a
+    /// router add all count. A part that is not taken sends the request past the cache; so does a router that fails.
+    pub fn cache_key(&self, part: impl AsRef<[u8]>) -> bool {
+        cached(cache::KEY, "part of the key", part.as_ref(), 0)
+    }
+
+    /// Past the cache: it is not asked, and the answer is not kept.
+    pub fn bypass_cache(&self) -> bool {
+        cached(cache::BYPASS, "bypass", b"", 0)
+    }
+
+    /// The answer, if it is kept, is fresh for so long, in whole seconds, whatever it says itself. What forbids keeping it still
+    /// does: `no-store`, `private`, a cookie, and so on; and `ttl_most` of the route bounds it.
+    pub fn cache_for(&self, time: Duration) -> bool {
+        cached(cache::TTL, "time to live", b"", time.as_secs())
+    }
+
     /// Sets the path that is sent on; with a question mark, the query too.
     pub fn set_path(&self, path: impl AsRef<str>) -> bool {
         taken("path", path.as_ref(), sys::set_path(path.as_ref().as_bytes()))
@@ -273,6 +292,11 @@ impl Deref for RequestMut {
     fn deref(&self) -> &Request {
         &self.request
     }
+}
+
+/// Something for the cache.
+pub(crate) fn cached(what: u32, name: &str, text: &[u8], seconds: u64) -> bool {
+    taken(name, &String::from_utf8_lossy(text), sys::cache(what, text, seconds))
 }
 
 pub(crate) fn edited(how: u32, side: u32, name: &str, value: &[u8]) -> bool {

@@ -9,6 +9,7 @@ use crate::config;
 use crate::decide::{Route, Verdict};
 use crate::endpoints::Endpoints;
 use crate::error::{Error, Result};
+use crate::fetched::Fetched;
 use crate::kinds::{Balancer, Configuration, Filter, Router};
 use crate::outcome::Outcome;
 use crate::pick::Pick;
@@ -23,6 +24,7 @@ pub struct Runtime<B, R, F> {
     filter: Option<F>,
     request: RequestMut,
     response: Response,
+    fetched: Fetched,
     /// Bits of the kinds that want to be called when time passes.
     ticking: u32,
 }
@@ -41,7 +43,8 @@ impl<B: Balancer, R: Router, F: Filter> Runtime<B, R, F> {
             0 => None,
             _ => Some(F::configure(Configuration::read(config)?)?),
         };
-        Ok(Runtime { balancer, router, filter, request: RequestMut::new(), response: Response::new(), ticking: kinds })
+        let (request, response, fetched) = (RequestMut::new(), Response::new(), Fetched::new());
+        Ok(Runtime { balancer, router, filter, request, response, fetched, ticking: kinds })
     }
 
     #[inline(always)]
@@ -85,6 +88,14 @@ impl<B: Balancer, R: Router, F: Filter> Runtime<B, R, F> {
         self.request.begin(0);
         self.response.begin();
         filter.on_response(&self.request, &self.response)
+    }
+
+    #[inline(always)]
+    pub(crate) fn on_fetch(&mut self) {
+        let Some(filter) = &mut self.filter else { return };
+        self.request.begin(0);
+        self.fetched.begin();
+        filter.on_fetch(&self.request, &self.fetched);
     }
 
     /// Whether the last call of the filter is one that does nothing, ever.

@@ -58,6 +58,7 @@ fn numbers_are_those_of_the_crate() {
         ("side", "| side | number |"),
         ("hash", "| hashed | number | named |"),
         ("edit", "| edit | number |"),
+        ("cache", "| said | number | in | meaning |"),
         ("level", "| level | number |"),
         ("metric", "| metric | number |"),
         ("bound", "| bound | value | of |"),

@@ -119,8 +119,26 @@ impl Filter for Anything {
     fn on_request(&mut self, request: &RequestMut) -> Verdict {
         match request.method() {
             "DELETE" => Verdict::refuse(403),
-            _ => Verdict::CarryOn,
+            "PUT" => {
+                request.bypass_cache();
+                Verdict::CarryOn
+            }
+            _ => {
+                // The second is too long, and sends the request past the cache.
+                request.cache_key(b"a\xff part");
+                request.cache_key([b'x'; 257]);
+                request.cache_for(Duration::from_millis(7900));
+                Verdict::CarryOn
+            }
         }
+    }
+
+    fn on_fetch(&mut self, request: &Request, response: &Fetched) {
+        match response.header("x-kind") {
+            Some("private") => response.do_not_store(),
+            _ => response.cache_tag(request.path()) && response.cache_tag("") | response.cache_for(Duration::from_secs(9)),
+        };
+        request.set_tag("fetched", response.status().to_string());
     }
 
     fn on_response(&mut self, request: &Request, response: &Response) -> Verdict {
@@ -203,6 +221,17 @@ mod tests {
         let head = response(200);
         gateway.on_response(&get("/x"), &head);
         assert_eq!(head.status(), 201);
+        let (keyed, past) = (get("/"), request("PUT", "/"));
+        gateway.on_request(&keyed);
+        gateway.on_request(&past);
+        let said = keyed.cache();
+        assert_eq!((said.key, said.bypass, said.ttl), (vec![b"a\xff part".to_vec()], true, Some(Duration::from_secs(7))));
+        assert!(past.cache().bypass);
+        let (shared, private) = (response(200), response(404).header("x-kind", "private"));
+        gateway.on_fetch(&get("/x"), &shared);
+        gateway.on_fetch(&get("/x"), &private);
+        assert_eq!((shared.cache().tags, shared.cache().ttl), (vec!["/x".to_owned()], Some(Duration::from_secs(9))));
+        assert!(private.cache().no_store && !shared.cache().no_store);
     }
 
     #[test]

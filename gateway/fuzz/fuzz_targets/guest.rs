@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use gatewright::balance::{Candidate, Endpoint, HOME};
 use gatewright::config::model;
-use gatewright::plugin::request::{Edit, Head, Side, What};
+use gatewright::plugin::request::{Edit, Head, Side, What, Wish};
 use gatewright::plugin::{Budget, Compiled, Compiler, Decision, Engine, Instance, Mould, Outcome, Services};
 use gatewright_abi::{Column, IMPORT_MODULE, IMPORTS, Wasm, bound, kind};
 use libfuzzer_sys::fuzz_target;
@@ -147,6 +147,7 @@ fn interpreter() -> String {
         (func (export "gw_route") (result i64) (call $run))
         (func (export "gw_on_request") (result i64) (call $run))
         (func (export "gw_on_response") (result i64) (call $run))
+        (func (export "gw_on_fetch") (result i64) (call $run))
         (func (export "gw_outcome") (param i32 i32 i32 i64 i64) (drop (call $run)))
         (func (export "gw_endpoints_changed") (drop (call $run)))
         (func (export "gw_tick") (result i64) (call $run))
@@ -216,6 +217,7 @@ fn calls(instance: &mut Instance) {
             instance.route(&Exchange),
             instance.on_request(&Exchange),
             instance.on_response(&Exchange),
+            instance.on_fetch(&Exchange),
         ] {
             decided.iter().for_each(check);
         }
@@ -224,6 +226,10 @@ fn calls(instance: &mut Instance) {
             Edit::Tag(name, value) => {
                 assert!(name.len() <= bound::TAG_BYTES && value.len() <= bound::TAG_BYTES);
                 name.len() + value.len()
+            }
+            Edit::Cache(Wish::Key(text) | Wish::Tag(text)) => {
+                assert!(text.len() <= bound::CACHE_BYTES);
+                text.len()
             }
             _ => 0,
         };

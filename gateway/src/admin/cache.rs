@@ -113,6 +113,7 @@ fn row(entry: &Entry, now: u64, with_fields: bool) -> Value {
         "uses": entry.uses(),
         "tags": entry.tags,
         "vary": entry.vary.0,
+        "key": entry.place.part.texts(),
     });
     if with_fields {
         let fields =

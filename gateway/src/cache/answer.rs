@@ -191,6 +191,8 @@ mod tests {
     use super::super::policy::freshness::Times;
     use super::super::policy::rules::Rules;
     use super::*;
+    use crate::cache::key::Way;
+    use crate::cache::policy::advice::Advice;
     use crate::http::{Fields, Scheme, Version};
 
     const NOW: u64 = 784_111_777;
@@ -219,7 +221,8 @@ mod tests {
         let times = Times { requested: NOW, received: NOW };
         let body = Shared::whole(Bytes::from_static(b"0123456789"));
         let status = StatusCode::from_u16(status).unwrap();
-        let asked = Asked { url: "http://x/".to_owned(), place: 0, fields: &Fields::new() };
+        let (place, advice) = (Way::default(), Advice::NONE);
+        let asked = Asked { url: "http://x/".to_owned(), place, fields: &Fields::new(), advice };
         Entry::new(asked, (status, &fields(list)), body, times, &Rules::default())
     }
 

@@ -9,6 +9,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::body::Shared;
 use super::codings::Codings;
+use super::key::Way;
+use super::policy::advice::Advice;
 use super::policy::directives::ResponseDirectives;
 use super::policy::freshness::{self, Basis, Times};
 use super::policy::reuse::Kept;
@@ -41,8 +43,8 @@ pub struct Entry {
     pub tags: Vec<String>,
     /// What it varies by, and what the request said there.
     pub vary: (Vec<String>, Vec<u8>),
-    /// By what route it came and went: requests that would go elsewhere have another.
-    pub place: u64,
+    /// By what route it came and went, and what plugins added to its key: requests that would go elsewhere, or have other parts, have another.
+    pub place: Way,
     /// Where it belongs on disk.
     pub(super) home: Option<Home>,
     pub(super) times: Times,
@@ -56,10 +58,12 @@ pub struct Entry {
 pub struct Asked<'a> {
     /// Its URL, as it stands in keys.
     pub url: String,
-    /// By what route it goes.
-    pub place: u64,
+    /// By what route it goes, and what plugins added to its key.
+    pub place: Way,
     /// Its fields.
     pub fields: &'a Fields,
+    /// What plugins say of keeping the response.
+    pub advice: &'a Advice,
 }
 
 impl Entry {
@@ -85,14 +89,16 @@ impl Entry {
             let received = UNIX_EPOCH + Duration::from_secs(times.received);
             let _ = kept.append(name::DATE, httpdate::fmt_http_date(received).as_bytes());
         }
+        let initial_age = freshness::initial_age(fields, times);
         Entry {
             url: asked.url,
             place: asked.place,
             status,
-            lifetime: freshness::lifetime(status, fields, &directives, times, rules),
-            initial_age: freshness::initial_age(fields, times),
+            lifetime: freshness::advised(asked.advice.ttl, initial_age, rules)
+                .unwrap_or_else(|| freshness::lifetime(status, fields, &directives, times, rules)),
+            initial_age,
             fields: kept,
-            tags: tags(fields),
+            tags: tags(fields, &asked.advice.tags),
             vary: (names, selecting),
             directives,
             body,
@@ -104,8 +110,8 @@ impl Entry {
         }
     }
 
-    /// The same after the origin said that it still holds (RFC 9111 section 4.3.4).
-    pub fn freshened(&self, asked: &Fields, news: &Fields, times: Times, rules: &Rules) -> Entry {
+    /// Its fields after the origin said that it still holds (RFC 9111 section 4.3.4).
+    pub fn fresh_fields(&self, news: &Fields, rules: &Rules) -> Fields {
         let mut fields = self.fields.clone();
         // Its age counts from the news, so a date of before is out of place.
         fields.remove(name::DATE);
@@ -113,7 +119,12 @@ impl Entry {
         if let Some(age) = news.value(name::AGE) {
             let _ = fields.append(name::AGE, age);
         }
-        let asked = Asked { url: self.url.clone(), place: self.place, fields: asked };
+        fields
+    }
+
+    /// The same with these fields, as it is kept from now on.
+    pub fn freshened(&self, asked: &Fields, fields: Fields, times: Times, rules: &Rules, advice: &Advice) -> Entry {
+        let asked = Asked { url: self.url.clone(), place: self.place.clone(), fields: asked, advice };
         let renewed = Entry::new(asked, (self.status, &fields), self.body.clone(), times, rules);
         let mut renewed = renewed.at_home(self.home.clone());
         renewed.codings = self.codings.clone();
@@ -144,8 +155,8 @@ impl Entry {
     }
 
     /// Whether it answers a request that goes by this route with these fields.
-    pub fn answers(&self, place: u64, asked: &Fields) -> bool {
-        self.place == place && (self.vary.0.is_empty() || vary::selecting(asked, &self.vary.0) == self.vary.1)
+    pub fn answers(&self, place: &Way, asked: &Fields) -> bool {
+        self.place == *place && (self.vary.0.is_empty() || vary::selecting(asked, &self.vary.0) == self.vary.1)
     }
 
     /// Whether the origin can be asked if it still holds.
@@ -172,16 +183,20 @@ impl Entry {
     pub fn weight(&self) -> u64 {
         let texts =
             self.url.len() + self.fields.list_size() + self.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
-        OVERHEAD + (texts + self.vary.1.len()) as u64 + self.body.length().unwrap_or(0) + self.codings.weight()
+        OVERHEAD
+            + (texts + self.vary.1.len() + self.place.part.bytes().len()) as u64
+            + self.body.length().unwrap_or(0)
+            + self.codings.weight()
     }
 }
 
-/// `Surrogate-Key` has its tags apart by spaces, `Cache-Tag` by commas.
-fn tags(fields: &Fields) -> Vec<String> {
+/// `Surrogate-Key` has its tags apart by spaces, `Cache-Tag` by commas. `more` come from plugins.
+fn tags(fields: &Fields, more: &[String]) -> Vec<String> {
     let text = |tag: &[u8]| String::from_utf8_lossy(tag).into_owned();
     let keys = fields.values("surrogate-key").flat_map(|value| value.split(u8::is_ascii_whitespace));
     let tags = fields.values("cache-tag").flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
     let mut all: Vec<String> = keys.chain(tags).filter(|tag| !tag.is_empty()).map(text).collect();
+    all.extend_from_slice(more);
     all.sort_unstable();
     all.dedup();
     all

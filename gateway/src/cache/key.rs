@@ -3,6 +3,8 @@
 //! In: a request. Out: its URL, written in one way, so that two requests for the same thing have the same. Where a request would go
 //! is no part of it, but the entry's `place`: a change by an unsafe request concerns all that stands under a URL.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::http::Scheme;
@@ -10,6 +12,19 @@ use crate::http::head::host_of;
 
 /// A URL as it is looked up, mostly without memory of its own.
 pub type Url = SmallVec<[u8; 192]>;
+
+/// Which of the answers to one URL are meant, whatever they vary by.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Way {
+    /// By what route they come and go: requests that would go elsewhere have another number.
+    pub number: u64,
+    /// What plugins added to the key.
+    pub part: Part,
+}
+
+/// What plugins added to the key of a request: parts, each with the plugin that added it. Mostly nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Part(Option<Arc<[u8]>>);
 
 /// Which parameters of a query count.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -90,6 +105,59 @@ pub fn same_origin<'r>(
     Some(Cow::Owned(format!("{folder}{reference}")))
 }
 
+impl Way {
+    /// Adds it to a key, so that no two look alike there, whatever follows.
+    pub fn write(&self, key: &mut Vec<u8>) {
+        key.extend_from_slice(&self.number.to_be_bytes());
+        let part = self.part.bytes();
+        key.extend_from_slice(&size(part));
+        key.extend_from_slice(part);
+    }
+}
+
+impl From<u64> for Way {
+    fn from(number: u64) -> Way {
+        Way { number, part: Part::default() }
+    }
+}
+
+impl Part {
+    /// With one more, of this plugin.
+    #[must_use]
+    pub fn with(&self, plugin: &str, part: &[u8]) -> Part {
+        let mut all = self.bytes().to_vec();
+        for text in [plugin.as_bytes(), part] {
+            all.extend_from_slice(&size(text));
+            all.extend_from_slice(text);
+        }
+        Part(Some(all.into()))
+    }
+
+    /// All of it, so that no two that differ are the same; empty when there is nothing.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Each as people read it: `PLUGIN=PART`.
+    pub fn texts(&self) -> Vec<String> {
+        let (mut rest, mut texts) = (self.bytes(), Vec::new());
+        let next = |rest: &mut &[u8]| {
+            let (size, more) = rest.split_first_chunk::<4>()?;
+            let (text, more) = more.split_at_checked(u32::from_be_bytes(*size) as usize)?;
+            *rest = more;
+            Some(text.escape_ascii().to_string())
+        };
+        while let (Some(plugin), Some(part)) = (next(&mut rest), next(&mut rest)) {
+            texts.push(format!("{plugin}={part}"));
+        }
+        texts
+    }
+}
+
+fn size(text: &[u8]) -> [u8; 4] {
+    u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes()
+}
+
 fn without_default_port(scheme: Scheme, authority: &str) -> &str {
     let host = host_of(authority);
     let default = match scheme {
@@ -139,6 +207,36 @@ mod tests {
         assert_eq!(text("x", "/?utm_source=1", &dropped), "http://x/");
         let kept = Query { keep: Some(list(&["a"])), ..Query::default() };
         assert_eq!(text("x", "/?b=1&a=2&ab=3", &kept), "http://x/?a=2");
+    }
+
+    #[test]
+    fn parts_of_a_key_are_told_apart() {
+        let none = Part::default();
+        let all = [
+            none.clone(),
+            none.with("a", b""),
+            none.with("a", b"b"),
+            none.with("ab", b""),
+            none.with("a", b"").with("a", b""),
+            none.with("a", b"b").with("c", b"d"),
+            none.with("c", b"d").with("a", b"b"),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(at + 1).all(|other| one != other && one.bytes() != other.bytes()), "{one:?}");
+        }
+        assert_eq!(all[5].texts(), ["a=b", "c=d"]);
+        assert_eq!(none.with("a", b"\x1b[1m\n").texts(), ["a=\\x1b[1m\\n"]);
+        assert!(none.texts().is_empty());
+        let key = |way: &Way, more: &[u8]| {
+            let mut key = Vec::new();
+            way.write(&mut key);
+            [key, more.to_vec()].concat()
+        };
+        let part = Part::default().with("a", b"b");
+        let bytes = [&size(part.bytes())[..], part.bytes()].concat();
+        for more in [part.bytes(), &bytes] {
+            assert_ne!(key(&Way { number: 1, part: part.clone() }, b""), key(&Way::from(1), more));
+        }
     }
 
     #[test]

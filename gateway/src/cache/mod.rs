@@ -15,6 +15,7 @@ pub mod policy;
 pub mod status;
 pub mod store;
 pub mod tiers;
+pub mod wishes;
 
 pub use entry::Entry;
 pub use status::{CacheStatus, Told};

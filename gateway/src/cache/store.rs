@@ -12,6 +12,7 @@ use moka::ops::compute::Op;
 use super::disk::Disk;
 use super::entry::Entry;
 use super::flight::{BELOW, Flights, Key, root_of};
+use super::key::Way;
 use super::policy::storable::NotKept;
 use super::policy::vary;
 use crate::error::Error;
@@ -174,7 +175,7 @@ impl Store {
     }
 
     /// The response to a request for this URL that goes by this place, and the key below the URL under which it stands or would.
-    pub fn find(&self, url: &[u8], place: u64, asked: &Fields, now: u64) -> (Found, Option<Key>) {
+    pub fn find(&self, url: &[u8], place: &Way, asked: &Fields, now: u64) -> (Found, Option<Key>) {
         match self.slots.get(url) {
             Some(Slot::Entry(entry)) if entry.answers(place, asked) => (Found::Entry(entry), None),
             Some(Slot::Entry(_)) => (Found::Varies, None),
@@ -211,14 +212,14 @@ impl Store {
             _ if names.is_empty() => return self.slots.insert(url.into(), Slot::Entry(entry)),
             _ => self.split(url, names),
         };
-        self.slots.insert(below(url, number, entry.place, &entry.vary.1), Slot::Entry(entry));
+        self.slots.insert(below(url, number, &entry.place, &entry.vary.1), Slot::Entry(entry));
     }
 
     /// Notes that an entry takes more than before, if it is still there: its body was compressed.
     pub fn reweigh(&self, entry: &Entry) {
         let url = entry.url.as_bytes();
         let key = match self.slots.get(url) {
-            Some(Slot::Varies(_, number)) => below(url, number, entry.place, &entry.vary.1),
+            Some(Slot::Varies(_, number)) => below(url, number, &entry.place, &entry.vary.1),
             _ => url.into(),
         };
         // Put again as it stands: what was thrown away meanwhile does not come back.
@@ -235,9 +236,14 @@ impl Store {
         number
     }
 
-    /// Notes that responses cannot be kept, so that nobody waits for another's.
-    pub fn note(&self, key: &[u8], why: NotKept, now: u64) {
-        self.slots.insert(key.into(), Slot::Not(why, now + REMEMBERED));
+    /// Notes that responses that come by this place cannot be kept, so that nobody waits for another's.
+    pub fn note(&self, key: &[u8], place: &Way, why: NotKept, now: u64) {
+        let not = Slot::Not(why, now + REMEMBERED);
+        self.slots.entry(key.into()).and_compute_with(|held| match held.map(|held| held.into_value()) {
+            // What stands there is for others.
+            Some(Slot::Entry(held)) if held.place != *place => Op::Nop,
+            _ => Op::Put(not),
+        });
         self.forget_on_disk(root_of(key));
     }
 
@@ -307,12 +313,12 @@ impl Store {
 }
 
 /// The key of one of several.
-fn below(url: &[u8], number: u64, place: u64, selecting: &[u8]) -> Key {
-    let mut text = Vec::with_capacity(url.len() + selecting.len() + 17);
+fn below(url: &[u8], number: u64, place: &Way, selecting: &[u8]) -> Key {
+    let mut text = Vec::with_capacity(url.len() + place.part.bytes().len() + selecting.len() + 21);
     text.extend_from_slice(url);
     text.push(BELOW);
     text.extend_from_slice(&number.to_be_bytes());
-    text.extend_from_slice(&place.to_be_bytes());
+    place.write(&mut text);
     text.extend_from_slice(selecting);
     text.into()
 }
@@ -321,6 +327,8 @@ fn below(url: &[u8], number: u64, place: u64, selecting: &[u8]) -> Key {
 mod tests {
     use super::super::body::Shared;
     use super::super::entry::Asked;
+    use super::super::key::Part;
+    use super::super::policy::advice::Advice;
     use super::super::policy::freshness::Times;
     use super::super::policy::rules::Rules;
     use super::*;
@@ -342,13 +350,14 @@ mod tests {
         let (times, rules) = (Times { requested: NOW, received: NOW }, Rules::default());
         let body = Shared::whole(vec![0; size].into());
         let fields_asked = fields(asked);
-        let asked = Asked { url: url.to_owned(), place, fields: &fields_asked };
+        let advice = Advice::NONE;
+        let asked = Asked { url: url.to_owned(), place: place.into(), fields: &fields_asked, advice };
         Arc::new(Entry::new(asked, (StatusCode::OK, &fields(response)), body, times, &rules))
     }
 
     /// What names the response that is found.
     fn found(store: &Store, url: &str, place: u64, asked: &[(&str, &str)]) -> Option<String> {
-        match store.find(url.as_bytes(), place, &fields(asked), NOW).0 {
+        match store.find(url.as_bytes(), &place.into(), &fields(asked), NOW).0 {
             Found::Entry(entry) => Some(entry.fields.text("x").unwrap_or_default().to_owned()),
             _ => None,
         }
@@ -384,6 +393,35 @@ mod tests {
             let both = (found(&store, "/", 1, &[]), found(&store, "/", 2, &[]));
             assert_eq!(both, (Some("one".to_owned()), Some("two".to_owned())), "{round}");
         }
+    }
+
+    #[test]
+    fn those_with_other_parts_in_their_keys_stand_side_by_side_and_are_purged_together() {
+        let store = Store::new(1 << 20);
+        let (times, rules) = (Times { requested: NOW, received: NOW }, Rules::default());
+        let part = |tenant: &str| Way { number: 1, part: Part::default().with("mine", tenant.as_bytes()) };
+        let of = |place: &Way, name: &str| {
+            let asked =
+                Asked { url: "/".to_owned(), place: place.clone(), fields: &Fields::new(), advice: Advice::NONE };
+            let body = Shared::whole(vec![0].into());
+            Arc::new(Entry::new(asked, (StatusCode::OK, &fields(&[("x", name)])), body, times, &rules))
+        };
+        let found = |place: &Way| match store.find(b"/", place, &Fields::new(), NOW).0 {
+            Found::Entry(entry) => Some(entry.fields.text("x").unwrap_or_default().to_owned()),
+            _ => None,
+        };
+        let ways = [Way::from(1), part("a"), part("b"), part("")];
+        for (at, way) in ways.iter().enumerate() {
+            assert_eq!(found(way), None);
+            store.keep(of(way, &at.to_string()));
+        }
+        // The first stood there alone; what stands beside others is put in its place again.
+        store.keep(of(&ways[0], "0"));
+        for (at, way) in ways.iter().enumerate() {
+            assert_eq!(found(way), Some(at.to_string()));
+        }
+        assert_eq!(store.purge(&Purge::Url("/".to_owned()), false), 4);
+        assert!(ways.iter().all(|way| found(way).is_none()));
     }
 
     #[test]
@@ -435,11 +473,16 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_is_remembered_for_a_while() {
         let store = Store::new(1 << 20);
-        store.note(b"/", NotKept::Private, NOW);
-        let found = |at| store.find(b"/", 0, &Fields::new(), at).0;
+        store.note(b"/", &Way::default(), NotKept::Private, NOW);
+        let found = |at| store.find(b"/", &Way::default(), &Fields::new(), at).0;
         assert!(matches!(found(NOW), Found::Uncacheable(NotKept::Private)));
         assert!(matches!(found(NOW + REMEMBERED), Found::Nothing));
         store.keep(entry("/", &[], &[], 1));
         assert!(matches!(found(NOW), Found::Entry(_)));
+        // It is no matter of those who ask by another way.
+        store.note(b"/", &Way::from(1), NotKept::Private, NOW);
+        assert!(matches!(found(NOW), Found::Entry(_)));
+        store.note(b"/", &Way::default(), NotKept::Private, NOW);
+        assert!(matches!(found(NOW), Found::Uncacheable(_)));
     }
 }

@@ -14,6 +14,7 @@ use super::disk::format::{Head, Place};
 use super::disk::{Disk, Reading, Ticket};
 use super::entry::Entry;
 use super::flight::{BELOW, Key, Lead};
+use super::key::Way;
 use super::policy::directives::ResponseDirectives;
 use super::policy::vary;
 use super::store::Store;
@@ -36,7 +37,7 @@ pub struct Sought {
     /// Its URL.
     pub url: String,
     /// By which way, in this process.
-    pub place: u64,
+    pub place: Way,
     /// By which way, in every process.
     pub home: Home,
 }
@@ -87,7 +88,7 @@ impl Entry {
             codings: Arc::default(),
             tags: head.tags.clone(),
             vary: head.vary.clone(),
-            place: sought.place,
+            place: sought.place.clone(),
             times: head.times,
             initial_age: head.initial_age,
             home: Some(home),

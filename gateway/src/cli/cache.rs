@@ -11,7 +11,7 @@ use super::{Failure, print};
 pub(super) enum Command {
     /// How much is kept
     Stats(Where),
-    /// What is kept: URL, status, size, age and for how long it is still fresh
+    /// What is kept: URL, status, size, age, for how long it is still fresh, and what plugins added to its key
     List {
         /// Only URLs that begin so
         #[arg(default_value = "")]
@@ -123,5 +123,10 @@ fn line(entry: &Value) -> String {
         let names: Vec<&str> = entry[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if names.is_empty() { String::new() } else { format!(", {key} {}", names.join(" ")) }
     };
-    format!("{url}  {status}, {bytes} bytes, age {age}, ttl {ttl}{stale}{}{}", list("tags"), list("vary"))
+    format!(
+        "{url}  {status}, {bytes} bytes, age {age}, ttl {ttl}{stale}{}{}{}",
+        list("tags"),
+        list("vary"),
+        list("key")
+    )
 }

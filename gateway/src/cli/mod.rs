@@ -18,11 +18,15 @@ mod status;
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::value;
+use crate::limits::Limits;
 
 /// An edge gateway: reverse proxy, TLS, load balancing, static files.
 #[derive(Parser)]
@@ -97,6 +101,29 @@ struct ConfigFile {
     /// The configuration file
     #[arg(long, short, default_value = "gateway.toml", value_name = "FILE")]
     config: PathBuf,
+    /// The same without --config
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn path(&self) -> &Path {
+        self.file.as_deref().unwrap_or(&self.config)
+    }
+}
+
+/// How long a command waits until a module is compiled.
+#[derive(clap::Args)]
+struct Compiling {
+    /// Give up compiling a module after so long [default: as limits.plugin_compile_time]
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    compile_time: Option<Duration>,
+}
+
+impl Compiling {
+    fn most(&self) -> Duration {
+        self.compile_time.unwrap_or_else(|| Limits::default().plugin_compile_time)
+    }
 }
 
 /// Does what the arguments say.
@@ -111,8 +138,8 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             });
         }
-        Command::Run(file) => run::from_file(&file.config),
-        Command::Check { config, offline } => check::check(&config.config, offline),
+        Command::Run(file) => run::from_file(file.path()),
+        Command::Check { config, offline } => check::check(config.path(), offline),
         Command::Schema => print(format_args!("{:#}", crate::config::schema())),
         Command::Reload(place) => reload::reload(&place),
         Command::Drain(arguments) => drain::drain(&arguments),

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::{Failure, complain, misuse, print};
+use super::{Compiling, Failure, complain, misuse, print};
 use crate::config::model;
 use crate::config::problem::suggestion;
 use crate::sim::report::{self, Comparison};
@@ -40,6 +40,8 @@ pub(super) struct Arguments {
     /// times, for each FILE in order
     #[arg(long, value_name = "JSON")]
     config: Vec<String>,
+    #[command(flatten)]
+    compiling: Compiling,
     /// Print the results as JSON
     #[arg(long)]
     json: bool,
@@ -58,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // What plugins log stands beside what is printed here. Somebody else may have begun to log already.
     let _ = super::log::start(&model::Log::default());
     let scenarios = scenarios(arguments)?;
-    let arena = Arena::new().map_err(Failure)?;
+    let arena = Arena::new().map_err(Failure)?.patient(arguments.compiling.most());
     let contenders = contenders(arguments, &arena)?;
     let (began, runs) = (Instant::now(), scenarios.len() * contenders.len());
     let rounds = sim::compare(scenarios, &contenders, &arena, arguments.requests, arguments.seed).map_err(Failure)?;

@@ -49,6 +49,7 @@ const EXPORTS: &[Export] = {
         of(export::ROUTE, &[], Some(I64), kind::ROUTER),
         of(export::ON_REQUEST, &[], Some(I64), 0),
         of(export::ON_RESPONSE, &[], Some(I64), 0),
+        of(export::ON_FETCH, &[], Some(I64), 0),
         of(export::TICK, &[], Some(I64), 0),
         of(export::SNAPSHOT, &[], Some(I64), 0),
         of(export::RESTORE, &[I32, I32], Some(I32), 0),
@@ -66,7 +67,7 @@ pub(super) fn interface(module: &Module, memory_size: u64) -> Result<Interface, 
     for (kind, is_so) in [
         (kind::BALANCER, has(export::PICK)),
         (kind::ROUTER, has(export::ROUTE)),
-        (kind::FILTER, has(export::ON_REQUEST) || has(export::ON_RESPONSE)),
+        (kind::FILTER, [export::ON_REQUEST, export::ON_RESPONSE, export::ON_FETCH].into_iter().any(has)),
     ] {
         kinds |= if is_so { kind } else { 0 };
     }

@@ -9,7 +9,9 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use gatewright_abi::export;
@@ -146,6 +148,28 @@ impl Compiler {
         used.retain(|_, used| used.strong_count() > 0);
         used.insert(digest, Arc::downgrade(&compiled));
         Ok(compiled)
+    }
+
+    /// The same on a thread of its own, which is waited for so long. Nobody can interrupt it: it goes on until it is done, or until
+    /// the process ends.
+    pub fn compile_within(
+        self: &Arc<Self>,
+        most: Duration,
+        module: Vec<u8>,
+        memory: u64,
+    ) -> Result<Arc<Compiled>, LoadError> {
+        let (compiler, (done, made)) = (self.clone(), mpsc::sync_channel(1));
+        let work = move || {
+            // Whoever waited may have gone.
+            let _ = done.send(compiler.compile(&module, memory));
+        };
+        let thread = std::thread::Builder::new().name("compiler".into()).spawn(work);
+        thread.map_err(|error| LoadError::Engine(format!("no thread for its compiler: {error}")))?;
+        match made.recv_timeout(most) {
+            Ok(made) => made,
+            Err(RecvTimeoutError::Timeout) => Err(LoadError::Late(most)),
+            Err(RecvTimeoutError::Disconnected) => Err(LoadError::Cut),
+        }
     }
 
     fn used(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Compiled>>> {

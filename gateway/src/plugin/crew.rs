@@ -214,14 +214,16 @@ impl Seat {
             old
         } else {
             let mut seat = Seat::new(crew.clone(), now);
-            seat.inherit(&mut old);
+            // A fault shows in the counts, and the version begins anew.
+            let _ = seat.inherit(&mut old);
             seat
         };
         seat.rival = match trying {
             Some(trying) if rival_is(&rival, &trying.crew) => rival,
             Some(trying) => {
                 let mut rival = Rival::new(trying, now);
-                rival.seat.inherit(&mut seat);
+                let inherited = rival.seat.inherit(&mut seat);
+                rival.trial.told(true, inherited);
                 Some(rival)
             }
             None => None,
@@ -237,27 +239,41 @@ impl Seat {
             return false;
         }
         let same = Arc::ptr_eq(&self.crew.version, &crew.version) && self.crew.kinds == crew.kinds;
-        let moved = same
-            && self.instance.as_mut().is_some_and(|instance| {
-                let (changed, is_long) = took_long(|| instance.change_endpoints(&crew.endpoints));
-                if is_long {
-                    crew.version.was_found_heavy();
-                }
-                changed == Ok(true)
-            });
-        if moved {
-            self.crew = crew.clone();
+        let moving = self.instance.as_mut().filter(|_| same).map(|instance| {
+            let (changed, is_long) = took_long(|| instance.change_endpoints(&crew.endpoints));
+            if is_long {
+                crew.version.was_found_heavy();
+            }
+            changed
+        });
+        match moving {
+            Some(Ok(true)) => self.crew = crew.clone(),
+            // Whoever takes longer begins anew, which is no fault.
+            Some(Err(fault)) if fault != Fault::Deadline => self.fell(fault),
+            _ => {}
         }
-        moved
+        }
+        moving == Some(Ok(true))
     }
 
-    /// Takes the state over of the instance that was here, where both know how.
-    fn inherit(&mut self, old: &mut Seat) {
+    /// Takes the state over of the instance that was here, where both know how. State that is not taken is none.
+    fn inherit(&mut self, old: &mut Seat) -> Result<(), Fault> {
         let same = old.crew.version.plugin.name() == self.crew.version.plugin.name();
-        if let (true, Some(Ok(Some(state)))) = (same, old.instance.as_mut().map(Runner::snapshot)) {
-            // State that is not taken is none: the version begins anew.
-            let _ = self.call(|instance, crew| instance.restore(&state, &crew.endpoints));
+        match old.instance.as_mut().filter(|_| same).map(Runner::snapshot) {
+            Some(Ok(Some(state))) => self.call(|instance, crew| instance.restore(&state, &crew.endpoints)).map(drop),
+            Some(Err(fault)) => {
+                old.fell(fault);
+                Ok(())
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// It failed in a call that all workers make at the same moment, once: that is counted, and does not quarantine the version.
+    #[cold]
+    fn fell(&mut self, fault: Fault) {
+        self.crew.version.plugin.count(fault);
+        self.replace(fault);
     }
 
     /// The crew.
@@ -304,9 +320,13 @@ impl Seat {
         })
     }
 
-    /// Picks a route or a pool.
-    pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        self.compare(head, |seat| seat.call(|instance, _| instance.route(head)))
+    /// Picks a route or a pool. A decision for one that is not there is a fault.
+    pub fn route(&mut self, head: &dyn Head, is_there: impl Fn(&Decision) -> bool) -> Result<Decision, Fault> {
+        self.compare(head, |seat| {
+            seat.call(|instance, _| {
+                instance.route(head).and_then(|it| if is_there(&it) { Ok(it) } else { Err(Fault::Name) })
+            })
+        })
     }
 
     /// Looks at a request.
@@ -317,6 +337,17 @@ impl Seat {
     /// Looks at a response.
     pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
         self.compare(head, |seat| seat.call(|instance, _| instance.on_response(head)))
+    }
+
+    /// Looks at a response that may be kept.
+    pub fn on_fetch(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        self.compare(head, |seat| seat.call(|instance, _| instance.on_fetch(head)))
+    }
+
+    /// Whether what it does may concern the cache, so that without it an answer may be another's.
+    pub fn keys_cache(&self) -> bool {
+        let keys = |seat: &Seat| seat.crew.version.code.keys_cache();
+        keys(self) || self.rival.as_ref().is_some_and(|rival| keys(&rival.seat))
     }
 
     /// Asks, beside the version in force, the one on trial.
@@ -344,7 +375,12 @@ impl Seat {
         if self.rival.is_some() {
             return self.outcome_of_trial(outcome, parts);
         }
-        let _ = self.call(|instance, crew| instance.outcome(outcome, &crew.endpoints));
+        let _ = self.tell(outcome);
+    }
+
+    #[inline]
+    fn tell(&mut self, outcome: &Outcome) -> Result<(), Fault> {
+        self.call(|instance, crew| instance.outcome(outcome, &crew.endpoints))
     }
 
     /// A version hears of what it decided; one that only watches, of everything.
@@ -355,30 +391,36 @@ impl Seat {
         let part = parts.iter().find(|part| Arc::ptr_eq(&part.trial, &rival.trial));
         let by_candidate = part.is_some_and(|part| part.by_candidate);
         if watches || by_candidate {
-            rival.seat.outcome(outcome, &[]);
+            rival.trial.told(true, rival.seat.tell(outcome));
         }
         if !by_candidate {
-            self.outcome(outcome, &[]);
+            rival.trial.told(false, self.tell(outcome));
         }
         self.rival = Some(rival);
     }
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Instant) {
+        let own = self.tick_alone(now);
         if let Some(rival) = &mut self.rival {
-            rival.seat.tick(now);
+            rival.trial.told(false, own);
+            rival.trial.told(true, rival.seat.tick_alone(now));
         }
+    }
+
+    fn tick_alone(&mut self, now: Instant) -> Result<(), Fault> {
         if self.instance.is_none() {
             self.ask_again(now);
         }
         if self.tick.is_none_or(|at| now < at) {
-            return;
+            return Ok(());
         }
         let next = self.call(|instance, crew| instance.tick(&crew.endpoints));
         self.tick = match next {
             Ok(next) => next.and_then(|next| now.checked_add(next.max(SHORTEST_TICK))),
             Err(_) => now.checked_add(FIRST_TICK),
         };
+        next.map(drop)
     }
 
     /// Takes what the last call wants changed, if anything; the other, which is empty, stays in its place.
@@ -389,14 +431,6 @@ impl Seat {
         };
         if let Some(instance) = heard {
             instance.take_edits(into);
-        }
-    }
-
-    /// A fault that only the caller can see, such as a name that is not there.
-    pub fn note(&mut self, fault: Fault) {
-        match self.rival.as_mut().filter(|rival| rival.heard) {
-            Some(rival) => rival.seat.failed(fault),
-            None => self.failed(fault),
         }
     }
 
@@ -436,8 +470,13 @@ impl Seat {
             );
             self.crew.tell(Want::Quarantined(version.clone()));
         }
+        self.replace(fault);
+    }
+
+    /// Has another instance made when this one must not be called again.
+    fn replace(&mut self, fault: Fault) {
         if self.instance.as_ref().is_some_and(Runner::is_faulted) {
-            tracing::debug!(plugin = version.plugin.name(), %fault, "an instance is replaced");
+            tracing::debug!(plugin = self.crew.version.plugin.name(), %fault, "an instance is replaced");
             self.discard();
             self.crew.tell(Want::Instance(Missing::of(&self.crew)));
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::fault::Fault;
 use super::imports::slice;
+use super::request::{Edit, Head, Side};
 
 /// A decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,6 +104,26 @@ pub(super) fn of_filter(packed: i64, memory: &[u8]) -> Result<Decision, Fault> {
         }
         decision::ANSWER => answer(memory, value),
         _ => Err(UNKNOWN),
+    }
+}
+
+/// Reads what a filter returned about a response that may be kept, which it cannot answer.
+pub(super) fn of_fetch(packed: i64) -> Result<Decision, Fault> {
+    let (kind, _) = decision::unpack(packed);
+    if kind == decision::TAKE { Ok(Decision::Continue) } else { Err(UNKNOWN) }
+}
+
+/// A decision, unless it answers with what cannot be written in a response.
+pub(super) fn sayable(decision: Decision, head: &dyn Head) -> Result<Decision, Fault> {
+    let may_stand = |name: &[u8], value: &[u8]| head.allows(&Edit::Add(Side::Response, name, value));
+    match &decision {
+        Decision::Redirect(_, location) if !may_stand(b"location", location) => {
+            Err(Fault::Output("a location that no field may have"))
+        }
+        Decision::Answer(answer) if !answer.fields.iter().all(|(name, value)| may_stand(name, value)) => {
+            Err(Fault::Output("a field that no answer may have"))
+        }
+        _ => Ok(decision),
     }
 }
 

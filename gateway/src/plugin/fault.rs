@@ -1,6 +1,7 @@
 //! What plugins do wrong: at work, where each fault has a word and an effect, and at load, where each error says what to change.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A plugin failed in a call. The instance is discarded; the request goes on by the fallback of its pool or route.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -84,6 +85,12 @@ pub enum LoadError {
     /// Not WebAssembly, or damaged, or with features that are not taken.
     #[error("not a valid WebAssembly module: {0}")]
     Invalid(String),
+    /// It takes too long to compile.
+    #[error("it was not compiled within {0:?}")]
+    Late(Duration),
+    /// The thread that compiled it is gone.
+    #[error("compiling it was cut short")]
+    Cut,
     /// Written for a component model that is not taken here.
     #[error("this is a WebAssembly component; a plugin is a core module (build for wasm32-unknown-unknown)")]
     Component,

@@ -145,6 +145,15 @@ fn changing(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             Ok(offer.set_tag(now, name, value))
         },
     )?;
+    linker.func_wrap(
+        IMPORT_MODULE,
+        import::CACHE,
+        |mut caller: Caller<'_, Guest>, what: u32, text: u32, size: u32, seconds: u64| -> wasmtime::Result<i32> {
+            let (memory, guest) = parts(&mut caller)?;
+            let (now, offer) = guest.desk();
+            Ok(offer.cache(now, what, slice(memory, text, size)?, seconds))
+        },
+    )?;
     Ok(())
 }
 

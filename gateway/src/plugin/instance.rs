@@ -89,6 +89,7 @@ struct Calls {
     route: Option<TypedFunc<(), i64>>,
     on_request: Option<TypedFunc<(), i64>>,
     on_response: Option<TypedFunc<(), i64>>,
+    on_fetch: Option<TypedFunc<(), i64>>,
     tick: Option<TypedFunc<(), i64>>,
     snapshot: Option<TypedFunc<(), i64>>,
     restore: Option<TypedFunc<(u32, u32), i32>>,
@@ -232,7 +233,7 @@ impl Instance {
     pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
         let call = self.calls.route.as_ref().ok_or(Fault::Absent)?;
         let packed = self.core.decide(head, |store| call.call(store, ()))?;
-        self.core.checked(|memory| decision::of_route(packed, memory))
+        self.core.checked(|memory| decision::sayable(decision::of_route(packed, memory)?, head))
     }
 
     /// Looks at a request's head.
@@ -242,7 +243,7 @@ impl Instance {
         if packed == INDIFFERENT {
             self.calls.on_request = None;
         }
-        self.core.checked(|memory| decision::of_filter(packed, memory))
+        self.core.checked(|memory| decision::sayable(decision::of_filter(packed, memory)?, head))
     }
 
     /// Looks at a response's head.
@@ -252,7 +253,17 @@ impl Instance {
         if packed == INDIFFERENT {
             self.calls.on_response = None;
         }
-        self.core.checked(|memory| decision::of_filter(packed, memory))
+        self.core.checked(|memory| decision::sayable(decision::of_filter(packed, memory)?, head))
+    }
+
+    /// Looks at a response that may be kept.
+    pub fn on_fetch(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        let Some(call) = &self.calls.on_fetch else { return Ok(Decision::Continue) };
+        let packed = self.core.decide(head, |store| call.call(store, ()))?;
+        if packed == INDIFFERENT {
+            self.calls.on_fetch = None;
+        }
+        self.core.checked(|_| decision::of_fetch(packed))
     }
 
     /// The changes that the last call wants. Nothing is left of them after a fault.
@@ -310,7 +321,10 @@ impl Instance {
         if at == 0 && size > 0 {
             return Err(self.core.failed(Fault::Memory));
         }
-        self.core.write(at, bytes)?;
+        // Where nothing is to be written any address is right.
+        if size > 0 {
+            self.core.write(at, bytes)?;
+        }
         Ok((at, size))
     }
 
@@ -324,8 +338,10 @@ impl Instance {
         let size = plan.size(endpoints);
         // Lent first with nothing in it, since texts are told by their addresses.
         let (at, size) = self.lend(&vec![0; size])?;
-        let bytes = plan.fill(at, endpoints).to_vec();
-        self.core.write(at, &bytes)?;
+        if size > 0 {
+            let bytes = plan.fill(at, endpoints).to_vec();
+            self.core.write(at, &bytes)?;
+        }
         let columns = table.place(&plan, at, endpoints, self.core.memory.data_mut(&mut self.core.store));
         self.core.store.data_mut().columns = columns.map_err(|fault| self.core.failed(fault))?;
         let before = table.owned.replace((at, size));
@@ -433,6 +449,7 @@ impl Calls {
             route: get!(export::ROUTE),
             on_request: get!(export::ON_REQUEST),
             on_response: get!(export::ON_RESPONSE),
+            on_fetch: get!(export::ON_FETCH),
             tick: get!(export::TICK),
             snapshot: get!(export::SNAPSHOT),
             restore: get!(export::RESTORE),

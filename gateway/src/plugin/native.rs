@@ -13,7 +13,7 @@ use gatewright_sdk::{Pick, Route, Verdict};
 use smallvec::SmallVec;
 
 use super::Outcome;
-use super::decision::{Answer, Decision};
+use super::decision::{Answer, Decision, sayable};
 use super::fault::{Fault, LoadError};
 use super::instance::Mould;
 use super::offer::{Offer, side};
@@ -151,24 +151,30 @@ impl Native {
 
     /// Picks a route or a pool, or answers.
     pub fn route(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        match self.call(Some(head), &[], |instance, desk, _| instance.route(desk))? {
-            Route::CarryOn => Ok(Decision::Continue),
-            Route::Named(name) => Ok(Decision::Route(name.into_owned())),
-            Route::Pool(name) => Ok(Decision::Pool(name.into_owned())),
-            Route::Redirect(redirect) => redirection(&redirect),
-            Route::Answer(answer) => answered(&answer),
-            Route::Refuse(status) => refusal(status),
-        }
+        let decision = match self.call(Some(head), &[], |instance, desk, _| instance.route(desk))? {
+            Route::CarryOn => Decision::Continue,
+            Route::Named(name) => Decision::Route(name.into_owned()),
+            Route::Pool(name) => Decision::Pool(name.into_owned()),
+            Route::Redirect(redirect) => redirection(&redirect)?,
+            Route::Answer(answer) => answered(&answer)?,
+            Route::Refuse(status) => refusal(status)?,
+        };
+        sayable(decision, head)
     }
 
     /// Looks at a request's head.
     pub fn on_request(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        verdict(self.call(Some(head), &[], |instance, desk, _| instance.on_request(desk))?)
+        sayable(verdict(self.call(Some(head), &[], |instance, desk, _| instance.on_request(desk))?)?, head)
     }
 
     /// Looks at a response's head.
     pub fn on_response(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
-        verdict(self.call(Some(head), &[], |instance, desk, _| instance.on_response(desk))?)
+        sayable(verdict(self.call(Some(head), &[], |instance, desk, _| instance.on_response(desk))?)?, head)
+    }
+
+    /// Looks at a response that may be kept.
+    pub fn on_fetch(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        self.call(Some(head), &[], |instance, desk, _| instance.on_fetch(desk)).map(|()| Decision::Continue)
     }
 
     /// Lets time pass.
@@ -334,6 +340,10 @@ impl Host for Desk<'_> {
 
     fn set_tag(&self, name: &[u8], value: &[u8]) -> i32 {
         self.state.borrow_mut().offer.set_tag(self.head, name, value)
+    }
+
+    fn cache(&self, what: u32, text: &[u8], seconds: u64) -> i32 {
+        self.state.borrow_mut().offer.cache(self.head, what, text, seconds)
     }
 
     fn log(&self, level: u32, text: &[u8]) {

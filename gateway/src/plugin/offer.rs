@@ -7,9 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatewright_abi::{answer, bound, edit, hash, side, text};
+use gatewright_abi::{answer, bound, cache, edit, hash, side, text};
 
-use super::request::{Edit, Edits, Head, Side, What, in_lower_case};
+use super::request::{Edit, Edits, Head, Side, What, Wish, in_lower_case};
 use super::services::{Series, Services};
 
 /// What an instance has of the gateway.
@@ -103,6 +103,31 @@ impl Offer {
             return answer::INVALID;
         }
         self.note(now, Edit::Tag(name, value))
+    }
+
+    pub(super) fn cache(&mut self, now: Now<'_>, what: u32, text: &[u8], seconds: u64) -> i32 {
+        let wanted = match what {
+            cache::KEY => Wish::Key(text),
+            cache::BYPASS => Wish::Bypass,
+            cache::TTL => Wish::Ttl(seconds),
+            cache::NO_STORE => Wish::NoStore,
+            cache::TAG => Wish::Tag(text),
+            _ => return answer::INVALID,
+        };
+        let is_one = match wanted {
+            Wish::Key(part) => part.len() <= bound::CACHE_BYTES,
+            Wish::Tag(tag) => !tag.is_empty() && tag.len() <= bound::CACHE_BYTES && str::from_utf8(tag).is_ok(),
+            Wish::Bypass | Wish::Ttl(_) | Wish::NoStore => true,
+        };
+        let told = match now {
+            Some(_) if !is_one => answer::INVALID,
+            now => self.note(now, Edit::Cache(wanted)),
+        };
+        if told < 0 && matches!(wanted, Wish::Key(_)) {
+            // Without it the answer would be another's.
+            self.edits.push(Edit::Cache(Wish::Bypass));
+        }
+        told
     }
 
     /// Random bits; in a replay those that were told.

@@ -72,6 +72,23 @@ pub enum Edit<'a> {
     Status(u16),
     /// This tag.
     Tag(&'a [u8], &'a [u8]),
+    /// This of the cache.
+    Cache(Wish<'a>),
+}
+
+/// What a plugin wants of the cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish<'a> {
+    /// This part of the key too.
+    Key(&'a [u8]),
+    /// Past it.
+    Bypass,
+    /// The answer is fresh for so many seconds.
+    Ttl(u64),
+    /// The answer is not kept.
+    NoStore,
+    /// The answer can be purged by this, too.
+    Tag(&'a [u8]),
 }
 
 /// The changes that one call wants, in order. Nothing of them is done unless the call ends well.
@@ -80,6 +97,8 @@ pub struct Edits {
     bytes: Vec<u8>,
     list: Vec<Entry>,
     tags: usize,
+    /// Past the cache, whatever has no room: it comes last.
+    bypass: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,17 +116,21 @@ enum Kind {
     Path,
     Status(u16),
     Tag,
+    CacheKey,
+    CacheTtl(u64),
+    NoStore,
+    CacheTag,
 }
 
 impl Edits {
     /// None yet.
     pub const fn new() -> Edits {
-        Edits { bytes: Vec::new(), list: Vec::new(), tags: 0 }
+        Edits { bytes: Vec::new(), list: Vec::new(), tags: 0, bypass: false }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && !self.bypass
     }
 
     /// Forgets them all.
@@ -115,6 +138,7 @@ impl Edits {
         self.bytes.clear();
         self.list.clear();
         self.tags = 0;
+        self.bypass = false;
     }
 
     /// Notes one more, unless there are too many. Names of fields are kept in lower case.
@@ -126,6 +150,14 @@ impl Edits {
             Edit::Path(path) => (Kind::Path, b"", path),
             Edit::Status(status) => (Kind::Status(status), b"", b""),
             Edit::Tag(name, value) => (Kind::Tag, name, value),
+            Edit::Cache(Wish::Key(part)) => (Kind::CacheKey, b"", part),
+            Edit::Cache(Wish::Ttl(seconds)) => (Kind::CacheTtl(seconds), b"", b""),
+            Edit::Cache(Wish::NoStore) => (Kind::NoStore, b"", b""),
+            Edit::Cache(Wish::Tag(tag)) => (Kind::CacheTag, b"", tag),
+            Edit::Cache(Wish::Bypass) => {
+                self.bypass = true;
+                return true;
+            }
         };
         let is_tag = matches!(kind, Kind::Tag);
         let full = self.list.len() >= bound::EDITS
@@ -138,6 +170,7 @@ impl Edits {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         if !is_tag {
+            // Nothing but names of fields stands here.
             self.bytes.get_mut(start..).unwrap_or_default().make_ascii_lowercase();
         }
         self.bytes.extend_from_slice(value);
@@ -148,7 +181,8 @@ impl Edits {
     /// In order.
     pub fn iter(&self) -> impl Iterator<Item = Edit<'_>> {
         let mut rest = &self.bytes[..];
-        self.list.iter().map(move |entry| {
+        let bypass = self.bypass.then_some(Edit::Cache(Wish::Bypass));
+        let list = self.list.iter().map(move |entry| {
             let mut take = |size: usize| {
                 let (taken, left) = rest.split_at(size.min(rest.len()));
                 rest = left;
@@ -162,8 +196,13 @@ impl Edits {
                 Kind::Path => Edit::Path(value),
                 Kind::Status(status) => Edit::Status(status),
                 Kind::Tag => Edit::Tag(name, value),
+                Kind::CacheKey => Edit::Cache(Wish::Key(value)),
+                Kind::CacheTtl(seconds) => Edit::Cache(Wish::Ttl(seconds)),
+                Kind::NoStore => Edit::Cache(Wish::NoStore),
+                Kind::CacheTag => Edit::Cache(Wish::Tag(value)),
             }
-        })
+        });
+        list.chain(bypass)
     }
 
     /// The tag of this name that the same call has set.
@@ -190,6 +229,10 @@ mod tests {
             Edit::Tag(b"t", b"one"),
             Edit::Status(404),
             Edit::Tag(b"t", b"two"),
+            Edit::Cache(Wish::Key(b"Part")),
+            Edit::Cache(Wish::Ttl(7)),
+            Edit::Cache(Wish::NoStore),
+            Edit::Cache(Wish::Tag(b"Tag")),
         ];
         assert!(all.iter().all(|edit| edits.push(*edit)));
         assert!(edits.iter().eq(all));
@@ -200,6 +243,9 @@ mod tests {
         assert!(!edits.push(Edit::Path(&vec![b'x'; bound::EDIT_BYTES])));
         while edits.push(Edit::Remove(Side::Request, b"x")) {}
         assert_eq!(edits.iter().count(), bound::EDITS);
+        // Whatever has no room.
+        assert!(edits.push(Edit::Cache(Wish::Bypass)));
+        assert_eq!(edits.iter().last(), Some(Edit::Cache(Wish::Bypass)));
         edits.clear();
         assert!(edits.is_empty() && edits.iter().next().is_none());
     }

@@ -80,6 +80,11 @@ impl Runner {
         each!(self, instance => instance.on_response(head))
     }
 
+    /// Looks at a response that may be kept.
+    pub fn on_fetch(&mut self, head: &dyn Head) -> Result<Decision, Fault> {
+        each!(self, instance => instance.on_fetch(head))
+    }
+
     /// Takes what the last call wants changed, if anything; the other, which is empty, stays in its place.
     pub fn take_edits(&mut self, into: &mut Edits) {
         let edits = each!(self, instance => instance.edits());

@@ -108,7 +108,9 @@ impl Table {
     ) -> Result<[u32; COLUMNS], Fault> {
         let mut header = Header { generation: self.generation.wrapping_add(1), ..Header::default() };
         header.count = u32::try_from(plan.count).map_err(|_| Fault::Memory)?;
-        for (column, offset) in &plan.columns {
+        // Without endpoints nothing is there, whatever was answered for the room of nothing.
+        let at = if plan.count == 0 { 0 } else { at };
+        for (column, offset) in plan.columns.iter().filter(|_| plan.count > 0) {
             if let Some(slot) = header.columns.get_mut(column.number()) {
                 *slot = at + u32::try_from(*offset).map_err(|_| Fault::Memory)?;
             }

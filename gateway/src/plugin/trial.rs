@@ -87,7 +87,7 @@ const BUCKETS: usize = 112;
 pub struct Standing {
     /// How often it was asked.
     pub decisions: u64,
-    /// How often it failed to answer.
+    /// How often it failed, whatever it was called for.
     pub faults: u64,
     /// Requests that it decided and that are over.
     pub requests: u64,
@@ -210,6 +210,14 @@ impl Trial {
         }
     }
 
+    /// What became of a call that decided nothing: an outcome, a tick, the state of another instance.
+    pub(super) fn told(&self, by_candidate: bool, result: Result<(), Fault>) {
+        if result.is_err_and(Fault::counts_against_version) {
+            let tally = if by_candidate { &self.other } else { &self.live };
+            tally.faults.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// How often both said the same.
     pub fn same(&self) -> u64 {
         self.same.load(Ordering::Relaxed)
@@ -249,7 +257,7 @@ fn judge(live: &Standing, candidate: &Standing, over: bool) -> Verdict {
     let share = |some: u64, all: u64| some as f64 / all.max(1) as f64;
     let faulty = share(candidate.faults, candidate.decisions);
     if candidate.faults >= FEW_FAULTS && faulty > 0.01 && faulty > share(live.faults, live.decisions) {
-        return Verdict::RollBack(format!("it failed in {} of {} calls", candidate.faults, candidate.decisions));
+        return Verdict::RollBack(format!("it failed {} times in {} decisions", candidate.faults, candidate.decisions));
     }
     let (theirs, ours) = (share(candidate.failed, candidate.requests), share(live.failed, live.requests));
     if candidate.failed >= FEW_FAILED && theirs > 2.0 * ours + 0.01 {
@@ -342,7 +350,7 @@ mod tests {
             ("slower", good, standing(200, 0, 0, 17), false, "nine of ten"),
             ("a little slower", good, standing(200, 0, 0, 15), true, "promote"),
             ("accidents", good, standing(100, 2, 4, 10), true, "promote"),
-            ("faults", good, standing(100, 3, 0, 10), false, "failed in 3 of 100 calls"),
+            ("faults", good, standing(100, 3, 0, 10), false, "failed 3 times in 100 decisions"),
             ("rare faults", good, standing(1000, 9, 0, 10), true, "promote"),
             ("faults like the other", standing(100, 5, 0, 10), standing(100, 5, 0, 10), true, "promote"),
             ("failures", good, standing(100, 0, 5, 10), false, "5.0 % of its requests failed"),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use gatewright_abi::import;
 use gatewright_sdk::native;
 
 use super::compile::{Compiled, Digest};
@@ -108,6 +109,14 @@ impl Code {
         match self {
             Code::Wasm(compiled) => compiled.interface.kinds,
             Code::BuiltIn(_, plugin) => plugin.kinds(),
+        }
+    }
+
+    /// Whether it may speak to the cache. What is linked in does not say.
+    pub fn keys_cache(&self) -> bool {
+        match self {
+            Code::Wasm(compiled) => compiled.interface.imports.iter().any(|name| name == import::CACHE),
+            Code::BuiltIn(..) => true,
         }
     }
 
@@ -270,7 +279,8 @@ impl Plugin {
         self.before(unfit).or_else(|| latest().map(|entry| entry.version))
     }
 
-    fn count(&self, fault: Fault) {
+    /// Counts a fault.
+    pub(super) fn count(&self, fault: Fault) {
         let place = Fault::LABELS.iter().position(|label| *label == fault.label());
         if let Some(count) = place.and_then(|place| self.faults.get(place)) {
             count.fetch_add(1, Ordering::Relaxed);

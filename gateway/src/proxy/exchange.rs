@@ -12,6 +12,7 @@ use super::forwarded::{Peer, RequestId};
 use super::incoming::Received;
 use super::plugins::Later;
 use crate::balance::{Active, Endpoint, Stay};
+use crate::cache::wishes::Wishes;
 use crate::cache::{Entry, Told};
 use crate::clock::{Deadline, Watchdog};
 use crate::compress;
@@ -112,6 +113,8 @@ pub struct Facts {
     pub bytes_out: Cell<u64>,
     /// What the cache had to do with it; `None` where there is none.
     pub cache: Option<Told>,
+    /// What plugins want of the cache, if anything.
+    pub wishes: Option<Box<Wishes>>,
     /// What plugins want done to its response, which is still to come.
     pub later: Option<Box<Later>>,
     /// Whether its response was compressed or decompressed here.
@@ -180,6 +183,7 @@ impl Facts {
             status: None,
             bytes_out: Cell::new(0),
             cache: None,
+            wishes: None,
             later: None,
             recoded: None,
             tags: SmallVec::new(),
@@ -200,6 +204,7 @@ impl Facts {
             original_authority: self.original_authority.clone(),
             route: self.route,
             body_limit: self.body_limit,
+            wishes: self.wishes.clone(),
             tags: self.tags.clone(),
             parts: self.parts.clone(),
             draw: self.draw,

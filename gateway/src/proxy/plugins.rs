@@ -9,12 +9,13 @@ use std::cell::Cell;
 use bytes::Bytes;
 
 use super::exchange::{Exchange, Facts, Hedged, Response};
-use super::shown::{Shown, target};
+use super::shown::{Matter, Shown, target};
+use crate::cache::policy::advice::Advice;
 use crate::error::{Error, Kind};
 use crate::http::claims::strip_alike;
 use crate::http::fields::Name;
 use crate::http::{Body, Fields, ResponseHead, StatusCode, name};
-use crate::plugin::request::{Edit, Edits, Side};
+use crate::plugin::request::{Edit, Edits, Side, Wish};
 use crate::plugin::{Answer, Decision, Fault, Seat};
 use crate::snapshot::CompiledRoute;
 use crate::upstream::Pool;
@@ -38,33 +39,37 @@ const ON: Turn = Turn::Go { route: None, pool: None };
 /// Asks a route's router.
 pub(super) fn route(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) -> Result<Turn, Error> {
     let Some(router) = route.model.router else { return Ok(ON) };
-    let mut named = None;
+    let named = Cell::new(None);
     // Looked up before anything is done that the plugin wants changed: a name that is not there is a fault.
-    let decision = ask(x, view, router, None, |seat, head| {
-        let decision = seat.route(head)?;
-        named = match &decision {
+    let is_there = |decision: &Decision| {
+        let found = match decision {
             Decision::Route(name) => view.snapshot.routes.iter().position(|route| route.model.name == *name),
             Decision::Pool(name) => view.snapshot.pools.iter().position(|pool| pool.state.model.name == *name),
-            _ => return Ok(decision),
+            _ => return true,
         };
-        if named.is_none() {
-            seat.note(Fault::Name);
-            return Err(Fault::Name);
-        }
-        Ok(decision)
-    });
+        // A version that only watches is asked after the one that is heard.
+        named.set(named.get().or(found));
+        found.is_some()
+    };
+    let decision = ask(x, view, router, Stage::Request, |seat, head| seat.route(head, is_there));
     match decision {
-        Ok(Decision::Route(_)) => Ok(Turn::Go { route: named, pool: None }),
-        Ok(Decision::Pool(_)) => Ok(Turn::Go { route: None, pool: named }),
+        Ok(Decision::Route(_)) => Ok(Turn::Go { route: named.get(), pool: None }),
+        Ok(Decision::Pool(_)) => Ok(Turn::Go { route: None, pool: named.get() }),
         Ok(decision) => answer(decision).map(|answer| answer.map_or(ON, Turn::Answer)),
-        Err(_) => Ok(ON),
+        Err(_) => {
+            // What it would have added to the key is not known, and without it the answer may be another's.
+            if with_seat(view, router, |seat| seat.keys_cache()).unwrap_or(true) {
+                x.facts.wishes.get_or_insert_default().bypass();
+            }
+            Ok(ON)
+        }
     }
 }
 
 /// Asks a route's filters about the request, in order, until one answers.
 pub(super) fn on_request(x: &mut Exchange<'_>, view: &View, route: &CompiledRoute) -> Result<Option<Response>, Error> {
     for filter in &route.model.filters {
-        let decision = ask(x, view, *filter, None, Seat::on_request).map_err(failed)?;
+        let decision = ask(x, view, *filter, Stage::Request, Seat::on_request).map_err(failed)?;
         if let Some(response) = answer(decision)? {
             return Ok(Some(response));
         }
@@ -80,12 +85,37 @@ pub(super) fn on_response(
     response: &mut Response,
 ) -> Result<(), Error> {
     for filter in route.model.filters.iter().rev() {
-        let decision = ask(x, view, *filter, Some(&mut response.head), Seat::on_response).map_err(failed)?;
+        let decision = ask(x, view, *filter, Stage::Response(&mut response.head), Seat::on_response).map_err(failed)?;
         if let Some(instead) = answer(decision)? {
             *response = instead;
         }
     }
     Ok(())
+}
+
+/// Asks a route's filters about what a pool answered and may be kept; `instead`: what is kept, since it still holds. What they,
+/// and others before, say of keeping it. When one of them fails it is not kept.
+pub(super) fn on_fetch(
+    x: &mut Exchange<'_>,
+    view: &View,
+    route: &CompiledRoute,
+    response: &ResponseHead,
+    instead: Option<(StatusCode, &Fields)>,
+) -> Advice {
+    let mut advice = x.facts.wishes.as_ref().map(|wishes| wishes.advice.clone()).unwrap_or_default();
+    if route.model.filters.is_empty() {
+        return advice;
+    }
+    let kept = instead.map(|(status, fields)| {
+        let mut kept = ResponseHead::new(status);
+        kept.fields = fields.clone();
+        kept
+    });
+    let head = kept.as_ref().unwrap_or(response);
+    for filter in route.model.filters.iter().rev() {
+        advice.no_store |= ask(x, view, *filter, Stage::Fetched(head, &mut advice), Seat::on_fetch).is_err();
+    }
+    advice
 }
 
 fn failed(_: Fault) -> Error {
@@ -102,17 +132,18 @@ fn ask(
     x: &mut Exchange<'_>,
     view: &View,
     plugin: usize,
-    response: Option<&mut ResponseHead>,
+    mut stage: Stage<'_>,
     call: impl FnOnce(&mut Seat, &dyn crate::plugin::request::Head) -> Result<Decision, Fault>,
 ) -> Result<Decision, Fault> {
     let mut changes = SPARE.take();
     let asked = with_seat(view, plugin, |seat| {
         let shown = Shown {
             request: &x.request,
-            response: response.as_deref(),
+            response: stage.response(),
             facts: &x.facts,
             client: x.client,
             snapshot: &view.snapshot,
+            matter: stage.matter(),
         };
         let decision = call(seat, &shown);
         if decision.is_ok() {
@@ -122,12 +153,68 @@ fn ask(
     });
     let (decision, part) = asked.unwrap_or((Err(Fault::Absent), None));
     part.into_iter().for_each(|part| x.facts.take_part(part));
-    let mut response = response;
     for edit in changes.iter() {
-        apply(x, response.as_deref_mut(), edit);
+        match (edit, &mut stage) {
+            (Edit::Cache(wish), Stage::Fetched(_, advice)) => advise(advice, wish),
+            (Edit::Cache(wish), _) => note_wish(x, view, plugin, wish),
+            (edit, Stage::Response(response)) => apply(x, Some(response), edit),
+            (edit, _) => apply(x, None, edit),
+        }
     }
     put_back(changes);
     decision
+}
+
+/// When a plugin is asked.
+enum Stage<'a> {
+    /// About a request.
+    Request,
+    /// About what is answered.
+    Response(&'a mut ResponseHead),
+    /// About what a pool answered and may be kept, and how.
+    Fetched(&'a ResponseHead, &'a mut Advice),
+}
+
+impl Stage<'_> {
+    fn response(&self) -> Option<&ResponseHead> {
+        match self {
+            Stage::Request => None,
+            Stage::Response(response) => Some(response),
+            Stage::Fetched(response, _) => Some(response),
+        }
+    }
+
+    fn matter(&self) -> Matter {
+        match self {
+            Stage::Request => Matter::Request,
+            Stage::Response(_) => Matter::None,
+            Stage::Fetched(..) => Matter::Fetched,
+        }
+    }
+}
+
+/// Notes what a plugin wants of the cache for a request.
+fn note_wish(x: &mut Exchange<'_>, view: &View, plugin: usize, wish: Wish<'_>) {
+    let wishes = x.facts.wishes.get_or_insert_default();
+    match wish {
+        // Every plugin has a name; without one nobody could tell the part from another's.
+        Wish::Key(part) => match view.snapshot.plugins.get(plugin) {
+            Some(deployed) => wishes.add_key(deployed.version.plugin.name(), part),
+            None => wishes.bypass(),
+        },
+        Wish::Bypass => wishes.bypass(),
+        wish => advise(&mut wishes.advice, wish),
+    }
+}
+
+/// Notes what it wants for an answer that may be kept.
+fn advise(advice: &mut Advice, wish: Wish<'_>) {
+    match wish {
+        Wish::Ttl(seconds) => advice.ttl = Some(seconds),
+        Wish::NoStore => advice.no_store = true,
+        Wish::Tag(tag) => advice.tags.push(String::from_utf8_lossy(tag).into_owned()),
+        Wish::Key(_) | Wish::Bypass => {}
+    }
 }
 
 /// Notes what a balancer says of the request.
@@ -228,6 +315,8 @@ fn apply(x: &mut Exchange<'_>, response: Option<&mut ResponseHead>, edit: Edit<'
             }
         }
         Edit::Tag(name, value) => tag(&mut x.facts, name, value),
+        // Noted by whoever asked.
+        Edit::Cache(_) => {}
     }
 }
 

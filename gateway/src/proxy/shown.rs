@@ -11,7 +11,7 @@ use super::exchange::{Client, Facts};
 use crate::http::fields::{is_value, with_name};
 use crate::http::head::query_values;
 use crate::http::{RequestHead, ResponseHead, hygiene};
-use crate::plugin::request::{Edit, Head, Side, What};
+use crate::plugin::request::{Edit, Head, Side, What, Wish};
 use crate::route;
 use crate::snapshot::Snapshot;
 
@@ -27,6 +27,19 @@ pub(super) struct Shown<'a> {
     pub(super) client: &'a Client,
     /// Where routes and pools have their names.
     pub(super) snapshot: &'a Snapshot,
+    /// What of the cache may be spoken of.
+    pub(super) matter: Matter,
+}
+
+/// What a call may say to the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Matter {
+    /// Nothing: it has been asked, or there is none.
+    None,
+    /// Of a request that may go there.
+    Request,
+    /// Of a response that may be kept.
+    Fetched,
 }
 
 impl<'a> Shown<'a> {
@@ -37,7 +50,7 @@ impl<'a> Shown<'a> {
         client: &'a Client,
         snapshot: &'a Snapshot,
     ) -> Shown<'a> {
-        Shown { request, response: None, facts, client, snapshot }
+        Shown { request, response: None, facts, client, snapshot, matter: Matter::None }
     }
 }
 
@@ -127,7 +140,13 @@ impl Head for Shown<'_> {
     fn allows(&self, edit: &Edit<'_>) -> bool {
         // Of either side: a response may still be to come.
         let may_name = |name: &[u8]| with_name(name, |name| !hygiene::is_framing(name)).unwrap_or(false);
+        let is_fetched = self.matter == Matter::Fetched;
         match edit {
+            Edit::Cache(Wish::Key(_) | Wish::Bypass) => self.matter == Matter::Request,
+            Edit::Cache(Wish::Ttl(_)) => self.matter != Matter::None,
+            Edit::Cache(Wish::NoStore | Wish::Tag(_)) => is_fetched,
+            // What is kept is what the pool sent.
+            Edit::Set(..) | Edit::Add(..) | Edit::Remove(..) | Edit::Status(_) if is_fetched => false,
             Edit::Set(_, name, value) | Edit::Add(_, name, value) => may_name(name) && is_value(value),
             Edit::Remove(_, name) => may_name(name),
             Edit::Path(path) => self.response.is_none() && target(path).is_some(),

@@ -3,11 +3,13 @@
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatewright_abi::kind;
 
 use crate::config::model;
 use crate::config::problem::suggestion;
+use crate::limits::Limits;
 use crate::plugin::{self, Budget, Code, Compiler, Engine, MODULE_SIZE};
 use crate::stock;
 
@@ -25,7 +27,9 @@ pub struct Contender {
 /// Where balancers are compiled.
 pub struct Arena {
     pub(super) engine: Arc<Engine>,
-    compiler: Compiler,
+    compiler: Arc<Compiler>,
+    /// How long compiling one is waited for.
+    patience: Duration,
 }
 
 /// What a plugin may take, as a gateway gives it that says nothing else.
@@ -43,7 +47,12 @@ impl Arena {
     pub fn new() -> Result<Arena, String> {
         let engine = Arc::new(Engine::new().map_err(|error| error.to_string())?);
         let compiler = Compiler::new(engine.clone(), None).map_err(|error| error.to_string())?;
-        Ok(Arena { engine, compiler })
+        Ok(Arena { engine, compiler: Arc::new(compiler), patience: Limits::default().plugin_compile_time })
+    }
+
+    /// The same, which waits so long for the compiling of one module.
+    pub fn patient(self, patience: Duration) -> Arena {
+        Arena { patience, ..self }
     }
 
     /// The balancer of a file, or `builtin:NAME`.
@@ -67,7 +76,8 @@ impl Arena {
         let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
         // One more than is taken, so that too large a module is seen to be one.
         file.take(MODULE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        let compiled = self.compiler.compile(&bytes, BUDGET.memory).map_err(|error| error.to_string())?;
+        let compiled = self.compiler.compile_within(self.patience, bytes, BUDGET.memory);
+        let compiled = compiled.map_err(|error| error.to_string())?;
         Ok(Code::Wasm(compiled))
     }
 }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::{Snapshot, problem_with};
@@ -13,7 +12,7 @@ use crate::config::Problem;
 use crate::config::model::{Config, Plugin, PluginSource};
 use crate::config::problem::suggestion;
 use crate::fetch::Fetched;
-use crate::plugin::{self, Code, Digest, House, MODULE_SIZE};
+use crate::plugin::{self, Code, Digest, House, LoadError, MODULE_SIZE};
 use crate::stock;
 
 /// Code by the names of plugins.
@@ -106,26 +105,18 @@ pub fn compile(plugin: &Plugin, module: &[u8], house: &House) -> Result<Code, Mi
     house.compile(module, plugin.memory_size).map_err(|error| Missing::Wrong(error.to_string()))
 }
 
-/// The same on a thread of its own, which is waited for so long. Nobody can interrupt it: it goes on until it is done.
+/// The same, waited for so long.
 fn compile_within(most: Duration, plugin: &Plugin, module: Vec<u8>, house: &House) -> Result<Code, Missing> {
-    let wrong = |error: &dyn std::fmt::Display| Missing::Wrong(error.to_string());
-    let (compiler, memory) = (house.compiler().map_err(|error| wrong(&error))?, plugin.memory_size);
-    let (done, made) = mpsc::sync_channel(1);
-    let work = move || {
-        // Whoever waited may have gone.
-        let _ = done.send(compiler.compile(&module, memory));
-    };
-    std::thread::Builder::new().name("compiler".into()).spawn(work).map_err(|error| wrong(&error))?;
-    match made.recv_timeout(most) {
-        Ok(made) => made.map(Code::Wasm).map_err(|error| wrong(&error)),
-        Err(RecvTimeoutError::Timeout) => Err(Missing::Wrong(late(most))),
-        Err(RecvTimeoutError::Disconnected) => Err(Missing::Wrong("compiling it was cut short".to_owned())),
-    }
+    let compiler = house.compiler().map_err(|error| Missing::Wrong(error.to_string()))?;
+    compiler.compile_within(most, module, plugin.memory_size).map(Code::Wasm).map_err(|error| match error {
+        LoadError::Late(most) => Missing::Wrong(late(most)),
+        other => Missing::Wrong(other.to_string()),
+    })
 }
 
 /// What is said of a module that took longer to compile.
 pub fn late(most: Duration) -> String {
-    format!("it was not compiled within {most:?} (limits.plugin_compile_time)")
+    format!("{} (limits.plugin_compile_time)", LoadError::Late(most))
 }
 
 /// The problem with the source of a plugin.

@@ -49,6 +49,8 @@ pub mod export {
     pub const ON_REQUEST: &str = "gw_on_request";
     /// `() -> decision`.
     pub const ON_RESPONSE: &str = "gw_on_response";
+    /// `() -> decision`.
+    pub const ON_FETCH: &str = "gw_on_fetch";
     /// `() -> ms`.
     pub const TICK: &str = "gw_tick";
     /// `() -> text`.
@@ -280,6 +282,20 @@ pub mod edit {
     pub const REMOVE: u32 = 2;
 }
 
+/// What [`CACHE`](import::CACHE) says to the cache.
+pub mod cache {
+    /// The text is one more part of the key.
+    pub const KEY: u32 = 0;
+    /// The request goes past the cache.
+    pub const BYPASS: u32 = 1;
+    /// The answer is fresh for so many seconds, whatever it says.
+    pub const TTL: u32 = 2;
+    /// The answer is not kept.
+    pub const NO_STORE: u32 = 3;
+    /// The text is one more tag that the answer can be purged by.
+    pub const TAG: u32 = 4;
+}
+
 /// Levels of a log line.
 pub mod level {
     /// Something failed.
@@ -379,6 +395,8 @@ imports! {
     TAG = "tag" (I32, I32, I32, I32) -> I32;
     /// Name and size, value and size.
     SET_TAG = "set_tag" (I32, I32, I32, I32) -> I32;
+    /// What, text and size, seconds.
+    CACHE = "cache" (I32, I32, I32, I64) -> I32;
     /// Level, text and size.
     LOG = "log" (I32, I32, I32);
     /// Microseconds that only go forward.
@@ -425,6 +443,10 @@ pub mod bound {
     pub const TAGS: usize = 16;
     /// Bytes of a tag's name, and of its value.
     pub const TAG_BYTES: usize = 256;
+    /// Parts that plugins add to the key of one request.
+    pub const CACHE_KEYS: usize = 8;
+    /// Bytes of one such part, and of a tag of the cache.
+    pub const CACHE_BYTES: usize = 256;
     /// Bytes of the body of an answer.
     pub const BODY_BYTES: usize = 64 * 1024;
     /// Bytes of a log line.

@@ -4,10 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use gatewright_abi::{Column, answer, bound, edit, hash, level, metric, side, text};
+use gatewright_abi::{Column, answer, bound, cache, edit, hash, level, metric, side, text};
 
 use super::head::{self, Head};
 use super::record::{self, Around, Facts};
+use super::shown::Matter;
 use super::{Level, MockEndpoint};
 use crate::native::{Host, Table};
 
@@ -24,6 +25,10 @@ pub(super) struct Gateway {
     request: RefCell<Option<Head>>,
     response: RefCell<Option<Head>>,
     changes: RefCell<Vec<Change>>,
+    /// What of the cache the call may speak of.
+    matter: Cell<Matter>,
+    /// The request is to go past the cache: the plugin says so, or a part of the key was not taken.
+    bypass: Cell<bool>,
     pub(super) now: Cell<Duration>,
     pub(super) unix: Cell<Duration>,
     pub(super) seed: Cell<u64>,
@@ -40,6 +45,8 @@ impl Default for Gateway {
             request: RefCell::default(),
             response: RefCell::default(),
             changes: RefCell::default(),
+            matter: Cell::default(),
+            bypass: Cell::default(),
             now: Cell::default(),
             unix: Cell::default(),
             seed: Cell::new(1),
@@ -61,6 +68,11 @@ enum Change {
     },
     Path(Vec<u8>),
     Status(u16),
+    Cache {
+        what: u32,
+        text: Vec<u8>,
+        seconds: u64,
+    },
     /// Done at once, since it is read at once.
     Tag {
         name: Vec<u8>,
@@ -79,6 +91,13 @@ impl Gateway {
         self.request.replace(request.cloned());
         self.response.replace(response.cloned());
         self.changes.take();
+        self.matter.set(Matter::None);
+        self.bypass.set(false);
+    }
+
+    /// What of the cache that call may speak of.
+    pub(super) fn about(&self, matter: Matter) {
+        self.matter.set(matter);
     }
 
     fn note(&self, side: u32, allowed: bool, change: Change) -> i32 {
@@ -114,9 +133,19 @@ impl Gateway {
                 Change::Field { how, side, name, value } => self.of_side(side, |head| head.edit(how, &name, &value)),
                 Change::Path(path) => self.of_request(|head| head.set_path(&path)),
                 Change::Status(status) => self.of_side(side::RESPONSE, |head| head.set_status(status)),
+                Change::Cache { what, text, seconds } => self.of_matter(|head| head.say_to_cache(what, &text, seconds)),
                 Change::Tag { .. } => None,
             };
         }
+        if self.bypass.take() {
+            self.of_request(|head| head.say_to_cache(cache::BYPASS, b"", 0));
+        }
+    }
+
+    /// What the cache is spoken to about.
+    fn of_matter<T>(&self, work: impl FnOnce(&Head) -> T) -> Option<T> {
+        let fetched = self.matter.get() == Matter::Fetched;
+        self.of_side(if fetched { side::RESPONSE } else { side::REQUEST }, work)
     }
 
     /// The changes that the plugin wants, in words.
@@ -125,9 +154,11 @@ impl Gateway {
             Change::Field { how, side, name, value } => record::field(*how, *side, name, value),
             Change::Path(path) => record::path(path),
             Change::Status(status) => record::status(*status),
+            Change::Cache { what, text, seconds } => record::cache(*what, text, *seconds),
             Change::Tag { name, value } => record::tag(name, value),
         };
-        self.changes.borrow().iter().map(words).collect()
+        let bypass = self.bypass.get().then(|| record::cache(cache::BYPASS, b"", 0));
+        self.changes.borrow().iter().map(words).chain(bypass).collect()
     }
 
     /// The endpoints as they are now.
@@ -240,7 +271,8 @@ impl Host for Gateway {
     }
 
     fn edit_header(&self, how: u32, side: u32, name: &[u8], value: &[u8]) -> i32 {
-        let allowed = matches!(how, edit::SET | edit::ADD | edit::REMOVE) && head::allows(name, value);
+        let how_known = matches!(how, edit::SET | edit::ADD | edit::REMOVE);
+        let allowed = how_known && self.matter.get() != Matter::Fetched && head::allows(name, value);
         self.note(side, allowed, Change::Field { how, side, name: name.to_vec(), value: value.to_vec() })
     }
 
@@ -253,7 +285,8 @@ impl Host for Gateway {
     }
 
     fn set_status(&self, status: u32) -> i32 {
-        let known = u16::try_from(status).ok().filter(|status| (200..600).contains(status));
+        let may = self.matter.get() != Matter::Fetched;
+        let known = u16::try_from(status).ok().filter(|status| may && (200..600).contains(status));
         self.note(side::RESPONSE, known.is_some(), Change::Status(known.unwrap_or(0)))
     }
 
@@ -267,6 +300,18 @@ impl Host for Gateway {
             self.changes.borrow_mut().push(Change::Tag { name: name.to_vec(), value: value.to_vec() });
         }
         done
+    }
+
+    fn cache(&self, what: u32, text: &[u8], seconds: u64) -> i32 {
+        let allowed = self.matter.get().allows(what, text);
+        if what == cache::BYPASS && allowed {
+            self.bypass.set(true);
+            return answer::DONE;
+        }
+        let told = self.note(side::REQUEST, allowed, Change::Cache { what, text: text.to_vec(), seconds });
+        // Without it the answer would be another's.
+        self.bypass.set(self.bypass.get() || (what == cache::KEY && told < 0));
+        told
     }
 
     fn log(&self, number: u32, text: &[u8]) {

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
-use gatewright_abi::{answer, bound, edit, text};
+use gatewright_abi::{answer, bound, cache, edit, text};
 use serde::{Deserialize, Serialize};
 
 use super::record::Text;
@@ -34,6 +35,23 @@ pub struct Parts {
     /// Of the response that is still to come.
     #[serde(skip)]
     response: Vec<(String, Text)>,
+    #[serde(skip)]
+    cache: Cache,
+}
+
+/// What a plugin said to the cache about a request, or about a response.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Cache {
+    /// Parts that it added to the key.
+    pub key: Vec<Vec<u8>>,
+    /// It goes past the cache.
+    pub bypass: bool,
+    /// For how long the answer is fresh.
+    pub ttl: Option<Duration>,
+    /// It is not kept.
+    pub no_store: bool,
+    /// What it can be purged by, beside what it says itself.
+    pub tags: Vec<String>,
 }
 
 /// A GET request for a URL, or a path of `http://localhost`, from 127.0.0.1 over HTTP/1.1.
@@ -209,6 +227,22 @@ impl Head {
     /// A tag, as it is now.
     pub fn tag(&self, name: &str) -> Option<String> {
         self.0.borrow().tags.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    /// What was said to the cache about it, so far.
+    pub fn cache(&self) -> Cache {
+        self.0.borrow().cache.clone()
+    }
+
+    pub(super) fn say_to_cache(&self, what: u32, text: &[u8], seconds: u64) {
+        let cache = &mut self.0.borrow_mut().cache;
+        match what {
+            cache::KEY => cache.key.push(text.to_vec()),
+            cache::BYPASS => cache.bypass = true,
+            cache::TTL => cache.ttl = Some(Duration::from_secs(seconds)),
+            cache::NO_STORE => cache.no_store = true,
+            _ => cache.tags.push(String::from_utf8_lossy(text).into_owned()),
+        }
     }
 
     pub(super) fn text(&self, what: u32) -> Option<Vec<u8>> {

@@ -11,7 +11,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use gatewright_abi::{Column, Element, edit, hash64, side};
+use gatewright_abi::{Column, Element, cache, edit, hash64, side};
 use serde::{Deserialize, Serialize};
 
 pub use super::head::Parts;
@@ -21,7 +21,7 @@ use crate::pick::Pick;
 /// The variable of the environment that names the folder for records.
 pub const FOLDER: &str = "GATEWRIGHT_RECORD";
 /// Which form of records this is.
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;
 /// What plugins are told is secret.
 pub const SECRET: [u8; 32] = *b"nothing that is told is a secret";
 /// The name of a file in the folder that tells that there was more to record.
@@ -119,6 +119,7 @@ pub enum Call {
     Route { request: Parts },
     OnRequest { request: Parts },
     OnResponse { request: Parts, response: Box<Parts> },
+    OnFetch { request: Parts, response: Box<Parts> },
     Tick,
     Snapshot,
     Restore { state: Text },
@@ -230,6 +231,17 @@ pub fn status(status: u16) -> String {
 /// A tag in words.
 pub fn tag(name: &[u8], value: &[u8]) -> String {
     format!("tag {}: {}", name.escape_ascii(), value.escape_ascii())
+}
+
+/// Something for the cache in words.
+pub fn cache(what: u32, text: &[u8], seconds: u64) -> String {
+    match what {
+        cache::KEY => format!("cache: key {}", text.escape_ascii()),
+        cache::BYPASS => "cache: bypass".to_owned(),
+        cache::TTL => format!("cache: fresh for {seconds} s"),
+        cache::NO_STORE => "cache: not stored".to_owned(),
+        _ => format!("cache: tag {}", text.escape_ascii()),
+    }
 }
 
 /// When the next tick is due, in words. It crosses the boundary in milliseconds.

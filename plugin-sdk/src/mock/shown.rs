@@ -1,6 +1,6 @@
 //! Recorded heads, to be shown to a plugin once more.
 
-use gatewright_abi::side;
+use gatewright_abi::{bound, cache, side};
 
 use super::head::{self, Head, Parts};
 
@@ -9,12 +9,42 @@ use super::head::{self, Head, Parts};
 pub struct Shown {
     request: Head,
     response: Option<Head>,
+    matter: Matter,
+}
+
+/// What of the cache a call may speak of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Matter {
+    /// Nothing.
+    #[default]
+    None,
+    /// A request that may go to the cache: in `route` and `on_request`.
+    Request,
+    /// A response that may be kept: in `on_fetch`.
+    Fetched,
+}
+
+impl Matter {
+    /// Whether this may be said of it. Beside it: whether the text can be one.
+    pub fn allows(self, what: u32, text: &[u8]) -> bool {
+        let is_one = match what {
+            cache::KEY => text.len() <= bound::CACHE_BYTES,
+            cache::TAG => !text.is_empty() && text.len() <= bound::CACHE_BYTES && str::from_utf8(text).is_ok(),
+            _ => true,
+        };
+        is_one
+            && match self {
+                Matter::None => false,
+                Matter::Request => matches!(what, cache::KEY | cache::BYPASS | cache::TTL),
+                Matter::Fetched => matches!(what, cache::TTL | cache::NO_STORE | cache::TAG),
+            }
+    }
 }
 
 impl Shown {
-    /// Of these.
-    pub fn of(request: &Parts, response: Option<&Parts>) -> Shown {
-        Shown { request: request.into(), response: response.map(Head::from) }
+    /// Of these, in a call that speaks of this.
+    pub fn of(request: &Parts, response: Option<&Parts>, matter: Matter) -> Shown {
+        Shown { request: request.into(), response: response.map(Head::from), matter }
     }
 
     fn of_side(&self, number: u32) -> Option<&Head> {
@@ -62,7 +92,7 @@ impl Shown {
 
     /// Whether this field may have this value; an empty one when it is to be removed. A response may still be to come.
     pub fn allows_field(&self, of: u32, name: &[u8], value: &[u8]) -> bool {
-        matches!(of, side::REQUEST | side::RESPONSE) && head::allows(name, value)
+        self.matter != Matter::Fetched && matches!(of, side::REQUEST | side::RESPONSE) && head::allows(name, value)
     }
 
     /// Whether this may be the path.
@@ -72,6 +102,11 @@ impl Shown {
 
     /// Whether this may be the status.
     pub fn allows_status(&self, status: u16) -> bool {
-        self.response.is_some() && (200..600).contains(&status)
+        self.matter != Matter::Fetched && self.response.is_some() && (200..600).contains(&status)
+    }
+
+    /// Whether this may be said to the cache.
+    pub fn allows_cache(&self, what: u32, text: &[u8]) -> bool {
+        self.matter.allows(what, text)
     }
 }

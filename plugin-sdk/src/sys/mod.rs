@@ -22,9 +22,9 @@ pub(crate) use native as imp;
 pub(crate) use wasm as imp;
 
 pub(crate) use imp::{
-    clock, cookie, edit_header, hash, header, headers, is_deaf, log, metric, metric_add, metric_record, metric_set,
-    query_value, random, request_text, secret, set_path, set_status, set_tag, shared_get, shared_remove, shared_set,
-    slot_add, slot_load, slot_store, slot_swap, status, tag, unix_time, with_generator,
+    cache, clock, cookie, edit_header, hash, header, headers, is_deaf, log, metric, metric_add, metric_record,
+    metric_set, query_value, random, request_text, secret, set_path, set_status, set_tag, shared_get, shared_remove,
+    shared_set, slot_add, slot_load, slot_store, slot_swap, status, tag, unix_time, with_generator,
 };
 
 /// Places of columns.

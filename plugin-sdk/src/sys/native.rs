@@ -229,6 +229,10 @@ pub(crate) fn secret() -> [u8; 32] {
     host(|host| host.secret()).unwrap_or_default()
 }
 
+pub(crate) fn cache(what: u32, text: &[u8], seconds: u64) -> i32 {
+    host(|host| host.cache(what, text, seconds)).unwrap_or(answer::NOT_NOW)
+}
+
 /// The plugin does nothing with outcomes.
 pub(crate) fn is_deaf() {
     host(|host| host.is_deaf());

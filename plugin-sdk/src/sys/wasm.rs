@@ -69,6 +69,7 @@ mod import {
         pub(crate) fn shared_set(key: *const u8, key_size: usize, value: *const u8, value_size: usize, ms: u64) -> i32;
         pub(crate) fn shared_remove(key: *const u8, size: usize) -> i32;
         pub(crate) fn secret(buffer: *mut u8, room: usize) -> i32;
+        pub(crate) fn cache(what: u32, text: *const u8, size: usize, seconds: u64) -> i32;
     }
 }
 
@@ -179,6 +180,11 @@ pub(crate) fn set_path(path: &[u8]) -> i32 {
 pub(crate) fn set_tag(name: &[u8], value: &[u8]) -> i32 {
     // SAFETY: the gateway only reads these bytes.
     unsafe { import::set_tag(name.as_ptr(), name.len(), value.as_ptr(), value.len()) }
+}
+
+pub(crate) fn cache(what: u32, text: &[u8], seconds: u64) -> i32 {
+    // SAFETY: the gateway only reads these bytes.
+    unsafe { import::cache(what, text.as_ptr(), text.len(), seconds) }
 }
 
 pub(crate) fn log(level: u32, text: &[u8]) {
@@ -447,6 +453,15 @@ pub fn on_request<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>) -> 
 #[inline(always)]
 pub fn on_response<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>) -> i64 {
     heard(state, Runtime::on_response)
+}
+
+/// `gw_on_fetch`.
+#[inline(always)]
+pub fn on_fetch<B: Balancer, R: Router, F: Filter>(state: &State<B, R, F>) -> i64 {
+    heard(state, |runtime| {
+        runtime.on_fetch();
+        Verdict::CarryOn
+    })
 }
 
 #[inline(always)]

@@ -1,7 +1,8 @@
 //! Sends each tenant, or each region, to a pool or route of its own, by a table.
 //!
 //! `by` says what a request tells its tenant with: a header, a cookie, a parameter of the query, the host. The table `tenants` has the target of
-//! each; who is not in it goes to `default`, or the way that the route says when there is none. The tenant of those that are in the table stands in the access log as the tag
+//! each; who is not in it goes to `default`, or the way that the route says when there is none. With `cache_apart` the cache keeps what each tenant gets for that tenant alone,
+//! and what strangers get for all strangers. The tenant of those that are in the table stands in the access log as the tag
 //! `tenant`. A header can be written by anybody: name one that something before the gateway sets, or that a filter has checked.
 
 use std::collections::HashMap;
@@ -18,6 +19,9 @@ pub struct Config {
     tenants: HashMap<String, Target>,
     /// Where all others go.
     default: Option<Target>,
+    /// Each tenant has a cache of its own.
+    #[serde(default)]
+    cache_apart: bool,
 }
 
 /// The table.
@@ -26,14 +30,15 @@ pub struct Tenant {
     /// By name in small letters.
     tenants: HashMap<String, Target>,
     default: Option<Target>,
+    cache_apart: bool,
 }
 
 impl Router for Tenant {
     type Config = Config;
 
-    fn configure(config: Config) -> Result<Self> {
+    fn configure(mut config: Config) -> Result<Self> {
         let mut tenants = HashMap::new();
-        for (name, target) in config.tenants {
+        for (name, target) in std::mem::take(&mut config.tenants) {
             if tenants.insert(name.to_ascii_lowercase(), target).is_some() {
                 return Err(Error::new(format_args!("tenants: {name:?} is there twice, in large and small letters")));
             }
@@ -41,7 +46,8 @@ impl Router for Tenant {
         if tenants.is_empty() {
             return Err(Error::new("tenants: there is none"));
         }
-        Ok(Tenant { by: config.by, tenants, default: config.default })
+        let Config { by, default, cache_apart, .. } = config;
+        Ok(Tenant { by, tenants, default, cache_apart })
     }
 
     fn route(&mut self, request: &RequestMut) -> Route {
@@ -49,6 +55,9 @@ impl Router for Tenant {
             && let Some((known, target)) = self.find(name.trim())
         {
             request.set_tag("tenant", known);
+            if self.cache_apart {
+                request.cache_key(known);
+            }
             return target.route();
         }
         self.default.as_ref().map_or(Route::CarryOn, Target::route)
@@ -81,6 +90,20 @@ mod tests {
         let stranger = get("/").header("x-tenant", "initech");
         assert_eq!((gateway.route(&stranger), stranger.tag("tenant")), (Route::pool("shared"), None));
         assert_eq!(gateway.route(&get("/")), Route::pool("shared"));
+    }
+
+    #[test]
+    fn each_may_have_a_cache_of_its_own() {
+        for (apart, key) in [("true", &[b"acme"][..]), ("false", &[])] {
+            let config =
+                format!(r#"{{"by": "header:x-tenant", "tenants": {{"acme": "one"}}, "cache_apart": {apart}}}"#);
+            let mut gateway = Mock::router::<Tenant>(&config).unwrap();
+            let (acme, stranger) = (get("/").header("x-tenant", "Acme"), get("/").header("x-tenant", "initech"));
+            gateway.route(&acme);
+            gateway.route(&stranger);
+            assert_eq!(acme.cache().key, key);
+            assert!(stranger.cache().key.is_empty());
+        }
     }
 
     #[test]

@@ -45,6 +45,13 @@ pub fn lifetime(
     (bounded, basis)
 }
 
+/// What a plugin says instead of all that, from the receipt on: as old as it was then, it stays fresh for so long. The route's longest
+/// time bounds it.
+pub fn advised(ttl: Option<u64>, initial_age: u64, rules: &Rules) -> Option<(u64, Basis)> {
+    let ttl = ttl?.min(rules.longest.unwrap_or(FOREVER));
+    Some((ttl.saturating_add(initial_age).min(FOREVER), Basis::Explicit))
+}
+
 fn unbounded(
     status: StatusCode,
     fields: &Fields,

@@ -1,5 +1,6 @@
 //! What may be kept and given again: RFC 9111, as pure decisions that are told the time.
 
+pub mod advice;
 pub mod directives;
 pub mod freshness;
 pub mod reuse;

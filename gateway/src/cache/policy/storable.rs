@@ -2,6 +2,7 @@
 //!
 //! In: a request and the head of its response. Out: yes, or the reason why not.
 
+use super::advice::Advice;
 use super::directives::{RequestDirectives, ResponseDirectives};
 use super::freshness::is_heuristic;
 use super::rules::Rules;
@@ -30,6 +31,8 @@ pub enum NotKept {
     Nothing,
     /// It is larger than the route allows.
     Size,
+    /// A plugin forbids it.
+    Plugin,
 }
 
 impl NotKept {
@@ -46,6 +49,7 @@ impl NotKept {
             NotKept::Vary => "vary",
             NotKept::Nothing => "no-lifetime",
             NotKept::Size => "too-large",
+            NotKept::Plugin => "plugin",
         }
     }
 }
@@ -59,6 +63,8 @@ pub struct Asked<'a> {
     pub fields: &'a Fields,
     /// What it demands of caches.
     pub directives: &'a RequestDirectives,
+    /// What plugins say of keeping the answer.
+    pub advice: &'a Advice,
 }
 
 /// Section 3, condition by condition.
@@ -75,6 +81,9 @@ pub fn may_keep(
     let is_wanted = rules.statuses.is_empty() || rules.statuses.contains(&status);
     if !is_wanted || !is_final(status) || (answers_conditions(status) && has_conditions(asked.fields)) {
         return Err(NotKept::Status);
+    }
+    if asked.advice.no_store {
+        return Err(NotKept::Plugin);
     }
     if asked.directives.no_store && rules.obey_clients {
         return Err(NotKept::RequestNoStore);
@@ -105,7 +114,8 @@ pub fn may_keep(
         || directives.s_maxage.is_some()
         || directives.max_age.is_some()
         || (!directives.targeted && fields.contains(name::EXPIRES))
-        || rules.default.is_some();
+        || rules.default.is_some()
+        || asked.advice.ttl.is_some();
     // What is neither fresh for a moment nor can be asked for again is of no use.
     let can_be_asked_for = fields.contains(name::ETAG) || fields.contains(name::LAST_MODIFIED);
     if !(explicit || (is_heuristic(status) && can_be_asked_for)) {
@@ -197,9 +207,19 @@ mod tests {
     }
 
     fn kept(request: &[(&str, &str)], status: u16, response: &[(&str, &str)], rules: &Rules) -> Result<(), NotKept> {
+        advised(request, status, response, rules, Advice::NONE)
+    }
+
+    fn advised(
+        request: &[(&str, &str)],
+        status: u16,
+        response: &[(&str, &str)],
+        rules: &Rules,
+        advice: &Advice,
+    ) -> Result<(), NotKept> {
         let (request, response) = (fields(request), fields(response));
         let directives = RequestDirectives::of(&request);
-        let asked = Asked { method: &Method::GET, fields: &request, directives: &directives };
+        let asked = Asked { method: &Method::GET, fields: &request, directives: &directives, advice };
         may_keep(asked, StatusCode::from_u16(status).unwrap(), &response, &ResponseDirectives::of(&response), rules)
     }
 
@@ -244,6 +264,24 @@ mod tests {
         let only = Rules { statuses: vec![StatusCode::OK], default: Some(5), ..Rules::default() };
         assert_eq!(kept(&[], 404, &[cc("max-age=1")], &only), Err(NotKept::Status));
         assert_eq!(kept(&[], 200, &[], &only), Ok(()));
+    }
+
+    #[test]
+    fn a_plugin_may_forbid_it_and_give_it_a_lifetime_but_not_allow_it() {
+        let rules = Rules::default();
+        let never = Advice { no_store: true, ..Advice::default() };
+        assert_eq!(advised(&[], 200, &[("cache-control", "max-age=9")], &rules, &never), Err(NotKept::Plugin));
+        let long = Advice { ttl: Some(60), ..Advice::default() };
+        assert_eq!(advised(&[], 201, &[], &rules, &long), Ok(()));
+        for (request, response, why) in [
+            (&[][..], &[("cache-control", "no-store")][..], NotKept::NoStore),
+            (&[], &[("cache-control", "private")], NotKept::Private),
+            (&[], &[("set-cookie", "a=b")], NotKept::SetCookie),
+            (&[], &[("vary", "*")], NotKept::Vary),
+            (&[("authorization", "Basic eA==")], &[("cache-control", "max-age=1")], NotKept::Authorization),
+        ] {
+            assert_eq!(advised(request, 200, response, &rules, &long), Err(why), "{response:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gatewright_abi::kind;
 use gatewright_sdk::native;
@@ -38,10 +38,10 @@ struct Cost {
 }
 
 /// Measures so many calls of each kind.
-pub(super) fn bench(file: &Path, config: &str, calls: usize, json: bool) -> Result<(), Failure> {
+pub(super) fn bench(file: &Path, config: &str, most: Duration, calls: usize, json: bool) -> Result<(), Failure> {
     is_object(config)?;
     let _ = crate::cli::log::start(&model::Log { level: "error".into(), json: false });
-    let (engine, compiled) = compile(file)?;
+    let (engine, compiled) = compile(file, most)?;
     let built_in = beside(file);
     let clock = clock();
     let kinds = compiled.interface.kinds;

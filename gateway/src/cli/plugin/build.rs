@@ -17,7 +17,7 @@ pub(super) fn build(folder: &Path, output: Option<&Path>) -> Result<(), Failure>
     let draft = to.with_extension("wasm.new");
     std::fs::copy(&made, &draft).map_err(|error| format!("{}: {error}", made.display()))?;
     std::fs::rename(&draft, &to).map_err(|error| format!("{}: {error}", to.display()))?;
-    let (_, compiled) = super::check::compile(&to)?;
+    let (_, compiled) = super::check::compile(&to, super::check::usual())?;
     super::inspect::summary(&to, &compiled)
 }
 

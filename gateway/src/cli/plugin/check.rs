@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gatewright_abi::kind;
 
@@ -13,6 +13,7 @@ use super::sample::{self, Sample};
 use crate::balance::Candidate;
 use crate::cli::{Failure, print};
 use crate::config::model::{self, Plugin};
+use crate::limits::Limits;
 use crate::plugin::{Budget, Compiled, Compiler, Decision, Engine, Fault, Instance, MODULE_SIZE, Mould, Services};
 
 /// Calls of a dry run.
@@ -23,11 +24,11 @@ const SAMPLE: Sample = Sample { answered: false };
 const ENDPOINTS: u16 = 3;
 
 /// Prints what a module is, configures it, and calls it.
-pub(super) fn check(file: &Path, config: &str) -> Result<(), Failure> {
+pub(super) fn check(file: &Path, config: &str, most: Duration) -> Result<(), Failure> {
     is_object(config)?;
     // What plugins log stands beside what is printed here. Somebody else may have begun to log already.
     let _ = crate::cli::log::start(&model::Log::default());
-    let (engine, compiled) = compile(file)?;
+    let (engine, compiled) = compile(file, most)?;
     describe(file, &compiled)?;
     let endpoints = sample::endpoints(ENDPOINTS);
     let services = Arc::new(Services::new("check"));
@@ -73,14 +74,19 @@ pub(super) fn budget() -> Budget {
     Budget { decision: Plugin::DEADLINE, configure: Plugin::CONFIGURE_TIME, memory: Plugin::MEMORY_SIZE }
 }
 
-/// A module, and an engine for it.
-pub(super) fn compile(file: &Path) -> Result<(Arc<Engine>, Arc<Compiled>), Failure> {
+/// A module, and an engine for it. Its compiling is waited for so long.
+pub(super) fn compile(file: &Path, most: Duration) -> Result<(Arc<Engine>, Arc<Compiled>), Failure> {
     let told = |error: &dyn std::fmt::Display| Failure(format!("{}: {error}", file.display()));
     let bytes = read(file)?;
     let engine = Arc::new(Engine::new()?);
-    let compiler = Compiler::new(engine.clone(), None)?;
-    let compiled = compiler.compile(&bytes, Plugin::MEMORY_SIZE).map_err(|error| told(&error))?;
+    let compiler = Arc::new(Compiler::new(engine.clone(), None)?);
+    let compiled = compiler.compile_within(most, bytes, Plugin::MEMORY_SIZE).map_err(|error| told(&error))?;
     Ok((engine, compiled))
+}
+
+/// How long a gateway waits for that, unless it is configured otherwise.
+pub(super) fn usual() -> Duration {
+    Limits::default().plugin_compile_time
 }
 
 /// The bytes of a module.

@@ -1,6 +1,7 @@
 //! `gatewright plugin inspect`: what a module is and wants, without running anything of it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use gatewright_abi::{Column, VERSION, export, import, kind};
 use serde_json::json;
@@ -25,6 +26,7 @@ const IMPORTS: &[Purpose] = &[
     (import::SET_STATUS, "changes the status of the response"),
     (import::TAG, "reads what was noted of the request"),
     (import::SET_TAG, "notes something of the request, for the access log and other plugins"),
+    (import::CACHE, "says to the cache what is kept, for whom and for how long"),
     (import::LOG, "writes to the gateway's log"),
     (import::CLOCK, "measures time"),
     (import::UNIX_TIME, "asks for date and time"),
@@ -72,6 +74,7 @@ const EXPORTS: &[Purpose] = &[
     (export::ROUTE, "picks routes and pools"),
     (export::ON_REQUEST, "sees requests"),
     (export::ON_RESPONSE, "sees responses"),
+    (export::ON_FETCH, "sees what pools answer before it is kept in the cache"),
     (export::TICK, "is called when time passes"),
     (export::SNAPSHOT, "hands state to the next version"),
     (export::RESTORE, "takes state of the version before"),
@@ -82,8 +85,8 @@ fn purpose(table: &'static [Purpose], wanted: &str) -> &'static str {
 }
 
 /// Prints what a module is.
-pub(super) fn inspect(file: &Path, json: bool) -> Result<(), Failure> {
-    let (_, compiled) = compile(file)?;
+pub(super) fn inspect(file: &Path, most: Duration, json: bool) -> Result<(), Failure> {
+    let (_, compiled) = compile(file, most)?;
     if json {
         let interface = &compiled.interface;
         return print(format_args!(

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::Failure;
 use super::admin::Where;
+use super::{Compiling, Failure};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -59,11 +59,15 @@ pub(super) enum Command {
         /// Its configuration as JSON
         #[arg(long, default_value = "{}", value_name = "JSON")]
         config: String,
+        #[command(flatten)]
+        compiling: Compiling,
     },
     /// Print what a module is, what it wants and what for, without running anything of it
     Inspect {
         /// The module
         file: PathBuf,
+        #[command(flatten)]
+        compiling: Compiling,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -75,6 +79,8 @@ pub(super) enum Command {
         /// Its configuration as JSON
         #[arg(long, default_value = "{}", value_name = "JSON")]
         config: String,
+        #[command(flatten)]
+        compiling: Compiling,
         /// How many calls of each kind
         #[arg(long, default_value_t = 200_000, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
         calls: u32,
@@ -131,9 +137,11 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::New { name, kind, sdk } => new::new(&name, kind, sdk),
         Command::Build { folder, output } => build::build(&folder, output.as_deref()),
         Command::Test { folder, arguments } => test::test(&folder, &arguments),
-        Command::Check { file, config } => check::check(&file, &config),
-        Command::Inspect { file, json } => inspect::inspect(&file, json),
-        Command::Bench { file, config, calls, json } => bench::bench(&file, &config, calls as usize, json),
+        Command::Check { file, config, compiling } => check::check(&file, &config, compiling.most()),
+        Command::Inspect { file, compiling, json } => inspect::inspect(&file, compiling.most(), json),
+        Command::Bench { file, config, compiling, calls, json } => {
+            bench::bench(&file, &config, compiling.most(), calls as usize, json)
+        }
         Command::Push(push) => live::push(&push),
         Command::List { place } => live::list(&place),
         Command::History { name, place } => live::history(&place, &name),

@@ -10,15 +10,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatewright_abi::{Column, edit, flag, side};
-use gatewright_sdk::mock::Shown;
+use gatewright_abi::{Column, cache, edit, flag, side};
 use gatewright_sdk::mock::record::{self, Begin, Call, Facts, Parts, Step};
+use gatewright_sdk::mock::{Matter, Shown};
 use gatewright_sdk::{Pick, Route};
 
 use crate::balance::{Candidate, Endpoint};
 use crate::cli::Failure;
 use crate::config::model;
-use crate::plugin::request::{Edit, Edits, Head, Side, What};
+use crate::plugin::request::{Edit, Edits, Head, Side, What, Wish};
 use crate::plugin::{Budget, Compiled, Decision, Engine, Fault, Instance, LoadError, Mould, Outcome, Services};
 
 /// How much was asked.
@@ -119,7 +119,7 @@ fn ask(instance: &mut Instance, call: &Call, endpoints: &mut Vec<Candidate>) -> 
                     tried.push(index);
                 }
             }
-            (instance.pick(&Recorded::of(request, None), endpoints, &tried, *attempt).map(words), true)
+            (instance.pick(&Recorded::of(request, None, Matter::None), endpoints, &tried, *attempt).map(words), true)
         }
         Call::Outcome { endpoint, status, attempt, latency_us, bytes } => {
             let latency = Duration::from_micros(*latency_us);
@@ -130,10 +130,15 @@ fn ask(instance: &mut Instance, call: &Call, endpoints: &mut Vec<Candidate>) -> 
             *endpoints = candidates(facts)?;
             (instance.change_endpoints(endpoints).map(|_| done(())), false)
         }
-        Call::Route { request } => (instance.route(&Recorded::of(request, None)).map(words), true),
-        Call::OnRequest { request } => (instance.on_request(&Recorded::of(request, None)).map(words), true),
+        Call::Route { request } => (instance.route(&Recorded::of(request, None, Matter::Request)).map(words), true),
+        Call::OnRequest { request } => {
+            (instance.on_request(&Recorded::of(request, None, Matter::Request)).map(words), true)
+        }
         Call::OnResponse { request, response } => {
-            (instance.on_response(&Recorded::of(request, Some(response))).map(words), true)
+            (instance.on_response(&Recorded::of(request, Some(response), Matter::None)).map(words), true)
+        }
+        Call::OnFetch { request, response } => {
+            (instance.on_fetch(&Recorded::of(request, Some(response), Matter::Fetched)).map(words), true)
         }
         Call::Tick => (instance.tick().map(record::tick), false),
         Call::Snapshot => (instance.snapshot().map(|state| record::state(state.as_deref())), false),
@@ -173,6 +178,11 @@ fn changes(edits: &Edits) -> impl Iterator<Item = String> {
         Edit::Path(path) => record::path(path),
         Edit::Status(status) => record::status(status),
         Edit::Tag(name, value) => record::tag(name, value),
+        Edit::Cache(Wish::Key(part)) => record::cache(cache::KEY, part, 0),
+        Edit::Cache(Wish::Bypass) => record::cache(cache::BYPASS, b"", 0),
+        Edit::Cache(Wish::Ttl(seconds)) => record::cache(cache::TTL, b"", seconds),
+        Edit::Cache(Wish::NoStore) => record::cache(cache::NO_STORE, b"", 0),
+        Edit::Cache(Wish::Tag(tag)) => record::cache(cache::TAG, tag, 0),
     })
 }
 
@@ -219,8 +229,8 @@ fn pretend(candidate: &Candidate, facts: &Facts) -> bool {
 struct Recorded(Shown);
 
 impl Recorded {
-    fn of(request: &Parts, response: Option<&Parts>) -> Recorded {
-        Recorded(Shown::of(request, response))
+    fn of(request: &Parts, response: Option<&Parts>, matter: Matter) -> Recorded {
+        Recorded(Shown::of(request, response, matter))
     }
 }
 
@@ -251,6 +261,11 @@ impl Head for Recorded {
             Edit::Path(path) => self.0.allows_path(path),
             Edit::Status(status) => self.0.allows_status(status),
             Edit::Tag(name, value) => str::from_utf8(name).is_ok() && str::from_utf8(value).is_ok(),
+            Edit::Cache(Wish::Key(part)) => self.0.allows_cache(cache::KEY, part),
+            Edit::Cache(Wish::Bypass) => self.0.allows_cache(cache::BYPASS, b""),
+            Edit::Cache(Wish::Ttl(_)) => self.0.allows_cache(cache::TTL, b""),
+            Edit::Cache(Wish::NoStore) => self.0.allows_cache(cache::NO_STORE, b""),
+            Edit::Cache(Wish::Tag(tag)) => self.0.allows_cache(cache::TAG, tag),
         }
     }
 }
@@ -265,6 +280,7 @@ impl fmt::Display for Difference {
             Some(Call::Route { .. }) => "a route",
             Some(Call::OnRequest { .. }) => "a request",
             Some(Call::OnResponse { .. }) => "a response",
+            Some(Call::OnFetch { .. }) => "a response that may be kept",
             Some(Call::Tick) => "a tick",
             Some(Call::Snapshot) => "its state",
             Some(Call::Restore { .. }) => "the state of another version",
@@ -283,7 +299,12 @@ impl fmt::Display for Difference {
                     .enumerate()
                     .try_for_each(|(index, facts)| write!(f, "\n  endpoint {index}:     {facts}"))
             }
-            Some(Call::Route { request } | Call::OnRequest { request } | Call::OnResponse { request, .. }) => {
+            Some(
+                Call::Route { request }
+                | Call::OnRequest { request }
+                | Call::OnResponse { request, .. }
+                | Call::OnFetch { request, .. },
+            ) => {
                 write!(f, "\n  request:        {request}")
             }
             _ => Ok(()),

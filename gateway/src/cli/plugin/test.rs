@@ -27,7 +27,7 @@ pub(super) fn test(folder: &Path, arguments: &[OsString]) -> Result<(), Failure>
         return Err(Failure(format!("the tests of {} fail; its module was not tried", krate.name)));
     }
     let module = krate.compile(folder)?;
-    let (engine, compiled) = check::compile(&module)?;
+    let (engine, compiled) = check::compile(&module, check::usual())?;
     let replay = Replay { engine: &engine, compiled: &compiled, budget: check::budget() };
     let mut sum = Sum::default();
     for file in records.files()? {

@@ -202,6 +202,32 @@ fn places_that_are_lent_are_looked_at_each_time() {
 }
 
 #[test]
+fn whatever_is_answered_for_nothing_is_right() {
+    let host = Host::new();
+    for answer in ["-1", "-8", "1", "131072", "0"] {
+        let nothing = format!("(if (i32.eqz (local.get $size)) (then (return (i32.const {answer}))))");
+        let usual = USUAL.replace("(local $at i32)\n", &format!("(local $at i32) {nothing}\n"));
+        assert_ne!(usual, USUAL);
+        let module = wat(&format!(
+            r#"(import "gatewright" "column_weight" (func (result i32)))
+             (import "gatewright" "column_active" (func $active (result i32)))
+             {usual} {PICK}
+             (func (export "gw_endpoints_changed") (if (i32.and (i32.eqz (i32.load (i32.const 64))) (call $active)) (then unreachable)))
+             (func (export "gw_restore") (param i32 i32) (result i32) (local.get 1))"#
+        ));
+        // No endpoints, no state: nothing is lent.
+        let mut instance = host.load(&module, &[]).expect("to load");
+        assert_eq!(instance.restore(b""), Ok(true), "{answer}");
+        for weights in [&[1, 2][..], &[], &[], &[1]] {
+            let endpoints = endpoints(weights);
+            assert_eq!(instance.change_endpoints(&endpoints), Ok(true), "{answer}");
+            let picked = instance.pick(&Request::default(), &endpoints, &[], 0);
+            assert_eq!(label(picked), if weights.is_empty() { "index" } else { "nothing" }, "{answer}");
+        }
+    }
+}
+
+#[test]
 fn a_table_stands_in_memory() {
     let host = Host::new();
     for at in ["-1", "-4", "131072", "131070", "131064", "2147483647"] {

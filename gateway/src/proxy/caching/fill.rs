@@ -13,6 +13,7 @@ use super::{Quest, pass};
 use crate::cache::Entry;
 use crate::cache::body::Reader;
 use crate::cache::flight::{Key, Lead};
+use crate::cache::key::Way;
 use crate::cache::policy::directives::RequestDirectives;
 use crate::cache::policy::reuse::Failures;
 use crate::cache::policy::storable::{self, NotKept};
@@ -22,7 +23,7 @@ use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::{Body, Fields, Method, Nobody, RequestHead, Responder, ResponseHead, StatusCode, name};
 use crate::proxy::exchange::{Client, Exchange, Facts, Response};
-use crate::proxy::forward;
+use crate::proxy::{forward, plugins};
 use crate::respond;
 use crate::worker::{View, Worker};
 
@@ -36,7 +37,7 @@ pub(super) struct Fill {
     pool: usize,
     asked: RequestDirectives,
     url: String,
-    place: u64,
+    place: Way,
     home: Option<Home>,
     /// What may still hold, and after which failures it would do.
     kept: Option<(Arc<Entry>, Failures)>,
@@ -90,7 +91,7 @@ impl Fill {
             pool: quest.pool,
             asked: quest.asked.clone(),
             url: quest.url_text(),
-            place: quest.place,
+            place: quest.place.clone(),
             home: quest.home(x),
             kept,
             key,
@@ -119,7 +120,7 @@ impl Fill {
             first,
             nobody,
         } = self;
-        let store = worker.shared.cache.clone();
+        let (store, whose) = (worker.shared.cache.clone(), place.clone());
         let registered = worker.register();
         let Some((index, route)) = facts.route.and_then(|index| Some((index, view.snapshot.routes.get(index)?))) else {
             return;
@@ -164,6 +165,11 @@ impl Fill {
                 return;
             }
         };
+        let status = response.head.status;
+        let holds = kept.as_ref().filter(|_| status == StatusCode::NOT_MODIFIED);
+        let renewed = holds.map(|(kept, _)| (kept, kept.fresh_fields(&response.head.fields, &caching.rules)));
+        let shown = renewed.as_ref().map(|(kept, fields)| (kept.status, fields));
+        let advice = plugins::on_fetch(&mut x, &view, route, &response.head, shown);
         let wanted = Wanted {
             store: &store,
             caching,
@@ -173,10 +179,10 @@ impl Fill {
             request: &x.request,
             directives: &asked,
             times: keep::times(requested),
+            advice: &advice,
         };
-        let status = response.head.status;
-        if let Some((kept, _)) = kept.as_ref().filter(|_| status == StatusCode::NOT_MODIFIED) {
-            let (entry, may_keep) = wanted.freshened(kept, &response.head);
+        if let Some((kept, fields)) = renewed {
+            let (entry, may_keep) = wanted.freshened(kept, fields);
             let is_past = lead.as_ref().map_or_else(|| store.changes() != changes, Lead::is_doomed);
             match may_keep {
                 Ok(()) if !is_past => store.keep(entry.clone()),
@@ -202,7 +208,7 @@ impl Fill {
         }
         match wanted.begin(&mut response) {
             Err(why) => {
-                keep::note(&store, &key, why, status);
+                keep::note(&store, &key, &whose, why, status);
                 lead.iter().for_each(|lead| lead.land(Landing::Alone(why)));
                 hand_over(&mut x, first, response, Some(why));
             }

@@ -10,6 +10,8 @@ use crate::cache::Entry;
 use crate::cache::body::{Filler, Shared};
 use crate::cache::entry::Asked;
 use crate::cache::flight::{Key, Lead};
+use crate::cache::key::Way;
+use crate::cache::policy::advice::Advice;
 use crate::cache::policy::directives::{RequestDirectives, ResponseDirectives};
 use crate::cache::policy::freshness::Times;
 use crate::cache::policy::storable::{self, NotKept};
@@ -17,7 +19,7 @@ use crate::cache::store::{Landing, Room, Store};
 use crate::cache::tiers::Home;
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Phase, Side};
-use crate::http::{Body, Fields, Frame, Method, RequestHead, ResponseHead, StatusCode};
+use crate::http::{Body, Fields, Frame, Method, RequestHead, StatusCode};
 use crate::proxy::exchange::Response;
 use crate::snapshot::Caching;
 use crate::worker::Worker;
@@ -27,13 +29,15 @@ pub(super) struct Wanted<'a> {
     pub(super) store: &'a Arc<Store>,
     pub(super) caching: &'a Caching,
     pub(super) url: String,
-    pub(super) place: u64,
+    pub(super) place: Way,
     /// Where it belongs on disk.
     pub(super) home: Option<Home>,
     /// As the origin got it.
     pub(super) request: &'a RequestHead,
     pub(super) directives: &'a RequestDirectives,
     pub(super) times: Times,
+    /// What plugins say of keeping the answer.
+    pub(super) advice: &'a Advice,
 }
 
 /// A body on its way into an entry.
@@ -49,7 +53,13 @@ pub(super) struct Pouring {
 impl Wanted<'_> {
     fn may_keep(&self, status: StatusCode, fields: &Fields, directives: &ResponseDirectives) -> Result<(), NotKept> {
         // A HEAD says of what a GET has brought whether it may be kept on.
-        let asked = storable::Asked { method: &Method::GET, fields: &self.request.fields, directives: self.directives };
+        let (fields_asked, directives_asked) = (&self.request.fields, self.directives);
+        let asked = storable::Asked {
+            method: &Method::GET,
+            fields: fields_asked,
+            directives: directives_asked,
+            advice: self.advice,
+        };
         storable::may_keep(asked, status, fields, directives, &self.caching.rules)
     }
 
@@ -65,17 +75,18 @@ impl Wanted<'_> {
             return Err(NotKept::Size);
         }
         let (body, filler) = Shared::coming(announced, most);
-        let asked = Asked { url: self.url, place: self.place, fields: &self.request.fields };
+        let (fields, advice) = (&self.request.fields, self.advice);
+        let asked = Asked { url: self.url, place: self.place, fields, advice };
         let entry = Entry::new(asked, (head.status, &head.fields), body, self.times, rules).at_home(self.home);
         let entry = Arc::new(entry);
         let held = (response.active.take(), std::mem::take(&mut response.stays));
         Ok(Pouring { entry, filler, room, body: std::mem::take(&mut response.body), held })
     }
 
-    /// What is kept, after the origin said that it still holds; and why it is not kept on, if so.
-    pub(super) fn freshened(&self, kept: &Entry, news: &ResponseHead) -> (Arc<Entry>, Result<(), NotKept>) {
+    /// What is kept, after the origin said that it still holds, and these are its fields; and why it is not kept on, if so.
+    pub(super) fn freshened(&self, kept: &Entry, fields: Fields) -> (Arc<Entry>, Result<(), NotKept>) {
         let rules = &self.caching.rules;
-        let renewed = kept.freshened(&self.request.fields, &news.fields, self.times, rules);
+        let renewed = kept.freshened(&self.request.fields, fields, self.times, rules, self.advice);
         let may_keep = self.may_keep(renewed.status, &renewed.fields, &renewed.directives);
         (Arc::new(renewed), may_keep)
     }
@@ -87,11 +98,11 @@ pub(super) fn times(requested: u64) -> Times {
 }
 
 /// Notes that what was asked for cannot be kept, where that is so for everybody.
-pub(super) fn note(store: &Store, key: &[u8], why: NotKept, status: StatusCode) {
+pub(super) fn note(store: &Store, key: &[u8], place: &Way, why: NotKept, status: StatusCode) {
     let is_of_request = matches!(why, NotKept::RequestNoStore | NotKept::Authorization | NotKept::Method);
     let is_of_moment = status.is_server_error() || matches!(status.as_u16(), 206 | 304 | 412 | 416);
     if !is_of_request && !is_of_moment {
-        store.note(key, why, clock::second());
+        store.note(key, place, why, clock::second());
     }
 }
 
@@ -131,7 +142,7 @@ impl Pouring {
                         // Nobody can join any more.
                         is_kept = false;
                         lead = None;
-                        store.note(key, NotKept::Size, clock::second());
+                        store.note(key, &entry.place, NotKept::Size, clock::second());
                     }
                 }
                 Ok(Some(Frame::Trailers(trailers))) => break Ok((None, Some(trailers))),

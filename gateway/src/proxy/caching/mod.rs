@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use super::exchange::{Exchange, Response};
 use crate::cache::flight::{BELOW, Key};
-use crate::cache::key::{self, Url};
+use crate::cache::key::{self, Url, Way};
 use crate::cache::policy::directives::RequestDirectives;
 use crate::cache::policy::reuse::{Course, Failures, Why, course};
 use crate::cache::policy::storable::NotKept;
@@ -44,7 +44,7 @@ struct Quest<'v> {
     route: &'v CompiledRoute,
     caching: &'v Caching,
     url: Url,
-    place: u64,
+    place: Way,
     asked: RequestDirectives,
 }
 
@@ -124,7 +124,8 @@ impl<'v> Quest<'v> {
             false => RequestDirectives::default(),
         };
         let url = key::url(x.facts.scheme, authority, target, &caching.query);
-        Quest { view, pool, route, caching, url, place, asked }
+        let part = x.facts.wishes.as_ref().map(|wishes| wishes.part().clone()).unwrap_or_default();
+        Quest { view, pool, route, caching, url, place: Way { number: place, part }, asked }
     }
 
     /// What is done, by what is kept.
@@ -133,7 +134,7 @@ impl<'v> Quest<'v> {
             return Next::Past(status, detail);
         }
         let store = &x.worker.shared.cache;
-        let (found, key) = store.find(&self.url, self.place, &x.request.fields, now);
+        let (found, key) = store.find(&self.url, &self.place, &x.request.fields, now);
         let mut ask = Ask {
             why: CacheStatus::UriMiss,
             detail: None,
@@ -203,6 +204,9 @@ impl<'v> Quest<'v> {
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Some((CacheStatus::Method, None));
         }
+        if x.facts.wishes.as_ref().is_some_and(|wishes| wishes.is_past()) {
+            return Some((CacheStatus::Bypass, Some("plugin")));
+        }
         let bypass = &self.caching.bypass;
         if bypass.headers.iter().any(|(field, pattern)| header_fits(field, pattern, request))
             || bypass.cookies.iter().any(|(name, pattern)| cookie_fits(name, pattern, request))
@@ -268,7 +272,16 @@ impl<'v> Quest<'v> {
 
     /// The key of those who ask for the same, of the same pool. `below` is where it stands, below its URL.
     fn flight(&self, below: Option<&Key>) -> Key {
-        below.cloned().unwrap_or_else(|| [&*self.url, &[BELOW], &self.place.to_be_bytes()].concat().into())
+        below.cloned().unwrap_or_else(|| self.beside(&[]))
+    }
+
+    /// The key of those who want the same of all that stand below a URL. Nothing stands under it.
+    fn beside(&self, more: &[u8]) -> Key {
+        let mut key = self.url.to_vec();
+        key.push(BELOW);
+        self.place.write(&mut key);
+        key.extend_from_slice(more);
+        key.into()
     }
 
     /// The key of what is asked for.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use super::keep::{self, Wanted};
 use super::{Ask, Quest, is_silence, stale, store};
 use crate::cache::key;
+use crate::cache::policy::advice::Advice;
 use crate::cache::store::Store;
 use crate::cache::{CacheStatus, Entry, Told, answer};
 use crate::clock;
 use crate::error::{Error, Kind};
-use crate::http::{Method, ResponseHead, StatusCode, name};
+use crate::http::{Fields, Method, ResponseHead, StatusCode, name};
 use crate::proxy::exchange::{Exchange, Response};
-use crate::proxy::forward;
+use crate::proxy::{forward, plugins};
 
 /// Past the cache. An unsafe request that had an effect makes what is kept of it stale.
 pub(super) async fn past(
@@ -66,19 +67,31 @@ pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) ->
         return Ok(instead);
     }
     tell(x, |told| told.answered = Some(status));
+    let kept = ask.kept.as_ref().filter(|_| x.request.method == Method::HEAD);
+    let renewed = kept.filter(|kept| kept.status == status);
+    let renewed = renewed.map(|kept| (kept, kept.fresh_fields(&response.head.fields, &quest.caching.rules)));
+    let shown = renewed.as_ref().map(|(kept, fields)| (kept.status, fields));
+    // Of the answer to a HEAD nothing is kept, but what it says of what is.
+    let advice = match (&x.request.method, &shown) {
+        (&Method::HEAD, None) => Advice::default(),
+        _ => plugins::on_fetch(x, view, route, &response.head, shown),
+    };
     let wanted = Wanted {
         store: &store,
         caching: quest.caching,
         url: quest.url_text(),
-        place: quest.place,
+        place: quest.place.clone(),
         home,
         request: &x.request,
         directives: &quest.asked,
         times: keep::times(requested),
+        advice: &advice,
     };
     if x.request.method == Method::HEAD {
-        if let Some(kept) = &ask.kept {
-            compare(&store, kept, &wanted, &response);
+        match (renewed, kept) {
+            (Some((kept, fields)), _) => compare(&store, kept, &wanted, &response, fields),
+            (None, Some(kept)) if !status.is_server_error() && status != StatusCode::NOT_MODIFIED => store.doubt(kept),
+            (None, _) => {}
         }
         return Ok(response);
     }
@@ -87,7 +100,7 @@ pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) ->
         Ok(pouring) => pouring,
         Err(why) => {
             if !super::has_conditions(&x.request.fields) {
-                keep::note(&store, &key, why, status);
+                keep::note(&store, &key, &quest.place, why, status);
             }
             tell(x, |told| told.detail = told.detail.or(Some(why.word())));
             return Ok(response);
@@ -109,14 +122,8 @@ pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) ->
 }
 
 /// RFC 9111 section 4.3.5: what a HEAD tells of what is kept.
-fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response: &Response) {
+fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response: &Response, fields: Fields) {
     let head = &response.head;
-    if head.status != kept.status {
-        if !head.status.is_server_error() && head.status != StatusCode::NOT_MODIFIED {
-            store.doubt(kept);
-        }
-        return;
-    }
     let differs = |field| {
         let (new, old) = (head.fields.value(field), kept.fields.value(field));
         new.is_some() && old.is_some() && new != old
@@ -126,7 +133,7 @@ fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response:
     if differs(name::ETAG) || differs(name::LAST_MODIFIED) || is_other_length {
         return store.doubt(kept);
     }
-    match wanted.freshened(kept, head) {
+    match wanted.freshened(kept, fields) {
         (renewed, Ok(())) => store.keep(renewed),
         (_, Err(_)) => store.doubt(kept),
     }

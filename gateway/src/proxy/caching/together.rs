@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::fill::{Fill, Filled};
 use super::pass::{alone, tell};
 use super::{Ask, Quest, has_conditions, is_silence, stale, store};
-use crate::cache::flight::{BELOW, Boarding, Follower, Key, Lead};
+use crate::cache::flight::{Boarding, Follower, Key, Lead};
 use crate::cache::policy::reuse::{Course, Failures, course};
 use crate::cache::policy::vary;
 use crate::cache::store::Landing;
@@ -171,8 +171,8 @@ async fn follow(
             return instead.map(Followed::Answer).ok_or(error);
         }
     };
-    if !entry.answers(quest.place, &x.request.fields) {
-        return Ok(Followed::Other(variant(quest, &vary::selecting(&x.request.fields, &entry.vary.0))));
+    if !entry.answers(&quest.place, &x.request.fields) {
+        return Ok(Followed::Other(quest.beside(&vary::selecting(&x.request.fields, &entry.vary.0))));
     }
     let now = clock::second();
     let answered = match course(&entry.kept(now), &quest.asked, &quest.caching.rules) {
@@ -190,15 +190,6 @@ async fn follow(
             Ok(Followed::Alone)
         }
     }
-}
-
-/// The key of those who want the same variant. Nothing stands under it.
-fn variant(quest: &Quest<'_>, selecting: &[u8]) -> Key {
-    let mut key = quest.url.to_vec();
-    key.push(BELOW);
-    key.extend_from_slice(&quest.place.to_be_bytes());
-    key.extend_from_slice(selecting);
-    key.into()
 }
 
 /// The request's own. What is waited for has its own times.
