@@ -2,6 +2,9 @@
 
 pub mod directives;
 pub mod freshness;
+pub mod moment;
+#[cfg(test)]
+mod reference;
 pub mod reuse;
 pub mod rules;
 pub mod storable;
