@@ -285,6 +285,11 @@ async fn section_3_3_what_broke_off_without_a_strong_validator_is_forgotten() {
         client.until("01234").await;
         drop(upstream);
         client.rest().await;
+        let mut client = ask("Range: bytes=1-3\r\n").await;
+        let mut upstream = origin.accept().await;
+        assert!(upstream.request().await.has("range", "bytes=1-3"), "{framing}");
+        upstream.send(response("416", number, false)).await;
+        client.response().await.is(416);
         let mut client = ask("").await;
         let mut upstream = origin.accept().await;
         let seen = upstream.request().await;
