@@ -64,7 +64,6 @@ class Caddy(Contestant):
 {{
     admin off
     auto_https off
-    persist_config off
     log default {{
         output discard
     }}
