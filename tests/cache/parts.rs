@@ -298,3 +298,43 @@ async fn section_3_3_what_broke_off_without_a_strong_validator_is_forgotten() {
         assert_eq!(client.response().await.text(), number.to_string());
     }
 }
+
+/// No client request fails.
+#[tokio::test]
+async fn parts_are_together_no_larger_than_what_is_kept_of_one_response() {
+    let end = "206 | cache-control: max-age=60 | etag: \"a\" | content-range: bytes 4-9/10 | body: 456789";
+    play(
+        "{ size_most = '6B' }",
+        &[
+            (
+                "what came last is kept",
+                &[
+                    BEGIN,
+                    ("GET / | range: bytes=4-", end, "206 #456789"),
+                    ("GET / | range: bytes=4-5", "", "206 #45"),
+                    ("GET / | range: bytes=0-3", "206 | content-range: bytes 0-3/10 | body: 0123", "206 #0123"),
+                ],
+            ),
+            (
+                "the whole is passed on",
+                &[
+                    BEGIN,
+                    ("GET /", end, "200 #0123456789 | cache-status: gatewright; fwd=partial*"),
+                    ("GET /", "200", "200 #2"),
+                ],
+            ),
+            (
+                "a part that is too large",
+                &[
+                    (
+                        "GET / | range: bytes=0-6",
+                        "206 | cache-control: max-age=60 | content-range: bytes 0-6/10 | body: 0123456",
+                        "206 #0123456",
+                    ),
+                    ("GET / | range: bytes=0-6", "206 | content-range: bytes 0-6/10 | body: abcdefg", "206 #abcdefg"),
+                ],
+            ),
+        ],
+    )
+    .await;
+}

@@ -91,12 +91,18 @@ impl Parts {
 
     /// Bytes that they take.
     pub fn weight(&self) -> u64 {
-        self.head.overhead() + self.pieces.iter().map(|(_, bytes)| OVERHEAD + bytes.len() as u64).sum::<u64>()
+        self.head.overhead() + self.pieces.len() as u64 * OVERHEAD + self.length()
     }
 
-    /// With what came before, where that is of the same version. What came last goes before it where both have the same bytes.
+    /// How many bytes there are.
+    fn length(&self) -> u64 {
+        self.pieces.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
+    /// With what came before, where that is of the same version and both together are no longer than `most`. What came last goes before
+    /// it where both have the same bytes.
     #[must_use]
-    pub fn over(mut self, old: &Parts) -> Parts {
+    pub fn over(self, old: &Parts, most: u64) -> Parts {
         let is_same = self.head.strong().is_some_and(|strong| old.head.strong() == Some(strong));
         if !is_same || old.total != self.total || old.head.vary != self.head.vary || old.head.place != self.head.place {
             return self;
@@ -118,10 +124,8 @@ impl Parts {
         }
         joined.extend(self.pieces.iter().cloned());
         joined.sort_unstable_by_key(|(at, _)| *at);
-        if joined.len() <= MOST {
-            self.pieces = joined;
-        }
-        self
+        let joined = Parts { head: self.head.clone(), total: self.total, pieces: joined };
+        if joined.pieces.len() <= MOST && joined.length() <= most { joined } else { self }
     }
 
     /// The bytes of a range, when all of them are there.
@@ -228,10 +232,12 @@ mod tests {
 
     #[test]
     fn only_parts_of_one_version_are_put_together() {
-        let joined = part("\"a\"", 0..4).over(&part("\"a\"", 4..9));
+        let joined = part("\"a\"", 0..4).over(&part("\"a\"", 4..9), 9);
         assert_eq!(joined.missing(), Some(9..TOTAL));
+        // Too much of it: what came last is held.
+        assert_eq!(part("\"a\"", 0..4).over(&part("\"a\"", 4..9), 8).missing(), Some(4..TOTAL));
         for (one, other) in [("\"a\"", "\"b\""), ("W/\"a\"", "W/\"a\""), ("\"a\"", "W/\"a\"")] {
-            assert_eq!(part(one, 0..4).over(&part(other, 4..9)).missing(), Some(4..TOTAL), "{one} {other}");
+            assert_eq!(part(one, 0..4).over(&part(other, 4..9), TOTAL).missing(), Some(4..TOTAL), "{one} {other}");
         }
         let span = Span { range: 0..4, total: TOTAL };
         assert!(Parts::new(&head("\"a\""), &span, vec![Bytes::from_static(b"123")]).is_none());
@@ -249,7 +255,7 @@ mod tests {
                 let range = begin..(begin + length).min(TOTAL);
                 range.clone().for_each(|at| came[at as usize] = true);
                 let next = part("\"a\"", range);
-                parts = Some(match parts { Some(old) => next.over(&old), None => next });
+                parts = Some(match parts { Some(old) => next.over(&old, TOTAL), None => next });
             }
             let parts = parts.unwrap();
             let wanted = wanted.0..(wanted.0 + wanted.1).min(TOTAL);

@@ -214,13 +214,14 @@ impl Store {
         }
     }
 
-    /// Keeps a part of a response, with those that are there of the same version; when that is all of it, as a whole.
-    pub fn keep_part(&self, part: Parts) {
+    /// Keeps a part of a response, with those that are there of the same version, as long as they are together no longer than `most`;
+    /// when that is all of it, as a whole.
+    pub fn keep_part(&self, part: Parts, most: u64) {
         let key = Key::from(&*parts::key(part.head.url.as_bytes()));
         let mut whole = None;
         self.slots.entry(key).and_compute_with(|held| {
             let joined = match held.map(|held| held.into_value()) {
-                Some(Slot::Parts(old)) => part.over(&old),
+                Some(Slot::Parts(old)) => part.over(&old, most),
                 _ => part,
             };
             whole = joined.whole();

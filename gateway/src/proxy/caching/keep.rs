@@ -47,6 +47,8 @@ pub(super) struct Pouring {
     body: Body,
     /// Where it lies in the whole, when it is a part of one.
     part: Option<Span>,
+    /// So much is kept of one body.
+    most: u64,
     /// What the pool counts until the body is over.
     held: (Option<Active>, [Option<Stay>; 2]),
 }
@@ -100,7 +102,7 @@ impl Wanted<'_> {
         let entry = Entry::new(asked, (status, fields), body, self.times, rules).at_home(self.home);
         let entry = Arc::new(entry);
         let held = (response.active.take(), std::mem::take(&mut response.stays));
-        Ok(Pouring { entry, filler, room, body: std::mem::take(&mut response.body), part, held })
+        Ok(Pouring { entry, filler, room, body: std::mem::take(&mut response.body), part, most, held })
     }
 
     /// What is kept, after the origin said that it still holds; and why it is not kept on, if so.
@@ -147,7 +149,7 @@ impl Pouring {
         mut lead: Option<Lead<Landing>>,
     ) -> (u64, Result<(), Error>) {
         let store = &worker.shared.cache;
-        let Pouring { entry, filler, mut room, mut body, part, held: _held } = self;
+        let Pouring { entry, filler, mut room, mut body, part, most, held: _held } = self;
         let (mut watchdog, mut bytes, mut is_kept) = (Watchdog::default(), 0, true);
         let announced = entry.body.length().is_some();
         let ended = loop {
@@ -187,7 +189,7 @@ impl Pouring {
             Ok(ended) => ended,
             Err(error) => {
                 let begin = begin_of(&entry, &filler).filter(|_| is_kept && part.is_none() && !is_past(&lead));
-                begin.into_iter().for_each(|begin| store.keep_part(begin));
+                begin.into_iter().for_each(|begin| store.keep_part(begin, most));
                 filler.fail(error);
                 return (bytes, Err(error));
             }
@@ -199,7 +201,7 @@ impl Pouring {
                 None => store.keep(entry),
                 Some(span) => {
                     let part = Parts::new(&entry, &span, pieces.to_vec());
-                    part.into_iter().for_each(|part| store.keep_part(part));
+                    part.into_iter().for_each(|part| store.keep_part(part, most));
                 }
             }
         }
