@@ -4,12 +4,18 @@
 //! what the client gets. Time is not waited for: responses come with an age.
 
 mod control;
+mod directives;
 mod disk;
 mod fills;
+mod metadata;
+mod parts;
 mod plugins;
+mod poisoning;
 mod rfc9111;
 mod room;
 mod routes;
+mod times;
+mod variants;
 
 use crate::harness::{Gateway, Message, PATIENCE, Raw, RawOrigin, Wire};
 
@@ -160,4 +166,7 @@ async fn what_is_fresh_is_given_again_and_says_so() {
     }
     assert_eq!(gateway.metric("gatewright_cache_requests_total{status=\"hit\"}").await, 3.0);
     assert_eq!(gateway.metric("gatewright_cache_requests_total{status=\"uri-miss\"}").await, 1.0);
+    assert_eq!(gateway.metric("gatewright_cache_entries").await, 1.0);
+    assert!(gateway.metric("gatewright_cache_bytes").await > 500.0);
+    assert_eq!(gateway.metric("gatewright_cache_coming_bytes").await, 0.0);
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::body::Reader;
 use super::entry::Entry;
-use super::policy::freshness::moment;
+use super::parts::Parts;
 use crate::error::{Error, Kind, Retry};
 use crate::http::conditional::{self, Validators};
 use crate::http::name::{IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE};
@@ -46,7 +46,7 @@ pub fn head(entry: &Entry, now: u64, validated: bool) -> ResponseHead {
 /// its begin any more.
 pub fn answer(entry: &Entry, mut head: ResponseHead, request: &RequestHead) -> Option<(ResponseHead, Body)> {
     // RFC 9110 section 13.2.1: conditions are for what would be a success.
-    if entry.status == StatusCode::OK
+    if entry.status.is_success()
         && [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|field| request.fields.contains(*field))
     {
         if conditional::is_known(&request.fields, validators(entry)) {
@@ -54,7 +54,9 @@ pub fn answer(entry: &Entry, mut head: ResponseHead, request: &RequestHead) -> O
             head.fields.retain(|name, _| OF_NOT_MODIFIED.contains(&name.text()) || name.text() == name::AGE.text());
             return Some((head, Body::Empty));
         }
-        let range = request.fields.value(name::RANGE).filter(|_| request.method == Method::GET);
+        // Section 14.2: ranges are of what 200 would give.
+        let is_whole = request.method == Method::GET && entry.status == StatusCode::OK;
+        let range = request.fields.value(name::RANGE).filter(|_| is_whole);
         if let (Some(range), Some(length)) = (range, entry.body.length())
             && conditional::range_holds(&request.fields, for_ranges(entry))
         {
@@ -88,13 +90,33 @@ pub fn answer(entry: &Entry, mut head: ResponseHead, request: &RequestHead) -> O
 
 /// RFC 9111 section 4.3.2: without Last-Modified the response's date stands in, for conditions.
 fn validators(entry: &Entry) -> Validators<'_> {
-    let modified = moment(&entry.fields, name::LAST_MODIFIED).or_else(|| Some(entry.dated()));
+    let modified = entry.moment(name::LAST_MODIFIED).or_else(|| Some(entry.dated()));
     Validators { tag: entry.fields.value(name::ETAG), modified }
 }
 
 /// For ranges nothing stands in.
 fn for_ranges(entry: &Entry) -> Validators<'_> {
-    Validators { tag: entry.fields.value(name::ETAG), modified: moment(&entry.fields, name::LAST_MODIFIED) }
+    Validators { tag: entry.fields.value(name::ETAG), modified: entry.moment(name::LAST_MODIFIED) }
+}
+
+/// The response to a request for a range, out of parts that are kept. `None` where they do not hold all of it, or are of another
+/// version than the client has (RFC 9111 section 3.3).
+pub fn part(parts: &Parts, now: u64, request: &RequestHead) -> Option<(ResponseHead, Body)> {
+    let (entry, total) = (&parts.head, parts.total());
+    let is_conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|field| request.fields.contains(*field));
+    if is_conditional || !conditional::range_holds(&request.fields, for_ranges(entry)) {
+        return None;
+    }
+    let Selection::Parts(wanted) = ranges::select(request.fields.value(RANGE)?, total) else { return None };
+    let [wanted] = &*wanted else { return None };
+    let mut pieces: Vec<Piece> = parts.slices(wanted)?.into_iter().map(Piece::Text).collect();
+    let left = wanted.end - wanted.start;
+    let mut head = head(entry, now, false);
+    head.status = StatusCode::PARTIAL_CONTENT;
+    text(&mut head, name::CONTENT_RANGE, &ranges::content_range(wanted, total));
+    number(&mut head, name::CONTENT_LENGTH, left);
+    pieces.reverse();
+    Some((head, Body::source(Several { pieces, left })))
 }
 
 fn has_no_content(status: StatusCode) -> bool {

@@ -314,6 +314,12 @@ impl Filler {
         self.shared.end(Ok(()))
     }
 
+    /// What came so far, when all of it is there.
+    pub fn came(&self) -> Option<Vec<Bytes>> {
+        let coming = self.shared.lock();
+        (coming.gone == 0 && coming.is_kept).then(|| coming.pieces.iter().cloned().collect())
+    }
+
     /// No more will come, although more was meant to.
     pub fn fail(self, error: Error) {
         drop(self.shared.end(Err(error)));

@@ -17,7 +17,7 @@ use super::policy::reuse::Kept;
 use super::policy::rules::Rules;
 use super::policy::{storable, vary};
 use super::tiers::Home;
-use crate::http::{Fields, StatusCode, name};
+use crate::http::{Fields, Known, StatusCode, name};
 
 /// What one entry takes besides its texts and its body: this structure, its place in the store.
 const OVERHEAD: u64 = 512;
@@ -50,6 +50,7 @@ pub struct Entry {
     pub(super) times: Times,
     pub(super) initial_age: u64,
     pub(super) stale: AtomicBool,
+    pub(super) invalid: AtomicBool,
     pub(super) uses: AtomicU64,
 }
 
@@ -84,10 +85,10 @@ impl Entry {
         }
         let selecting = vary::selecting(asked.fields, &names);
         let mut kept = storable::kept_fields(fields, &directives);
-        if !kept.contains(name::DATE) {
+        if freshness::moment(&kept, name::DATE, times.received).is_none() {
             // RFC 9110 section 6.6.1. A date is a valid value.
             let received = UNIX_EPOCH + Duration::from_secs(times.received);
-            let _ = kept.append(name::DATE, httpdate::fmt_http_date(received).as_bytes());
+            let _ = kept.set(name::DATE, httpdate::fmt_http_date(received).as_bytes());
         }
         let initial_age = freshness::initial_age(fields, times);
         Entry {
@@ -106,6 +107,7 @@ impl Entry {
             home: None,
             times,
             stale: AtomicBool::new(false),
+            invalid: AtomicBool::new(false),
             uses: AtomicU64::new(0),
         }
     }
@@ -132,6 +134,28 @@ impl Entry {
         renewed
     }
 
+    /// The same with another body: a whole, or parts of it.
+    pub(super) fn with_body(&self, status: StatusCode, body: Arc<Shared>) -> Entry {
+        Entry {
+            url: self.url.clone(),
+            status,
+            fields: self.fields.clone(),
+            directives: self.directives.clone(),
+            lifetime: self.lifetime,
+            body,
+            codings: Arc::default(),
+            tags: self.tags.clone(),
+            vary: self.vary.clone(),
+            place: self.place.clone(),
+            home: self.home.clone(),
+            times: self.times,
+            initial_age: self.initial_age,
+            stale: AtomicBool::new(self.stale.load(Ordering::Acquire)),
+            invalid: AtomicBool::new(self.invalid.load(Ordering::Acquire)),
+            uses: AtomicU64::new(self.uses()),
+        }
+    }
+
     /// How old it is.
     pub fn age(&self, now: u64) -> u64 {
         freshness::current_age(self.initial_age, self.times, now)
@@ -145,13 +169,23 @@ impl Entry {
 
     /// What the policy wants to know.
     pub fn kept(&self, now: u64) -> Kept<'_> {
-        let invalidated = self.stale.load(Ordering::Acquire);
-        Kept { directives: &self.directives, lifetime: self.lifetime.0, age: self.age(now), invalidated }
+        let (invalidated, invalid) = (self.stale.load(Ordering::Acquire), self.invalid.load(Ordering::Acquire));
+        Kept { directives: &self.directives, lifetime: self.lifetime.0, age: self.age(now), invalidated, invalid }
     }
 
     /// When it was made, as it says; else when it came.
     pub fn dated(&self) -> u64 {
-        freshness::moment(&self.fields, name::DATE).unwrap_or(self.times.received)
+        self.moment(name::DATE).unwrap_or(self.times.received)
+    }
+
+    /// A date that it bears.
+    pub fn moment(&self, field: Known) -> Option<u64> {
+        freshness::moment(&self.fields, field, self.times.received)
+    }
+
+    /// What tells it from every other version, for parts of it (RFC 9110 section 8.8.1).
+    pub fn strong(&self) -> Option<&[u8]> {
+        storable::strong(&self.fields, self.times.received)
     }
 
     /// Whether it answers a request that goes by this route with these fields.
@@ -169,6 +203,12 @@ impl Entry {
         self.stale.store(true, Ordering::Release);
     }
 
+    /// It was changed: it is not given before the origin has said that it holds.
+    pub fn invalidate(&self) {
+        self.make_stale();
+        self.invalid.store(true, Ordering::Release);
+    }
+
     /// Counts a use.
     pub fn used(&self) {
         self.uses.fetch_add(1, Ordering::Relaxed);
@@ -181,12 +221,14 @@ impl Entry {
 
     /// Bytes that it takes.
     pub fn weight(&self) -> u64 {
+        self.overhead() + self.body.length().unwrap_or(0) + self.codings.weight()
+    }
+
+    /// The same without the body.
+    pub(super) fn overhead(&self) -> u64 {
         let texts =
             self.url.len() + self.fields.list_size() + self.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
-        OVERHEAD
-            + (texts + self.vary.1.len() + self.place.part.bytes().len()) as u64
-            + self.body.length().unwrap_or(0)
-            + self.codings.weight()
+        OVERHEAD + (texts + self.vary.1.len() + self.place.part.bytes().len()) as u64
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Told {
     pub collapsed: bool,
     /// For how long it is still fresh, in seconds.
     pub ttl: Option<i64>,
+    /// It is the cache's own answer: nothing was kept, and nobody was asked.
+    pub is_local: bool,
     /// More of why.
     pub detail: Option<&'static str>,
 }
@@ -92,7 +94,7 @@ impl Told {
         out.write_str(NAME)?;
         if self.status == CacheStatus::Hit {
             out.write_str("; hit")?;
-        } else {
+        } else if !self.is_local {
             out.write_str("; fwd=")?;
             out.write_str(self.status.word())?;
         }
@@ -146,6 +148,8 @@ mod tests {
         let miss =
             Told { answered: Some(StatusCode::OK), stored: true, collapsed: true, ..Told::new(CacheStatus::UriMiss) };
         assert_eq!(written(&miss), "gatewright; fwd=uri-miss; fwd-status=200; stored; collapsed");
+        let own = Told { is_local: true, detail: Some("only-if-cached"), ..Told::new(CacheStatus::Request) };
+        assert_eq!(written(&own), "gatewright; detail=only-if-cached");
         let past = Told { detail: Some("private"), ..Told::default() };
         assert_eq!(written(&past), "gatewright; fwd=bypass; detail=private");
     }

@@ -11,12 +11,14 @@ use moka::ops::compute::Op;
 
 use super::disk::Disk;
 use super::entry::Entry;
-use super::flight::{BELOW, Flights, Key, root_of};
+use super::flight::{Flights, Key, root_of};
 use super::key::Way;
+use super::parts::{self, Parts};
 use super::policy::storable::NotKept;
 use super::policy::vary;
+use super::variants::Variants;
 use crate::error::Error;
-use crate::http::{Fields, StatusCode};
+use crate::http::{Fields, StatusCode, name};
 
 /// How many seconds it is remembered that the answers to a request cannot be kept.
 pub const REMEMBERED: u64 = 60;
@@ -56,8 +58,9 @@ pub enum Landing {
 #[derive(Clone, Debug)]
 enum Slot {
     Entry(Arc<Entry>),
-    /// There are several, which differ by these fields of the request; the number makes their keys other ones each time.
-    Varies(Arc<[String]>, u64),
+    Varies(Arc<Variants>),
+    /// Of the response there is not all. Stands below the URL.
+    Parts(Arc<Parts>),
     /// It could not be kept lately; until this second.
     Not(NotKept, u64),
 }
@@ -116,7 +119,8 @@ impl Store {
         let weigh = |key: &Key, slot: &Slot| {
             let weight = match slot {
                 Slot::Entry(entry) => entry.weight(),
-                Slot::Varies(names, ..) => 128 + names.iter().map(|name| name.len() as u64 + 24).sum::<u64>(),
+                Slot::Varies(variants) => variants.weight(),
+                Slot::Parts(parts) => parts.weight(),
                 Slot::Not(..) => 128,
             };
             u32::try_from(weight.saturating_add(key.len() as u64)).unwrap_or(u32::MAX)
@@ -180,8 +184,8 @@ impl Store {
             Some(Slot::Entry(entry)) if entry.answers(place, asked) => (Found::Entry(entry), None),
             Some(Slot::Entry(_)) => (Found::Varies, None),
             Some(Slot::Not(why, until)) if now < until => (Found::Uncacheable(why), None),
-            Some(Slot::Varies(names, number)) => {
-                let below = below(url, number, place, &vary::selecting(asked, &names));
+            Some(Slot::Varies(variants)) => {
+                let below = variants.key(url, place, &vary::selecting(asked, variants.names()));
                 let found = match self.slots.get(&below) {
                     Some(Slot::Entry(entry)) => Found::Entry(entry),
                     Some(Slot::Not(why, until)) if now < until => Found::Uncacheable(why),
@@ -190,6 +194,42 @@ impl Store {
                 (found, Some(below))
             }
             _ => (Found::Nothing, None),
+        }
+    }
+
+    /// The variants of a URL that came last by this place and can be told apart, the newest first.
+    pub fn variants(&self, url: &[u8], place: &Way) -> Vec<Arc<Entry>> {
+        let Some(Slot::Varies(variants)) = self.slots.get(url) else { return Vec::new() };
+        let entries = variants.newest().into_iter().filter_map(|key| match self.slots.get(&key) {
+            Some(Slot::Entry(entry)) => Some(entry),
+            _ => None,
+        });
+        entries.filter(|entry| entry.place == *place && entry.fields.contains(name::ETAG)).collect()
+    }
+
+    /// Parts of the response to a request, where there is not all of it.
+    pub fn parts(&self, url: &[u8], place: &Way, asked: &Fields) -> Option<Arc<Parts>> {
+        match self.slots.get(&*parts::key(url)) {
+            Some(Slot::Parts(parts)) if parts.head.answers(place, asked) => Some(parts),
+            _ => None,
+        }
+    }
+
+    /// Keeps a part of a response, with those that are there of the same version, as long as they are together no longer than `most`;
+    /// when that is all of it, as a whole.
+    pub fn keep_part(&self, part: Parts, most: u64) {
+        let key = Key::from(&*parts::key(part.head.url.as_bytes()));
+        let mut whole = None;
+        self.slots.entry(key).and_compute_with(|held| {
+            let joined = match held.map(|held| held.into_value()) {
+                Some(Slot::Parts(old)) => part.over(&old, most),
+                _ => part,
+            };
+            whole = joined.whole();
+            if whole.is_some() { Op::Remove } else { Op::Put(Slot::Parts(Arc::new(joined))) }
+        });
+        if let Some(whole) = whole {
+            self.keep(Arc::new(whole));
         }
     }
 
@@ -206,20 +246,23 @@ impl Store {
     pub fn promote(&self, entry: Arc<Entry>) {
         let url = entry.url.as_bytes();
         let names = &entry.vary.0;
-        let number = match self.slots.get(url) {
-            Some(Slot::Varies(known, number)) if *known == **names => number,
+        self.slots.invalidate(&*parts::key(url));
+        let variants = match self.slots.get(url) {
+            Some(Slot::Varies(known)) if *known.names() == **names => known,
             Some(Slot::Entry(old)) if names.is_empty() && old.place != entry.place => self.split(url, names),
             _ if names.is_empty() => return self.slots.insert(url.into(), Slot::Entry(entry)),
             _ => self.split(url, names),
         };
-        self.slots.insert(below(url, number, &entry.place, &entry.vary.1), Slot::Entry(entry));
+        let key = variants.key(url, &entry.place, &entry.vary.1);
+        variants.add(&key);
+        self.slots.insert(key, Slot::Entry(entry));
     }
 
     /// Notes that an entry takes more than before, if it is still there: its body was compressed.
     pub fn reweigh(&self, entry: &Entry) {
         let url = entry.url.as_bytes();
         let key = match self.slots.get(url) {
-            Some(Slot::Varies(_, number)) => below(url, number, &entry.place, &entry.vary.1),
+            Some(Slot::Varies(variants)) => variants.key(url, &entry.place, &entry.vary.1),
             _ => url.into(),
         };
         // Put again as it stands: what was thrown away meanwhile does not come back.
@@ -230,10 +273,10 @@ impl Store {
     }
 
     /// Puts a number under a URL, for several below it. What stood there, or below another number, is not found any more.
-    fn split(&self, url: &[u8], names: &[String]) -> u64 {
-        let number = fastrand::u64(..);
-        self.slots.insert(url.into(), Slot::Varies(names.into(), number));
-        number
+    fn split(&self, url: &[u8], names: &[String]) -> Arc<Variants> {
+        let variants = Arc::new(Variants::new(names));
+        self.slots.insert(url.into(), Slot::Varies(variants.clone()));
+        variants
     }
 
     /// Notes that responses that come by this place cannot be kept, so that nobody waits for another's.
@@ -255,10 +298,11 @@ impl Store {
         if let (Some(disk), Ok(url)) = (&self.disk, std::str::from_utf8(url)) {
             disk.invalidate(url);
         }
+        self.slots.invalidate(&*parts::key(url));
         match self.slots.get(url) {
-            Some(Slot::Entry(entry)) => entry.make_stale(),
+            Some(Slot::Entry(entry)) => entry.invalidate(),
             Some(Slot::Varies(..)) => self.slots.invalidate(url),
-            Some(Slot::Not(..)) | None => {}
+            Some(Slot::Not(..) | Slot::Parts(_)) | None => {}
         }
     }
 
@@ -279,7 +323,11 @@ impl Store {
         let on_disk = self.disk.as_ref().map_or(0, |disk| disk.purge(what, softly));
         let mut count = 0;
         for (key, slot) in &self.slots {
-            let Slot::Entry(entry) = slot else { continue };
+            let entry = match &slot {
+                Slot::Entry(entry) => entry,
+                Slot::Parts(parts) => &parts.head,
+                _ => continue,
+            };
             if what.means(&entry.url, &entry.tags) {
                 count += 1;
                 entry.make_stale();
@@ -294,6 +342,7 @@ impl Store {
     /// Throws away what stands under a key.
     pub fn forget(&self, key: &[u8]) {
         self.slots.invalidate(key);
+        self.slots.invalidate(&*parts::key(root_of(key)));
         self.forget_on_disk(root_of(key));
     }
 
@@ -301,6 +350,7 @@ impl Store {
     pub fn entries(&self) -> impl Iterator<Item = Arc<Entry>> + '_ {
         self.slots.iter().filter_map(|(_, slot)| match slot {
             Slot::Entry(entry) => Some(entry),
+            Slot::Parts(parts) => Some(parts.head.clone()),
             _ => None,
         })
     }
@@ -310,17 +360,6 @@ impl Store {
         self.slots.run_pending_tasks();
         (self.slots.entry_count(), self.slots.weighted_size())
     }
-}
-
-/// The key of one of several.
-fn below(url: &[u8], number: u64, place: &Way, selecting: &[u8]) -> Key {
-    let mut text = Vec::with_capacity(url.len() + place.part.bytes().len() + selecting.len() + 21);
-    text.extend_from_slice(url);
-    text.push(BELOW);
-    text.extend_from_slice(&number.to_be_bytes());
-    place.write(&mut text);
-    text.extend_from_slice(selecting);
-    text.into()
 }
 
 #[cfg(test)]

@@ -93,6 +93,8 @@ impl Entry {
             initial_age: head.initial_age,
             home: Some(home),
             stale: head.is_stale.into(),
+            // What was changed does not lie there any more.
+            invalid: false.into(),
             uses: AtomicU64::new(0),
         };
         entry.used();

@@ -1,4 +1,4 @@
-//! What is counted of responses that are kept on disk.
+//! What is counted of responses that are kept, in memory and on disk.
 
 use super::families as family;
 use super::render::Text;
@@ -20,7 +20,29 @@ pub struct DiskRow {
     pub events: Vec<(&'static str, u64)>,
 }
 
-pub(super) fn render(text: &mut Text, disk: Option<&DiskRow>) {
+/// How much is kept.
+#[derive(Clone, Debug, Default)]
+pub struct CacheRow {
+    /// Responses, and notes about others.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of bodies that come.
+    pub coming: u64,
+    /// The same on disk, with a folder.
+    pub disk: Option<DiskRow>,
+}
+
+pub(super) fn render(text: &mut Text, cache: &CacheRow) {
+    for (family, count) in [
+        (&family::CACHE_ENTRIES, cache.entries),
+        (&family::CACHE_BYTES, cache.bytes),
+        (&family::CACHE_COMING, cache.coming),
+    ] {
+        text.family(family);
+        text.line(family.name, &[], count);
+    }
+    let disk = cache.disk.as_ref();
     text.family(&family::CACHE_DISK);
     if let Some(disk) = disk {
         text.line(family::CACHE_DISK.name, &[("stage", disk.stage)], 1);

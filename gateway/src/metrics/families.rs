@@ -128,6 +128,12 @@ families! {
         "Endpoints that were left out for a while, by cause (failures, connects, success, latency).";
     CACHE = Counter "gatewright_cache_requests_total" ("status")
         "Requests on routes with a cache: hit, or why they went on, in the words of Cache-Status.";
+    CACHE_ENTRIES = Gauge "gatewright_cache_entries" ("")
+        "What the cache holds in memory: responses, parts of some, and notes of what could not be kept.";
+    CACHE_BYTES = Gauge "gatewright_cache_bytes" ("")
+        "Memory that it takes, of limits.cache_size.";
+    CACHE_COMING = Gauge "gatewright_cache_coming_bytes" ("")
+        "Bytes of bodies that come just now and may be kept, beside it.";
     CACHE_DISK = Gauge "gatewright_cache_disk_info" ("stage")
         "How far the folder of the cache is in use: waiting (for it), scanning (what lies there), serving or ended; always 1.";
     CACHE_DISK_ENTRIES = Gauge "gatewright_cache_disk_entries" ("")

@@ -26,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::http::{Ending, StatusCode, Version};
 use cells::{Counter, Histogram, Labelled, Table};
-pub use disk::DiskRow;
+pub use disk::{CacheRow, DiskRow};
 pub use endpoints::{EachEndpoint, EndpointsRow};
 pub use families::{Family, TABLE, Type};
 pub use plugins::{PluginRow, Sample, SampleValue};

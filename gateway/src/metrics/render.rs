@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::cells::{BUCKETS, Distribution};
 use super::families::{self as family, Family};
 use super::{
-    DiskRow, EndpointsRow, ListenerCells, Metrics, PluginRow, PoolCells, PoolRow, RouteCells, SearchRow, Shard, lock,
+    CacheRow, EndpointsRow, ListenerCells, Metrics, PluginRow, PoolCells, PoolRow, RouteCells, SearchRow, Shard, lock,
 };
 
 /// The content type of the text.
@@ -39,7 +39,7 @@ impl Metrics {
         endpoints: &[EndpointsRow],
         pools: &[PoolRow],
         searches: &[SearchRow],
-        disk: Option<&DiskRow>,
+        cache: &CacheRow,
     ) -> String {
         let mut text = Text { out: String::with_capacity(16 * 1024) };
         self.routes(&mut text);
@@ -52,7 +52,7 @@ impl Metrics {
         for (status, count) in self.words(|shard| shard.cache.iter()) {
             text.line(family::CACHE.name, &[("status", status)], count);
         }
-        super::disk::render(&mut text, disk);
+        super::disk::render(&mut text, cache);
         text.family(&family::LIMITS);
         for (name, count) in self.words(|shard| shard.limits.iter()) {
             text.line(family::LIMITS.name, &[("limit", name)], count);
@@ -390,7 +390,7 @@ mod tests {
             worker.request_begun();
             worker.request_finished(&finished(route));
         }
-        let text = metrics.render(&[], &[], &[], &[], None);
+        let text = metrics.render(&[], &[], &[], &[], &CacheRow::default());
         let labels = "route=\"shop\",pool=\"api\"";
         assert!(text.contains(&format!("gatewright_requests_total{{{labels},status=\"2xx\",protocol=\"h2\"}} 2\n")));
         assert!(text.contains(&format!("gatewright_request_duration_seconds_bucket{{{labels},le=\"0.0025\"}} 0\n")));
@@ -416,7 +416,7 @@ mod tests {
         worker.request_finished(&finished(RouteId::default()));
         assert!(
             metrics
-                .render(&[], &[], &[], &[], None)
+                .render(&[], &[], &[], &[], &CacheRow::default())
                 .contains("gatewright_requests_total{route=\"other\",pool=\"\",status=\"2xx\"")
         );
     }
@@ -436,7 +436,11 @@ mod tests {
         let metrics = Metrics::new(1);
         let route = metrics.register_route("a\"} 1\nb\\", None);
         metrics.worker(0).unwrap().request_finished(&finished(route));
-        assert!(metrics.render(&[], &[], &[], &[], None).contains("{route=\"a\\\"} 1\\nb\\\\\",pool=\"\",status"));
+        assert!(
+            metrics
+                .render(&[], &[], &[], &[], &CacheRow::default())
+                .contains("{route=\"a\\\"} 1\\nb\\\\\",pool=\"\",status")
+        );
     }
 
     #[test]
@@ -455,7 +459,7 @@ mod tests {
         worker.upstream_connection(pool, Connection::Opened);
         worker.upstream_error(pool, "connect-failed");
         worker.limit_hit("connections");
-        let text = metrics.render(&[], &[], &[], &[], None);
+        let text = metrics.render(&[], &[], &[], &[], &CacheRow::default());
         let helps: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
         assert_eq!(helps.len(), TABLE.len());

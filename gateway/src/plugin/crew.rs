@@ -252,7 +252,6 @@ impl Seat {
             Some(Err(fault)) if fault != Fault::Deadline => self.fell(fault),
             _ => {}
         }
-        }
         moving == Some(Ok(true))
     }
 

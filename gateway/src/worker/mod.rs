@@ -28,7 +28,7 @@ use crate::discovery::Discovery;
 use crate::files::Files;
 use crate::http::Control;
 use crate::listener::{self, Listener};
-use crate::metrics::{self, DiskRow, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
+use crate::metrics::{self, CacheRow, DiskRow, EachEndpoint, EndpointsRow, Metrics, PluginRow, Sample, SampleValue};
 use crate::plugin::{BOUNDS, House, Plugin, Seat, Series, Value};
 use crate::snapshot::{CompiledPool, Snapshot};
 use crate::upstream::Pool;
@@ -165,8 +165,10 @@ impl Shared {
         let endpoints: Vec<_> = snapshot.pools.iter().map(endpoints).collect();
         let plugins: Vec<_> = self.house.plugins().iter().map(row).collect();
         let pools: Vec<_> = snapshot.pools.iter().map(|pool| pool.state.row()).collect();
+        let (entries, bytes) = self.cache.size();
         let disk = self.cache.disk().map(|disk| disk_row(&disk.stats()));
-        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows(), disk.as_ref())
+        let cache = CacheRow { entries, bytes, coming: self.cache.coming(), disk };
+        self.metrics.render(&plugins, &endpoints, &pools, &self.discovery.rows(), &cache)
     }
 
     /// Puts a new snapshot in its place. Requests in flight keep theirs.

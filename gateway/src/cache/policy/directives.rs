@@ -94,7 +94,7 @@ impl RequestDirectives {
     /// Of a request.
     pub fn of(fields: &Fields) -> RequestDirectives {
         let mut found = RequestDirectives::default();
-        for member in fields.members(name::CACHE_CONTROL) {
+        for member in members(fields) {
             let (word, value) = split(member);
             // A number that cannot be read is taken for the strictest where it demands, and not there where it allows.
             let number = value.as_deref().and_then(delta_seconds);
@@ -128,7 +128,7 @@ impl ResponseDirectives {
             return found;
         }
         let mut found = ResponseDirectives::default();
-        for member in fields.members(name::CACHE_CONTROL) {
+        for member in members(fields) {
             let (word, value) = split(member);
             let number = value.as_deref().and_then(delta_seconds);
             found.take(&word, number, value.as_deref());
@@ -220,6 +220,28 @@ fn lower_of(known: Option<u64>, number: Option<u64>) -> Option<u64> {
     }
 }
 
+/// The members of Cache-Control. A quote that is never closed hides no directive behind it: the comma separates then.
+fn members(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    fields.members(name::CACHE_CONTROL).flat_map(|member| {
+        let is_open = is_open(member);
+        let parts = member.split(move |&byte| is_open && byte == b',');
+        parts.map(<[u8]>::trim_ascii).filter(|part| !part.is_empty())
+    })
+}
+
+fn is_open(member: &[u8]) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in member {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+    }
+    quoted
+}
+
 /// A directive's name in lower case, and its value without quotes (section 5.2: recipients take both forms).
 fn split(member: &[u8]) -> (Vec<u8>, Option<Vec<u8>>) {
     let mut parts = member.splitn(2, |&byte| byte == b'=');
@@ -281,6 +303,7 @@ mod tests {
             assert_eq!(of(&[text]).max_age, Some(seconds), "{text}");
         }
         assert_eq!(of(&["public", "max-age=5"]).max_age, Some(5));
+        assert!(of(&["max-age=5, x=\"a, no-store"]).no_store && !of(&["max-age=5, x=\"a, no-store\""]).no_store);
         assert_eq!(of(&["extension=\"max-age=100\", max-age =5"]).max_age, None);
         assert_eq!(of(&["stale-while-revalidate=x"]).stale_while_revalidate, None);
     }

@@ -3,6 +3,7 @@
 //! In: a response's fields, when it was asked for and received. Out: seconds. All moments are Unix seconds.
 
 use super::directives::{FOREVER, ResponseDirectives, delta_seconds};
+use super::moment;
 use super::rules::Rules;
 use crate::http::{Fields, Known, StatusCode, name};
 
@@ -66,7 +67,7 @@ fn unbounded(
     // Section 5.3: what is no date, "0" above all, has passed. Of several lines the first that has passed counts.
     if !directives.targeted && fields.contains(name::EXPIRES) {
         let several = fields.values(name::EXPIRES).count() > 1;
-        let expires = moment(fields, name::EXPIRES).filter(|_| !several);
+        let expires = moment(fields, name::EXPIRES, times.received).filter(|_| !several);
         return (expires.unwrap_or(0).saturating_sub(date).min(FOREVER), Basis::Explicit);
     }
     if let Some(seconds) = rules.default {
@@ -74,7 +75,7 @@ fn unbounded(
     }
     // Section 4.2.2: only where nothing is said, and only for statuses that are defined as cacheable, or `public`.
     if (is_heuristic(status) || directives.public)
-        && let Some(modified) = moment(fields, name::LAST_MODIFIED)
+        && let Some(modified) = moment(fields, name::LAST_MODIFIED, times.received)
         && modified < date
     {
         return (((date - modified) / 10).min(rules.longest_guess), Basis::Heuristic);
@@ -101,13 +102,12 @@ fn age_value(fields: &Fields) -> u64 {
 
 /// RFC 9110 section 6.6.1: a response without a date is as old as its receipt.
 fn date(fields: &Fields, times: Times) -> u64 {
-    moment(fields, name::DATE).unwrap_or(times.received)
+    moment(fields, name::DATE, times.received).unwrap_or(times.received)
 }
 
-/// A date in any of the three forms (RFC 9110 section 5.6.7).
-pub fn moment(fields: &Fields, field: Known) -> Option<u64> {
-    let time = httpdate::parse_http_date(fields.text(field)?).ok()?;
-    time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
+/// A date in any of its forms; `now` tells the century where it has none.
+pub fn moment(fields: &Fields, field: Known, now: u64) -> Option<u64> {
+    moment::read(fields.value(field)?, now)
 }
 
 /// RFC 9110 section 15.1: the statuses that may be kept without anything being said.

@@ -3,6 +3,9 @@
 pub mod advice;
 pub mod directives;
 pub mod freshness;
+pub mod moment;
+#[cfg(test)]
+mod reference;
 pub mod reuse;
 pub mod rules;
 pub mod storable;

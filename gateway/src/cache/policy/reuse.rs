@@ -14,8 +14,10 @@ pub struct Kept<'a> {
     pub lifetime: u64,
     /// How old it is now.
     pub age: u64,
-    /// It was made stale by a purge or an unsafe request.
+    /// It was made stale, whatever its age.
     pub invalidated: bool,
+    /// An unsafe request has changed what it is about: it is never given before the origin was asked (section 4.4).
+    pub invalid: bool,
 }
 
 /// What is done.
@@ -59,9 +61,10 @@ pub fn course(kept: &Kept<'_>, asked: &RequestDirectives, rules: &Rules) -> Cour
     let never_stale = directives.must_revalidate
         || directives.proxy_revalidate
         || directives.s_maxage.is_some()
-        || directives.no_cache.is_whole();
+        || directives.no_cache.is_whole()
+        || kept.invalid;
     let staleness = kept.age.saturating_sub(kept.lifetime);
-    let is_fresh = kept.age < kept.lifetime && !kept.invalidated && !directives.no_cache.is_whole();
+    let is_fresh = kept.age < kept.lifetime && !(kept.invalidated || kept.invalid || directives.no_cache.is_whole());
     let within = |limit: u64| !never_stale && staleness < limit;
     let said = asked.stale_if_error.or(directives.stale_if_error);
     let after = Failures {
@@ -71,7 +74,7 @@ pub fn course(kept: &Kept<'_>, asked: &RequestDirectives, rules: &Rules) -> Cour
     if rules.obey_clients {
         // Section 5.2.1: `immutable` spares only the reload of what is fresh (RFC 8246), which no-cache is not.
         let too_old = asked.max_age.is_some_and(|most| kept.age > most) && !(directives.immutable && is_fresh);
-        let too_near = asked.min_fresh.is_some_and(|least| kept.lifetime.saturating_sub(kept.age) < least);
+        let too_near = asked.min_fresh.is_some_and(|least| kept.lifetime < kept.age.saturating_add(least));
         if asked.no_cache || too_old || too_near {
             let after = if asked.no_cache { Failures::default() } else { after };
             return Course::Ask { after, why: Why::Request };
@@ -80,7 +83,7 @@ pub fn course(kept: &Kept<'_>, asked: &RequestDirectives, rules: &Rules) -> Cour
     if is_fresh {
         return Course::Serve;
     }
-    if kept.invalidated {
+    if kept.invalidated || kept.invalid {
         return Course::Ask { after, why: Why::Stale };
     }
     if rules.obey_clients && asked.max_stale.is_some_and(|most| !never_stale && staleness <= most) {
@@ -106,7 +109,7 @@ mod tests {
     fn way(response: &str, request: &str, age: u64, rules: &Rules) -> Course {
         let directives = ResponseDirectives::of(&fields(response));
         let lifetime = directives.max_age.unwrap_or(0);
-        let kept = Kept { directives: &directives, lifetime, age, invalidated: false };
+        let kept = Kept { directives: &directives, lifetime, age, invalidated: false, invalid: false };
         course(&kept, &RequestDirectives::of(&fields(request)), rules)
     }
 
@@ -147,10 +150,12 @@ mod tests {
     #[test]
     fn what_was_invalidated_is_asked_for() {
         let directives = ResponseDirectives::of(&fields("max-age=10, stale-while-revalidate=99"));
-        let kept = Kept { directives: &directives, lifetime: 10, age: 0, invalidated: true };
         let rules = Rules::default();
-        let way = course(&kept, &RequestDirectives::default(), &rules);
-        let after = Failures { silence: true, refusal: false };
-        assert_eq!(way, Course::Ask { after, why: Why::Stale });
+        for invalid in [false, true] {
+            let kept = Kept { directives: &directives, lifetime: 10, age: 0, invalidated: !invalid, invalid };
+            let way = course(&kept, &RequestDirectives::default(), &rules);
+            let after = Failures { silence: !invalid, refusal: false };
+            assert_eq!(way, Course::Ask { after, why: Why::Stale });
+        }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::advice::Advice;
 use super::directives::{RequestDirectives, ResponseDirectives};
-use super::freshness::is_heuristic;
+use super::freshness::{is_heuristic, moment};
 use super::rules::Rules;
 use crate::http::{FieldName, Fields, Method, Name, StatusCode, name};
 
@@ -160,8 +160,7 @@ pub fn kept_fields(fields: &Fields, directives: &ResponseDirectives) -> Fields {
 }
 
 /// Section 3.1: proxies' own, and what is made anew each time.
-const NEVER_KEPT: &[&str] =
-    &["proxy-authenticate", "proxy-authentication-info", "proxy-authorization", "cache-status", "age"];
+const NEVER_KEPT: &[&str] = &["proxy-authenticate", "proxy-authentication-info", "proxy-authorization", "age"];
 
 /// Section 3.2: what a 304 or the answer to a HEAD says of a kept response replaces what was known, but for what the kept
 /// body decides.
@@ -184,13 +183,26 @@ pub fn is_about(kept: &Fields, news: &Fields) -> bool {
     fn opaque(tag: &[u8]) -> &[u8] {
         tag.strip_prefix(b"W/").unwrap_or(tag)
     }
+    let differs = |field| matches!((news.value(field), kept.value(field)), (Some(new), Some(old)) if new != old);
     match (news.value(name::ETAG), kept.value(name::ETAG)) {
-        (None, _) => true,
+        (None, Some(_)) => true,
+        (None, None) => !differs(name::LAST_MODIFIED),
         (Some(new), Some(old)) => opaque(new) == opaque(old),
         (Some(_), None) => {
             news.value(name::LAST_MODIFIED).is_some_and(|at| kept.value(name::LAST_MODIFIED) == Some(at))
         }
     }
+}
+
+/// RFC 9110 section 8.8.1: what tells a version from every other, so that parts of it can be put together and asked for. `now` is
+/// when it came.
+pub fn strong(fields: &Fields, now: u64) -> Option<&[u8]> {
+    if let Some(tag) = fields.value(name::ETAG) {
+        return Some(tag).filter(|tag| tag.starts_with(b"\""));
+    }
+    // Section 8.8.2.2: what has not changed for a minute when it was sent.
+    let (modified, date) = (moment(fields, name::LAST_MODIFIED, now)?, moment(fields, name::DATE, now).unwrap_or(now));
+    fields.value(name::LAST_MODIFIED).filter(|_| modified.saturating_add(60) <= date)
 }
 
 /// What belongs to the body that is kept (section 3.2).
@@ -302,7 +314,26 @@ mod tests {
         assert!(about(("etag", "\"a\""), &[]) && about(("etag", "\"a\""), &[("etag", "W/\"a\"")]));
         assert!(!about(("etag", "\"a\""), &[("etag", "\"b\"")]));
         assert!(!about(("last-modified", "x"), &[("etag", "\"b\"")]));
+        assert!(about(("last-modified", "x"), &[]) && !about(("last-modified", "x"), &[("last-modified", "y")]));
+        assert!(about(("etag", "\"a\""), &[("last-modified", "y")]));
         assert!(about(("last-modified", "x"), &[("etag", "\"b\""), ("last-modified", "x")]));
+    }
+
+    #[test]
+    fn what_may_change_within_a_second_is_not_strong() {
+        let (at, same, later) =
+            ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:50:36 GMT", "Sun, 06 Nov 1994 08:50:37 GMT");
+        for (list, expected) in [
+            (vec![("etag", "\"a\"")], Some("\"a\"")),
+            (vec![("etag", "W/\"a\""), ("last-modified", at), ("date", later)], None),
+            (vec![("etag", "a")], None),
+            (vec![("last-modified", at), ("date", later)], Some(at)),
+            (vec![("last-modified", at), ("date", same)], None),
+            (vec![("last-modified", at)], None),
+            (vec![], None),
+        ] {
+            assert_eq!(strong(&fields(&list), 0), expected.map(str::as_bytes), "{list:?}");
+        }
     }
 
     #[test]

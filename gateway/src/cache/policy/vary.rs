@@ -79,6 +79,7 @@ fn normal(field: &str, member: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn fields(list: &[(&str, &str)]) -> Fields {
         let mut fields = Fields::new();
@@ -112,5 +113,30 @@ mod tests {
         assert!(!same(&[("foo", "")], &[]));
         assert!(same(&[("accept-language", "en; q=0.5, DE")], &[("accept-language", "de,en;q=0.5")]));
         assert!(!same(&[("accept-language", "en;q=0.6, de")], &[("accept-language", "de,en;q=0.5")]));
+    }
+
+    proptest! {
+        /// What comes from the wire is taken; a request selects what it selects however its fields are told.
+        #[test]
+        fn lines_are_a_list_and_what_is_not_named_does_not_count(
+            by in "[a-c, *]{0,12}", members in prop::collection::vec("[ -~]{0,12}", 0..5), any: Vec<u8>,
+        ) {
+            let Some(names) = names(&fields(&[("vary", &*by)])) else {
+                prop_assert!(by.split(',').any(|member| member.trim() == "*"));
+                return Ok(());
+            };
+            prop_assert!(names.windows(2).all(|pair| pair[0] < pair[1]));
+            let lines: Vec<(&str, &str)> = members.iter().map(|member| ("a", member.trim())).collect();
+            let key = selecting(&fields(&lines), &names);
+            let mut more = fields(&lines);
+            if more.append("unnamed", &any).is_ok() {
+                prop_assert_eq!(selecting(&more, &names), key.clone());
+            }
+            // Where no quote is open at the end of a line.
+            if !lines.is_empty() && members.iter().all(|member| !member.contains('"')) {
+                let joined = members.iter().map(|member| member.trim()).collect::<Vec<_>>().join(", ");
+                prop_assert_eq!(selecting(&fields(&[("a", &*joined)]), &names), key);
+            }
+        }
     }
 }

@@ -9,19 +9,19 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::keep::{self, Wanted};
+use super::known::{Known, Met};
 use super::{Quest, pass};
 use crate::cache::Entry;
 use crate::cache::body::Reader;
 use crate::cache::flight::{Key, Lead};
 use crate::cache::key::Way;
 use crate::cache::policy::directives::RequestDirectives;
-use crate::cache::policy::reuse::Failures;
-use crate::cache::policy::storable::{self, NotKept};
+use crate::cache::policy::storable::NotKept;
 use crate::cache::store::Landing;
 use crate::cache::tiers::Home;
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Kind, Phase, Side};
-use crate::http::{Body, Fields, Method, Nobody, RequestHead, Responder, ResponseHead, StatusCode, name};
+use crate::http::{Body, Fields, Method, Nobody, RequestHead, Responder, ResponseHead, name};
 use crate::proxy::exchange::{Client, Exchange, Facts, Response};
 use crate::proxy::{forward, plugins};
 use crate::respond;
@@ -39,8 +39,7 @@ pub(super) struct Fill {
     url: String,
     place: Way,
     home: Option<Home>,
-    /// What may still hold, and after which failures it would do.
-    kept: Option<(Arc<Entry>, Failures)>,
+    known: Known,
     key: Key,
     lead: Option<Lead<Landing>>,
     first: oneshot::Sender<Filled>,
@@ -75,7 +74,7 @@ impl Fill {
     pub(super) fn new(
         x: &Exchange<'_>,
         quest: &Quest<'_>,
-        kept: Option<(Arc<Entry>, Failures)>,
+        known: Known,
         key: Key,
         lead: Option<Lead<Landing>>,
         first: oneshot::Sender<Filled>,
@@ -93,7 +92,7 @@ impl Fill {
             url: quest.url_text(),
             place: quest.place.clone(),
             home: quest.home(x),
-            kept,
+            known,
             key,
             lead,
             first,
@@ -114,7 +113,7 @@ impl Fill {
             url,
             place,
             home,
-            kept,
+            known,
             key,
             lead,
             first,
@@ -127,7 +126,7 @@ impl Fill {
         };
         let Some(caching) = &route.caching else { return };
         let mut watchdog = Watchdog::default();
-        condition(&mut request.fields, kept.as_ref().map(|(kept, _)| &**kept));
+        known.condition(&mut request.fields);
         let time = route.times.request;
         let mut x = Exchange {
             worker: &worker,
@@ -147,15 +146,16 @@ impl Fill {
         x.facts.route = Some(index);
         let (mut requested, changes) = (clock::second(), store.changes());
         let mut result = forward::forward(&mut x, &view, pool, route).await;
-        if let (Ok(response), Some((kept, _))) = (&result, &kept)
-            && response.head.status == StatusCode::NOT_MODIFIED
-            && !storable::is_about(&kept.fields, &response.head.fields)
-        {
-            // RFC 9111 section 4.3.4: it is about something else, so all of it is asked for.
-            drop(result);
-            condition(&mut x.request.fields, None);
-            requested = clock::second();
-            result = forward::forward(&mut x, &view, pool, route).await;
+        let mut holds = None;
+        match result.as_mut().ok().map(|response| known.meet(response, &caching.rules)) {
+            None | Some(Met::Answer) => {}
+            Some(Met::Holds(kept)) => holds = Some(kept),
+            Some(Met::Other) => {
+                drop(result);
+                Known::Nothing.condition(&mut x.request.fields);
+                requested = clock::second();
+                result = forward::forward(&mut x, &view, pool, route).await;
+            }
         }
         let mut response = match result {
             Ok(response) => response,
@@ -166,8 +166,10 @@ impl Fill {
             }
         };
         let status = response.head.status;
-        let holds = kept.as_ref().filter(|_| status == StatusCode::NOT_MODIFIED);
-        let renewed = holds.map(|(kept, _)| (kept, kept.fresh_fields(&response.head.fields, &caching.rules)));
+        let renewed = holds.map(|kept| {
+            let fields = kept.fresh_fields(&response.head.fields, &caching.rules);
+            (kept, fields)
+        });
         let shown = renewed.as_ref().map(|(kept, fields)| (kept.status, fields));
         let advice = plugins::on_fetch(&mut x, &view, route, &response.head, shown);
         let wanted = Wanted {
@@ -182,7 +184,7 @@ impl Fill {
             advice: &advice,
         };
         if let Some((kept, fields)) = renewed {
-            let (entry, may_keep) = wanted.freshened(kept, fields);
+            let (entry, may_keep) = wanted.freshened(&kept, fields);
             let is_past = lead.as_ref().map_or_else(|| store.changes() != changes, Lead::is_doomed);
             match may_keep {
                 Ok(()) if !is_past => store.keep(entry.clone()),
@@ -202,7 +204,7 @@ impl Fill {
             let _ = first.send(Filled::Kept(Box::new(Begun { entry, head: None, cookies, is_stored, facts, hold })));
             return;
         }
-        if kept.as_ref().is_some_and(|(_, after)| after.refusal) && pass::is_refusal(status) {
+        if known.after().refusal && pass::is_refusal(status) {
             lead.iter().for_each(|lead| lead.land(Landing::Refused(status)));
             return hand_over(&mut x, first, response, None);
         }
@@ -242,20 +244,5 @@ fn hand_over(x: &mut Exchange<'_>, first: oneshot::Sender<Filled>, response: Res
     if first.send(Filled::Passed(Box::new(response), why, Box::new(facts))).is_err() {
         x.facts.error = Some(Error::client(Kind::Closed));
         respond::tell_pool(x, 0);
-    }
-}
-
-/// Takes the client's conditions out, which are about what it has, and asks whether what is kept still holds (RFC 9111 section
-/// 4.3.1).
-fn condition(fields: &mut Fields, kept: Option<&Entry>) {
-    for field in [name::IF_NONE_MATCH, name::IF_MODIFIED_SINCE, name::IF_RANGE, name::RANGE] {
-        fields.remove(field);
-    }
-    let Some(kept) = kept else { return };
-    for (field, validator) in [(name::IF_NONE_MATCH, name::ETAG), (name::IF_MODIFIED_SINCE, name::LAST_MODIFIED)] {
-        if let Some(value) = kept.fields.value(validator) {
-            // It was a field before, so it is one.
-            let _ = fields.append(field, value);
-        }
     }
 }

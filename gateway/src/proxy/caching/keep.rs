@@ -5,12 +5,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::balance::{Active, Stay};
 use crate::cache::Entry;
 use crate::cache::body::{Filler, Shared};
 use crate::cache::entry::Asked;
 use crate::cache::flight::{Key, Lead};
 use crate::cache::key::Way;
+use crate::cache::parts::{Parts, Span};
 use crate::cache::policy::advice::Advice;
 use crate::cache::policy::directives::{RequestDirectives, ResponseDirectives};
 use crate::cache::policy::freshness::Times;
@@ -19,7 +22,7 @@ use crate::cache::store::{Landing, Room, Store};
 use crate::cache::tiers::Home;
 use crate::clock::{self, Deadline, Watchdog};
 use crate::error::{Error, Phase, Side};
-use crate::http::{Body, Fields, Frame, Method, RequestHead, StatusCode};
+use crate::http::{Body, Fields, Frame, Method, RequestHead, StatusCode, name};
 use crate::proxy::exchange::Response;
 use crate::snapshot::Caching;
 use crate::worker::Worker;
@@ -46,6 +49,10 @@ pub(super) struct Pouring {
     filler: Filler,
     room: Room,
     body: Body,
+    /// Where it lies in the whole, when it is a part of one.
+    part: Option<Span>,
+    /// So much is kept of one body.
+    most: u64,
     /// What the pool counts until the body is over.
     held: (Option<Active>, [Option<Stay>; 2]),
 }
@@ -65,9 +72,35 @@ impl Wanted<'_> {
 
     /// An entry for the response, whose body then comes in; or why there is none.
     pub(super) fn begin(self, response: &mut Response) -> Result<Pouring, NotKept> {
-        let (head, rules) = (&response.head, &self.caching.rules);
-        let directives = ResponseDirectives::of(&head.fields);
-        self.may_keep(head.status, &head.fields, &directives)?;
+        if response.head.status == StatusCode::PARTIAL_CONTENT {
+            return self.begin_part(response);
+        }
+        let fields = std::mem::take(&mut response.head.fields);
+        let pouring = self.pouring(response, response.head.status, &fields, None);
+        response.head.fields = fields;
+        pouring
+    }
+
+    /// For a part of a response (RFC 9111 section 3.3), where one was asked for and it says which.
+    fn begin_part(self, response: &mut Response) -> Result<Pouring, NotKept> {
+        let span = Span::of(&response.head.fields).filter(|_| self.request.fields.contains(name::RANGE));
+        let span = span.filter(|span| response.body.length() == Some(span.length())).ok_or(NotKept::Status)?;
+        let mut fields = response.head.fields.clone();
+        for field in [name::CONTENT_RANGE, name::CONTENT_LENGTH] {
+            fields.remove(field);
+        }
+        self.pouring(response, StatusCode::OK, &fields, Some(span))
+    }
+
+    fn pouring(
+        self,
+        response: &mut Response,
+        status: StatusCode,
+        fields: &Fields,
+        part: Option<Span>,
+    ) -> Result<Pouring, NotKept> {
+        let (directives, rules) = (ResponseDirectives::of(fields), &self.caching.rules);
+        self.may_keep(status, fields, &directives)?;
         let most = rules.largest.min(self.store.largest());
         let announced = response.body.length();
         let mut room = self.store.room();
@@ -75,18 +108,21 @@ impl Wanted<'_> {
             return Err(NotKept::Size);
         }
         let (body, filler) = Shared::coming(announced, most);
-        let (fields, advice) = (&self.request.fields, self.advice);
-        let asked = Asked { url: self.url, place: self.place, fields, advice };
-        let entry = Entry::new(asked, (head.status, &head.fields), body, self.times, rules).at_home(self.home);
+        let asked = Asked { url: self.url, place: self.place, fields: &self.request.fields, advice: self.advice };
+        let entry = Entry::new(asked, (status, fields), body, self.times, rules).at_home(self.home);
         let entry = Arc::new(entry);
         let held = (response.active.take(), std::mem::take(&mut response.stays));
-        Ok(Pouring { entry, filler, room, body: std::mem::take(&mut response.body), held })
+        Ok(Pouring { entry, filler, room, body: std::mem::take(&mut response.body), part, most, held })
     }
 
     /// What is kept, after the origin said that it still holds, and these are its fields; and why it is not kept on, if so.
     pub(super) fn freshened(&self, kept: &Entry, fields: Fields) -> (Arc<Entry>, Result<(), NotKept>) {
         let rules = &self.caching.rules;
-        let renewed = kept.freshened(&self.request.fields, fields, self.times, rules, self.advice);
+        let mut renewed = kept.freshened(&self.request.fields, fields, self.times, rules, self.advice);
+        if renewed.vary != kept.vary {
+            // It is the answer to this request now, beside the one to which it came.
+            renewed = renewed.at_home(self.home.clone());
+        }
         let may_keep = self.may_keep(renewed.status, &renewed.fields, &renewed.directives);
         (Arc::new(renewed), may_keep)
     }
@@ -107,6 +143,11 @@ pub(super) fn note(store: &Store, key: &[u8], place: &Way, why: NotKept, status:
 }
 
 impl Pouring {
+    /// Whether it is only a part of what there is.
+    pub(super) fn is_part(&self) -> bool {
+        self.part.is_some()
+    }
+
     /// Takes the body in, for all who read it, and keeps it when it is complete. `changes` and `lead` tell whether it was thrown
     /// away before. Gives the bytes that came.
     pub(super) async fn pour(
@@ -118,7 +159,7 @@ impl Pouring {
         mut lead: Option<Lead<Landing>>,
     ) -> (u64, Result<(), Error>) {
         let store = &worker.shared.cache;
-        let Pouring { entry, filler, mut room, mut body, held: _held } = self;
+        let Pouring { entry, filler, mut room, mut body, part, most, held: _held } = self;
         let (mut watchdog, mut bytes, mut is_kept) = (Watchdog::default(), 0, true);
         let announced = entry.body.length().is_some();
         let ended = loop {
@@ -150,22 +191,41 @@ impl Pouring {
                 Err(error) => break Err(error),
             }
         };
+        let is_past = |lead: &Option<Lead<Landing>>| match lead {
+            Some(lead) => lead.is_doomed(),
+            None => store.changes() != changes,
+        };
         let (last, trailers) = match ended {
             Ok(ended) => ended,
             Err(error) => {
+                let begin = begin_of(&entry, &filler).filter(|_| is_kept && part.is_none() && !is_past(&lead));
+                begin.into_iter().for_each(|begin| store.keep_part(begin, most));
                 filler.fail(error);
                 return (bytes, Err(error));
             }
         };
         // Whoever has read it to its end finds it from then on.
         let _sleepers = filler.finish(last, trailers);
-        let is_past = match &lead {
-            Some(lead) => lead.is_doomed(),
-            None => store.changes() != changes,
-        };
-        if entry.body.is_whole() && !is_past {
-            store.keep(entry);
+        if let Some((pieces, _)) = entry.body.pieces().filter(|_| !is_past(&lead)) {
+            match part {
+                None => store.keep(entry),
+                Some(span) => {
+                    let part = Parts::new(&entry, &span, pieces.to_vec());
+                    part.into_iter().for_each(|part| store.keep_part(part, most));
+                }
+            }
         }
         (bytes, Ok(()))
     }
+}
+
+/// RFC 9111 section 3.3: what came of a body that broke off is the begin of a whole that can still be asked for.
+fn begin_of(entry: &Arc<Entry>, filler: &Filler) -> Option<Parts> {
+    let total = entry.body.length().filter(|_| entry.status == StatusCode::OK && entry.strong().is_some())?;
+    let came = Bytes::from(filler.came()?.concat());
+    let span = Span { range: 0..came.len() as u64, total };
+    if came.is_empty() || span.range.end >= total {
+        return None;
+    }
+    Parts::new(entry, &span, vec![came])
 }

@@ -8,6 +8,7 @@
 mod disk;
 mod fill;
 mod keep;
+mod known;
 mod pass;
 mod together;
 
@@ -18,6 +19,7 @@ use std::rc::Rc;
 use super::exchange::{Exchange, Response};
 use crate::cache::flight::{BELOW, Key};
 use crate::cache::key::{self, Url, Way};
+use crate::cache::parts::Parts;
 use crate::cache::policy::directives::RequestDirectives;
 use crate::cache::policy::reuse::{Course, Failures, Why, course};
 use crate::cache::policy::storable::NotKept;
@@ -25,17 +27,33 @@ use crate::cache::store::{Found, Store};
 use crate::cache::{CacheStatus, Entry, Told, answer};
 use crate::clock;
 use crate::error::{Error, Kind, Phase, Side};
-use crate::http::{Body, Fields, Method, ResponseHead, StatusCode, name};
+use crate::http::claims::is_alike;
+use crate::http::{Body, Fields, Method, Name, ResponseHead, StatusCode, name};
 use crate::route::{cookie_fits, header_fits};
 use crate::snapshot::{Caching, CompiledRoute, place};
 use crate::worker::View;
 
 use std::sync::Arc;
 
-/// What some servers take for the method or the target, whatever the start line says. It is in no key, so what is made of it must
-/// not be kept.
-const OVERRIDES: &[&str] =
-    &["x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url"];
+/// What some servers take for the method, the host or the target, whatever the request itself says. It is in no key, so what is made
+/// of it must not be kept. Where it is said by those who may, it is still here.
+const OVERRIDES: &[&str] = &[
+    "x-host",
+    "x-http-host-override",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+];
+
+/// In any of the spellings that mean the same to some servers.
+fn is_override(field: Name<'_>) -> bool {
+    match field {
+        Name::Text(text) => text.starts_with('x') && OVERRIDES.iter().any(|name| is_alike(text, name)),
+        Name::Known(_) => false,
+    }
+}
 
 /// A request, as the cache looks at it.
 struct Quest<'v> {
@@ -64,7 +82,9 @@ struct Ask {
     detail: Option<&'static str>,
     /// What is kept, and may still hold.
     kept: Option<Arc<Entry>>,
-    /// After which failures that is the answer after all.
+    /// Parts of the answer.
+    parts: Option<Arc<Parts>>,
+    /// After which failures what is kept is the answer after all.
     after: Failures,
     /// Whether one answer is for all who ask at the same time.
     together: bool,
@@ -133,12 +153,13 @@ impl<'v> Quest<'v> {
         if let Some((status, detail)) = self.why_past(x) {
             return Next::Past(status, detail);
         }
-        let store = &x.worker.shared.cache;
+        let store = store(x);
         let (found, key) = store.find(&self.url, &self.place, &x.request.fields, now);
         let mut ask = Ask {
             why: CacheStatus::UriMiss,
             detail: None,
             kept: None,
+            parts: None,
             after: Failures::default(),
             together: x.request.method == Method::GET && !has_conditions(&x.request.fields),
             key,
@@ -153,10 +174,35 @@ impl<'v> Quest<'v> {
             Found::Nothing => {}
             Found::Uncacheable(why) => (ask.together, ask.detail) = (false, Some(why.word())),
         }
+        if let Some(response) = self.look_at_parts(x, &mut ask, now) {
+            return Next::Answer(response);
+        }
         if self.demands_an_own_answer() {
             ask.together = false;
         }
         Next::Ask(ask)
+    }
+
+    /// The answer out of parts of a response (RFC 9111 section 3.3), where there is no whole; or what the rest is asked for by.
+    fn look_at_parts(&self, x: &mut Exchange<'_>, ask: &mut Ask, now: u64) -> Option<Response> {
+        if ask.kept.is_some() || ask.detail.is_some() || x.request.method != Method::GET {
+            return None;
+        }
+        let parts = store(x).parts(&self.url, &self.place, &x.request.fields)?;
+        if !x.request.fields.contains(name::RANGE) {
+            if !has_conditions(&x.request.fields) {
+                (ask.why, ask.parts) = (CacheStatus::Partial, Some(parts));
+            }
+            return None;
+        }
+        ask.why = CacheStatus::Partial;
+        if course(&parts.head.kept(now), &self.asked, &self.caching.rules) != Course::Serve {
+            return None;
+        }
+        let (head, body) = answer::part(&parts, now, &x.request)?;
+        parts.head.used();
+        x.facts.cache = Some(Told { ttl: Some(parts.head.ttl(now)), ..Told::new(CacheStatus::Hit) });
+        Some(Response::new(head, body))
     }
 
     fn demands_an_own_answer(&self) -> bool {
@@ -217,7 +263,7 @@ impl<'v> Quest<'v> {
         if !matches!(x.body, Body::Empty) {
             return Some((CacheStatus::Bypass, Some("content")));
         }
-        if OVERRIDES.iter().any(|field| request.fields.contains(*field)) {
+        if request.fields.iter().any(|(field, _)| is_override(field)) {
             return Some((CacheStatus::Bypass, Some("override")));
         }
         // Only the origin can tell (RFC 9111 section 4.3.2).
@@ -248,6 +294,7 @@ impl<'v> Quest<'v> {
     async fn go(&self, x: &mut Exchange<'_>, next: Next) -> Result<Response, Error> {
         let mut ask = match next {
             Next::Answer(response) => return Ok(response),
+            Next::Past(..) if self.asked.only_if_cached && self.may_be_kept(x) => return Ok(self.nothing_kept(x)),
             Next::Past(status, detail) => return pass::past(x, self, status, detail).await,
             Next::Ask(ask) => ask,
         };
@@ -258,12 +305,22 @@ impl<'v> Quest<'v> {
             }
             ask.together &= !self.demands_an_own_answer();
         }
-        x.facts.cache = Some(Told { detail: ask.detail, ..Told::new(ask.why) });
         if self.asked.only_if_cached {
-            // RFC 9111 section 5.2.1.7.
-            return Ok(Response::new(ResponseHead::new(StatusCode::GATEWAY_TIMEOUT), Body::Empty));
+            return Ok(self.nothing_kept(x));
         }
+        x.facts.cache = Some(Told { detail: ask.detail, ..Told::new(ask.why) });
         together::ask(x, self, &ask).await
+    }
+
+    fn may_be_kept(&self, x: &Exchange<'_>) -> bool {
+        matches!(x.request.method, Method::GET | Method::HEAD)
+    }
+
+    /// RFC 9111 section 5.2.1.7.
+    fn nothing_kept(&self, x: &mut Exchange<'_>) -> Response {
+        let detail = Some("only-if-cached");
+        x.facts.cache = Some(Told { detail, is_local: true, ..Told::new(CacheStatus::Request) });
+        Response::new(ResponseHead::new(StatusCode::GATEWAY_TIMEOUT), Body::Empty)
     }
 
     fn forward_to(&self) -> (&Rc<View>, usize, &CompiledRoute) {

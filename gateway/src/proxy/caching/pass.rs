@@ -10,7 +10,7 @@ use crate::cache::store::Store;
 use crate::cache::{CacheStatus, Entry, Told, answer};
 use crate::clock;
 use crate::error::{Error, Kind};
-use crate::http::{Fields, Method, ResponseHead, StatusCode, name};
+use crate::http::{Body, Fields, Method, ResponseHead, StatusCode, name};
 use crate::proxy::exchange::{Exchange, Response};
 use crate::proxy::{forward, plugins};
 
@@ -108,7 +108,10 @@ pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) ->
     };
     tell(x, |told| told.stored = true);
     let head = std::mem::replace(&mut response.head, ResponseHead::new(status));
-    let found = answer::answer(&pouring.entry, head, &x.request);
+    let found = match pouring.is_part() {
+        true => pouring.entry.body.read().map(|body| (head, Body::source(body))),
+        false => answer::answer(&pouring.entry, head, &x.request),
+    };
     let (worker, idle) = (x.worker.clone(), route.times.idle_body);
     let registered = worker.register();
     tokio::task::spawn_local(async move {

@@ -11,13 +11,14 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::fill::{Fill, Filled};
+use super::known::Known;
 use super::pass::{alone, tell};
 use super::{Ask, Quest, has_conditions, is_silence, stale, store};
 use crate::cache::flight::{Boarding, Follower, Key, Lead};
 use crate::cache::policy::reuse::{Course, Failures, course};
 use crate::cache::policy::vary;
 use crate::cache::store::Landing;
-use crate::cache::{Entry, answer};
+use crate::cache::{CacheStatus, Entry, answer};
 use crate::clock::{self, Deadline};
 use crate::error::{Error, Kind, Phase, Side};
 use crate::http::{Method, Nobody, name};
@@ -76,8 +77,20 @@ pub(super) fn renew(x: &Exchange<'_>, quest: &Quest<'_>, kept: Arc<Entry>, key: 
     if let Boarding::Lead(lead) = store(x).flights().board(&flight) {
         let (first, _) = oneshot::channel();
         let key = key.unwrap_or_else(|| Key::from(&*quest.url));
-        let fill = Fill::new(x, quest, Some((kept, Failures::default())), key, Some(lead), first, Nobody::default());
+        let known = Known::Entry(kept, Failures::default());
+        let fill = Fill::new(x, quest, known, key, Some(lead), first, Nobody::default());
         tokio::task::spawn_local(fill.run());
+    }
+}
+
+fn known(x: &Exchange<'_>, quest: &Quest<'_>, ask: &Ask) -> Known {
+    match (&ask.kept, &ask.parts) {
+        (Some(kept), _) => Known::Entry(kept.clone(), ask.after),
+        (None, Some(parts)) => Known::Parts(parts.clone()),
+        (None, None) if ask.why == CacheStatus::VaryMiss => {
+            Known::Variants(store(x).variants(&quest.url, &quest.place))
+        }
+        (None, None) => Known::Nothing,
     }
 }
 
@@ -89,8 +102,7 @@ async fn lead(
 ) -> Result<Response, Error> {
     let (first, mut landing) = oneshot::channel();
     let nobody = Nobody::default();
-    let kept = ask.kept.clone().map(|kept| (kept, ask.after));
-    let fill = Fill::new(x, quest, kept, quest.key(ask), lead, first, nobody.clone());
+    let fill = Fill::new(x, quest, known(x, quest, ask), quest.key(ask), lead, first, nobody.clone());
     tokio::task::spawn_local(fill.run());
     let deadline = deadline(x);
     let landed = {
