@@ -154,7 +154,7 @@ pub fn check_authority(authority: &str) -> Result<(), &'static str> {
     if host.is_empty() || host == "." {
         return Err("empty host");
     }
-    if host.contains("..") || host.starts_with('.') {
+    if host.as_bytes().windows(2).any(|two| two == b"..") || host.starts_with('.') {
         return Err("malformed host");
     }
     if host.len() > HOST_SIZE {

@@ -78,7 +78,8 @@ pub(super) async fn send(x: &mut Exchange<'_>, to: &Destination<'_>, aim: Aim, b
     to.address(x, &aim);
     let begun = Begun::new(aim, x.facts.retries);
     let waiter = Waiter::new(&mut x.responder);
-    let result = to.attempt(&begun.aim.site, &x.request, &waiter, x.watchdog).run(body).await;
+    let mut attempt = to.attempt(&begun.aim.site, &x.request, &waiter, x.watchdog);
+    let result = attempt.run(body).await;
     to.ended(begun, result, &x.facts.parts)
 }
 
@@ -94,7 +95,8 @@ pub(super) async fn race(
     let first = Begun::new(pair.first, x.facts.retries);
     let waiter = Waiter::new(&mut x.responder);
     let site = first.aim.site.clone();
-    let mut asked = pin!(to.attempt(&site, &x.request, &waiter, x.watchdog).run(Body::Empty));
+    let mut attempt = to.attempt(&site, &x.request, &waiter, x.watchdog);
+    let mut asked = pin!(attempt.run(Body::Empty));
     let early = tokio::select! {
         biased;
         result = &mut asked => Some(result),
@@ -132,7 +134,8 @@ pub(super) async fn race(
     }
     let mut watchdog = Watchdog::default();
     let other_site = second.aim.site.clone();
-    let mut asked_too = pin!(to.attempt(&other_site, &head, &waiter, &mut watchdog).run(Body::Empty));
+    let mut attempt_too = to.attempt(&other_site, &head, &waiter, &mut watchdog);
+    let mut asked_too = pin!(attempt_too.run(Body::Empty));
     let (is_first, result) = tokio::select! {
         biased;
         result = &mut asked => (true, result),

@@ -67,15 +67,18 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// An endpoint answered; gives the answer when the client gets it.
-    pub(super) fn answered(&mut self, x: &Exchange<'_>, to: &Destination<'_>, answer: Answer) -> Option<Answer> {
-        if !is_refusal(self.policy, &answer.reply.head) || answer.reply.tunnel.is_some() {
-            return Some(answer);
-        }
-        let repeatable = may_repeat(self.policy, &x.request);
-        if !repeatable || !self.has_more_tries(x) || !self.bodies.has_more() || !self.spend(to) {
-            return Some(answer);
-        }
+    /// Whether another endpoint is asked although one has answered so.
+    pub(super) fn refuses(&mut self, x: &Exchange<'_>, to: &Destination<'_>, answer: &Answer) -> bool {
+        is_refusal(self.policy, &answer.reply.head)
+            && answer.reply.tunnel.is_none()
+            && may_repeat(self.policy, &x.request)
+            && self.has_more_tries(x)
+            && self.bodies.has_more()
+            && self.spend(to)
+    }
+
+    /// Keeps an answer that was refused, for when there is no other.
+    pub(super) fn answered(&mut self, x: &Exchange<'_>, to: &Destination<'_>, answer: Answer) {
         let outcome = Outcome {
             endpoint: u32::try_from(answer.aim.index).unwrap_or(u32::MAX),
             status: answer.reply.head.status.as_u16(),
@@ -87,7 +90,6 @@ impl<'a> Course<'a> {
         self.tried.note(answer.aim.index);
         self.at_once = false;
         self.failed = Some(Failed::Answer(Box::new(answer)));
-        None
     }
 
     /// A try failed; gives the error when there is no other one.

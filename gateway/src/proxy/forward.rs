@@ -70,11 +70,8 @@ pub(super) async fn forward(
             mirror::send(copy);
         }
         match result {
-            Ok(answer) => {
-                if let Some(answer) = course.answered(x, &to, answer) {
-                    return Ok(respond(x, &to, answer, stay));
-                }
-            }
+            Ok(answer) if course.refuses(x, &to, &answer) => course.answered(x, &to, answer),
+            Ok(answer) => return Ok(respond(x, &to, answer, stay)),
             Err(miss) => course.missed(x, &mut to, miss)?,
         }
         course.pause(x).await?;

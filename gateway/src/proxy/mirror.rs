@@ -172,7 +172,7 @@ impl Mirrored {
         let (mut responder, mut watchdog) = (Responder::Nobody(Nobody::default()), Watchdog::default());
         let waiter = Waiter::new(&mut responder);
         let counted = || Open::counted(&self.metrics, self.id);
-        let attempt = Attempt {
+        let mut attempt = Attempt {
             pool: &self.pool.state,
             site: &self.site,
             head: &self.head,

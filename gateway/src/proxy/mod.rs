@@ -34,10 +34,10 @@ use crate::worker::View;
 use crate::{policy, respond};
 
 /// Takes one request from its head to the end of its response.
-pub async fn exchange(mut x: Exchange<'_>) {
+pub async fn exchange(x: &mut Exchange<'_>) {
     x.worker.metrics.request_begun();
-    let outcome = handle(&mut x).await;
-    respond::finish(&mut x, outcome).await;
+    let outcome = handle(x).await;
+    respond::finish(x, outcome).await;
 }
 
 /// The path of a request: admitted, routed, changed by its route's policy, looked at by filters, answered.

@@ -45,7 +45,7 @@ pub async fn serve_h1(
         };
         let (mut facts, view) = (Facts::new(&client), worker.view());
         facts.known = known;
-        let x = Exchange {
+        let mut x = Exchange {
             worker,
             body: incoming::watched(body, &mut facts.bytes_in, &view),
             view,
@@ -59,7 +59,8 @@ pub async fn serve_h1(
             facts,
         };
         // In place: a connection between requests keeps the room of one, some 3 KiB, and no request pays for moving it.
-        exchange(x).await;
+        exchange(&mut x).await;
+        drop(x);
         let Some(ending) = connection.finish(&mut watchdog).await else { continue };
         return match (ending, refused.map(|error| error.kind)) {
             (Ending::Limit(_), _) => ending,
@@ -201,7 +202,7 @@ async fn stream_exchange(worker: Rc<Worker>, client: Rc<Client>, control: Rc<Con
     facts.known = received.known;
     let mut watchdog = Watchdog::default();
     let responder = Responder::h2(received.responder, &received.head.method);
-    exchange(Exchange {
+    let mut x = Exchange {
         body: incoming::watched(received.body, &mut facts.bytes_in, &view),
         view,
         worker: &worker,
@@ -213,6 +214,6 @@ async fn stream_exchange(worker: Rc<Worker>, client: Rc<Client>, control: Rc<Con
         watchdog: &mut watchdog,
         deadline: None,
         facts,
-    })
-    .await;
+    };
+    exchange(&mut x).await;
 }

@@ -88,21 +88,22 @@ enum Leased {
 
 impl Attempt<'_, '_> {
     /// Sends the request and waits for the response's head.
-    pub async fn run(mut self, body: Body) -> Result<Reply, Failure> {
-        match self.lease().await {
+    pub async fn run(&mut self, body: Body) -> Result<Reply, Failure> {
+        let client = self.client_key();
+        let leased = match self.existing(client) {
+            Some(leased) => Ok(leased),
+            // Boxed: most find a connection, and all would have to have room for this.
+            None => Box::pin(self.lease(client)).await,
+        };
+        match leased {
             Ok(Leased::H1(connection)) => self.over_h1(connection, body).await,
-            Ok(Leased::H2(handle)) => self.over_h2(handle, body).await,
+            Ok(Leased::H2(handle)) => Box::pin(self.over_h2(handle, body)).await,
             Err(error) => Err(Failure { error, body: Some(body), reused: false }),
         }
     }
 
-    async fn lease(&mut self) -> Result<Leased, Error> {
-        let client = self.client_key();
-        if self.reuse
-            && let Some(leased) = self.existing(client)
-        {
-            return Ok(leased);
-        }
+    /// A connection that is given back, or a new one.
+    async fn lease(&mut self, client: Option<SocketAddr>) -> Result<Leased, Error> {
         let deadline = Deadline::after(self.times.queue, Phase::Queue, Side::Gateway).or(self.deadline);
         let turn = self.site.wait_for_turn(client, self.reuse);
         let permit = match self.waiter.within(self.watchdog, deadline, turn).await? {
@@ -141,7 +142,11 @@ impl Attempt<'_, '_> {
         connected
     }
 
+    /// A connection that is there.
     fn existing(&self, client: Option<SocketAddr>) -> Option<Leased> {
+        if !self.reuse {
+            return None;
+        }
         if self.site.speaks_h2.get() == Some(true)
             && let Some(handle) = self.site.share(client)
         {
@@ -155,11 +160,12 @@ impl Attempt<'_, '_> {
         self.pool.model.proxy_protocol.map(|_| self.client.source)
     }
 
-    async fn over_h1(self, connection: Box<Connection>, body: Body) -> Result<Reply, Failure> {
+    async fn over_h1(&mut self, connection: Box<Connection>, body: Body) -> Result<Reply, Failure> {
         let reused = connection.exchanges > 0;
         let limits = self.pool.limits.clone();
         let translated = self.head.upgrade.is_some().then(|| crate::http::upgrade::towards_h1(self.head)).flatten();
-        let head = translated.as_ref().unwrap_or(self.head);
+        let translated = translated.map(Box::new);
+        let head = translated.as_deref().unwrap_or(self.head);
         let has_body = !body.is_end();
         let mut exchange = connection.send(head, body, self.body_limit, limits);
         let mut times = Wait::new(self.times, has_body);
@@ -197,7 +203,7 @@ impl Attempt<'_, '_> {
         Ok(Reply { head: parsed.head, body, tunnel: None, reused, sent: times.sent })
     }
 
-    async fn over_h2(self, handle: h2::client::Handle, body: Body) -> Result<Reply, Failure> {
+    async fn over_h2(&mut self, handle: h2::client::Handle, body: Body) -> Result<Reply, Failure> {
         let reused = !handle.is_new();
         let tunnel = self.head.upgrade.is_some();
         let queue = Deadline::after(self.times.queue, Phase::Queue, Side::Upstream).or(self.deadline);
