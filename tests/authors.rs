@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::harness::modules::plugin;
 use crate::harness::{Gateway, Origin, Wire, guests};
 
 /// Compiled once for all tests and runs: what a new crate depends on is always the same.
@@ -101,6 +102,20 @@ fn the_other_kinds_build_too_and_what_is_wrong_is_said() {
         let (done, text) = gatewright(&["plugin", "build", kind], folder.path());
         assert!(done && text.contains(&format!("{kind}.wasm: {kind}, ")), "{text}");
     }
+    // Each call that does something is tried, and what it wants is told.
+    let (done, text) = gatewright(&["plugin", "check", "filter/filter.wasm"], folder.path());
+    for words in [
+        "  on_request: 1000 calls, ",
+        "the last: answered with 401; ",
+        "  on_response: 1000 calls, ",
+        "; response: remove server\n",
+    ] {
+        assert!(done && text.contains(words) && !text.contains("on_fetch: 1000"), "{text}");
+    }
+    let late = plugin("", r#"(func (export "gw_on_response") (result i64) unreachable)"#);
+    std::fs::write(folder.path().join("late.wasm"), late).expect("to write");
+    let (done, text) = gatewright(&["plugin", "check", "late.wasm"], folder.path());
+    assert!(!done && text.contains("on_response: trap"), "{text}");
     std::os::unix::fs::symlink("/dev/zero", folder.path().join("zero.toml")).expect("a link");
     for (arguments, words) in [
         (&["plugin", "new", "router"][..], "router is there already"),

@@ -169,6 +169,39 @@ async fn a_router_that_fails_sends_nobody_to_entries_of_others() {
     assert!(told(&gateway.get("localhost/a", &[FRESH]).await).contains("bypass"));
 }
 
+#[tokio::test]
+async fn entries_of_tenants_are_told_apart_on_disk_too() {
+    let (origin, folder) = (origin().await, tempfile::tempdir().expect("a folder"));
+    let start = async || {
+        let keys =
+            format!("router = 'mine'\ncache = true\n[cache]\ndisk = {{ folder = '{}/kept' }}", folder.path().display());
+        let gateway = keeping(&origin, "mine.wasm", &by_tenant(), &keys).await;
+        let serving = "gatewright_cache_disk_info{stage=\"serving\"}";
+        eventually("the folder", async || gateway.metric(serving).await == 1.0).await;
+        gateway
+    };
+    let first = start().await;
+    let tenants = ["one", "two", "six"];
+    for (number, tenant) in tenants.iter().enumerate() {
+        let answer =
+            first.get("localhost/a", &["say-cache-control: max-age=600", &format!("x-tenant: {tenant}")]).await;
+        assert_eq!(answer.text(), number.to_string());
+    }
+    let written = "gatewright_cache_disk_events_total{event=\"written\"}";
+    eventually("the files", async || first.metric(written).await == 3.0).await;
+    drop(first);
+    let second = start().await;
+    for (number, tenant) in tenants.iter().enumerate().rev() {
+        let answer = second.get("localhost/a", &[FRESH, &format!("x-tenant: {tenant}")]).await;
+        assert_eq!(answer.text(), number.to_string(), "{tenant}: {answer:?}");
+        assert!(told(&answer).starts_with("gatewright; hit") && told(&answer).contains("detail=disk"), "{answer:?}");
+    }
+    // Nobody has asked for any of these.
+    for fields in [&[FRESH][..], &[FRESH, "x-tenant: four"]] {
+        assert!(told(&second.get("localhost/a", fields).await).contains("fwd="), "{fields:?}");
+    }
+}
+
 /// Requests, what they say, and what Cache-Status begins with.
 type Case<'a> = (&'a str, &'a [&'a str], &'a str);
 

@@ -266,6 +266,16 @@ impl Instance {
         self.core.checked(|_| decision::of_fetch(packed))
     }
 
+    /// Whether it has not said of this call that it does nothing there.
+    pub fn cares(&self, name: &str) -> bool {
+        match name {
+            export::ON_REQUEST => self.calls.on_request.is_some(),
+            export::ON_RESPONSE => self.calls.on_response.is_some(),
+            export::ON_FETCH => self.calls.on_fetch.is_some(),
+            _ => true,
+        }
+    }
+
     /// The changes that the last call wants. Nothing is left of them after a fault.
     pub fn edits(&mut self) -> &mut Edits {
         &mut self.core.store.data_mut().offer.edits

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gatewright_abi::kind;
+use gatewright_abi::export;
 
 use super::inspect::describe;
 use super::replay;
@@ -20,6 +20,8 @@ use crate::plugin::{Budget, Compiled, Compiler, Decision, Engine, Fault, Instanc
 const CALLS: usize = 1000;
 /// A request that nobody made.
 const SAMPLE: Sample = Sample { answered: false };
+/// The same with its response.
+const ANSWERED: Sample = Sample { answered: true };
 /// Endpoints of a dry run.
 const ENDPOINTS: u16 = 3;
 
@@ -35,19 +37,26 @@ pub(super) fn check(file: &Path, config: &str, most: Duration) -> Result<(), Fai
     let kinds = compiled.interface.kinds;
     let mould = Mould { services: &services, budget: budget(), kinds, config, endpoints: &endpoints, seed: 1 };
     let mut instance = Instance::new(&compiled, &engine, &mould)?;
-    let names = [(kind::BALANCER, "pick"), (kind::ROUTER, "route"), (kind::FILTER, "filter")];
-    for (_, name) in names.into_iter().filter(|(kind, _)| kinds & kind != 0) {
+    for name in [export::PICK, export::ROUTE, export::ON_REQUEST, export::ON_RESPONSE, export::ON_FETCH] {
+        if !compiled.interface.exports.contains(&name) {
+            continue;
+        }
+        let said = name.strip_prefix("gw_").unwrap_or(name);
         let mut times = Vec::with_capacity(CALLS);
         let mut last = Decision::Continue;
         for _ in 0..CALLS {
             let began = Instant::now();
-            last = call(&mut instance, name, &endpoints).map_err(|fault| format!("{name}: {fault}"))?;
+            last = call(&mut instance, name, &endpoints).map_err(|fault| format!("{said}: {fault}"))?;
             times.push(began.elapsed());
+        }
+        if !instance.cares(name) {
+            continue;
         }
         times.sort_unstable();
         let median = times.get(CALLS / 2).copied().unwrap_or_default();
+        let wanted: String = replay::changes(instance.edits()).map(|change| format!("; {change}")).collect();
         print(format_args!(
-            "  {name}: {CALLS} calls, {} ns each in the middle; the last: {}",
+            "  {said}: {CALLS} calls, {} ns each in the middle; the last: {}{wanted}",
             median.as_nanos(),
             replay::words(&last)
         ))?;
@@ -63,9 +72,11 @@ pub(super) fn is_object(config: &str) -> Result<(), Failure> {
 
 fn call(instance: &mut Instance, name: &str, endpoints: &[Candidate]) -> Result<Decision, Fault> {
     match name {
-        "pick" => instance.pick(&SAMPLE, endpoints, &[], 0),
-        "route" => instance.route(&SAMPLE),
-        _ => instance.on_request(&SAMPLE),
+        export::PICK => instance.pick(&SAMPLE, endpoints, &[], 0),
+        export::ROUTE => instance.route(&SAMPLE),
+        export::ON_REQUEST => instance.on_request(&SAMPLE),
+        export::ON_RESPONSE => instance.on_response(&ANSWERED),
+        _ => instance.on_fetch(&ANSWERED),
     }
 }
 

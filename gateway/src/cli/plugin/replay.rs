@@ -170,7 +170,8 @@ pub(super) fn words(decision: &Decision) -> String {
     }
 }
 
-fn changes(edits: &Edits) -> impl Iterator<Item = String> {
+/// What is wanted of a request, in words.
+pub(super) fn changes(edits: &Edits) -> impl Iterator<Item = String> {
     edits.iter().map(|edit| match edit {
         Edit::Set(of, name, value) => record::field(edit::SET, number(of), name, value),
         Edit::Add(of, name, value) => record::field(edit::ADD, number(of), name, value),
