@@ -385,7 +385,7 @@ async fn section_4_3_5_what_a_head_says() {
     play(
         "true",
         &[
-            ("a HEAD of what is fresh", &[fresh, ("HEAD /", "", "200 | content-length: 4 | x-a: 1 | age: 0*")]),
+            ("a HEAD of what is fresh", &[fresh, ("HEAD /", "", "200 | content-length: 4 | x-a: 1 | age: *")]),
             (
                 "a tag that was not known",
                 &[
