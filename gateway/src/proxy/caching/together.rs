@@ -87,7 +87,7 @@ fn known(x: &Exchange<'_>, quest: &Quest<'_>, ask: &Ask) -> Known {
     match (&ask.kept, &ask.parts) {
         (Some(kept), _) => Known::Entry(kept.clone(), ask.after),
         (None, Some(parts)) => Known::Parts(parts.clone()),
-        (None, None) if ask.why == CacheStatus::VaryMiss => Known::Variants(store(x).variants(&quest.url, quest.place)),
+        (None, None) if ask.why == CacheStatus::VaryMiss => Known::variants(store(x).variants(&quest.url, quest.place)),
         (None, None) => Known::Nothing,
     }
 }
