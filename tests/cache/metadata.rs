@@ -385,7 +385,23 @@ async fn section_4_3_5_what_a_head_says() {
     play(
         "true",
         &[
-            ("a HEAD of what is fresh", &[fresh, ("HEAD /", "", "200 | content-length: 4 | x-a: 1 | age: 0*")]),
+            ("a HEAD of what is fresh", &[fresh, ("HEAD /", "", "200 | content-length: 4 | x-a: 1 | age: *")]),
+            (
+                "a tag that was not known",
+                &[
+                    ("GET /", "200 | cache-control: max-age=60 | age: 70 | body: 0123", "200 #0123"),
+                    ("HEAD /", "200 | etag: \"a\" | cache-control: max-age=60 | body: 0123", "200"),
+                    ("GET /", "200 | body: abcd", "200 #abcd"),
+                ],
+            ),
+            (
+                "nothing but headers",
+                &[
+                    ("GET /", "200 | cache-control: max-age=60 | age: 70 | x-a: 1 | body: 0123", "200 #0123"),
+                    ("HEAD /", "200 | cache-control: max-age=60 | x-a: 2 | body: 0123", "200"),
+                    ("GET /", "", "200 #0123 | x-a: 2"),
+                ],
+            ),
             ("a GET after a HEAD", &[("HEAD /", "200 | cache-control: max-age=60", "200"), ("GET /", FRESH, "200 #1")]),
             (
                 "a HEAD past the cache changes nothing",

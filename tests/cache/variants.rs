@@ -143,6 +143,7 @@ async fn section_4_3_1_the_origin_is_asked_about_all_variants() {
         let answer = format!("200 | cache-control: max-age=60 | vary: foo | etag: {tag} | body: {body}");
         (request, Box::leak(answer.into_boxed_str()), Box::leak(format!("200 #{body}").into_boxed_str()))
     };
+    let long: &str = Box::leak(format!("\"{}\"", "x".repeat(3000)).into_boxed_str());
     let (one, two) = (of("GET / | foo: 1", "\"1\"", "one"), of("GET / | foo: 2", "\"2\"", "two"));
     play(
         "true",
@@ -178,6 +179,14 @@ async fn section_4_3_1_the_origin_is_asked_about_all_variants() {
                     one,
                     ("GET / | foo: 2", "304 < if-none-match: \"1\"", "200 #one"),
                     ("GET / | foo: 2", "", "200 #one"),
+                ],
+            ),
+            (
+                "what is too long is not asked about",
+                &[
+                    one,
+                    of("GET / | foo: 2", long, "two"),
+                    ("GET / | foo: 3", "200 | cache-control: max-age=60 | vary: foo < if-none-match: \"1\"", "200 #2"),
                 ],
             ),
             (

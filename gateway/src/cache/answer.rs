@@ -94,9 +94,10 @@ fn validators(entry: &Entry) -> Validators<'_> {
     Validators { tag: entry.fields.value(name::ETAG), modified }
 }
 
-/// For ranges nothing stands in.
+/// For ranges nothing stands in, and what may have changed within its second does not count (RFC 9110 section 13.1.5).
 fn for_ranges(entry: &Entry) -> Validators<'_> {
-    Validators { tag: entry.fields.value(name::ETAG), modified: entry.moment(name::LAST_MODIFIED) }
+    let modified = entry.moment(name::LAST_MODIFIED).filter(|at| *at < entry.dated());
+    Validators { tag: entry.fields.value(name::ETAG), modified }
 }
 
 /// The response to a request for a range, out of parts that are kept. `None` where they do not hold all of it, or are of another
@@ -270,6 +271,7 @@ mod tests {
         let tagged = entry(200, &[("etag", "\"a\""), ("last-modified", EARLIER)]);
         let weak = entry(200, &[("etag", "W/\"a\"")]);
         let dated = entry(200, &[("date", DATE)]);
+        let just_now = entry(200, &[("date", DATE), ("last-modified", DATE)]);
         let missing = entry(404, &[("etag", "\"a\"")]);
         let all = || (200, String::new(), "0123456789".to_owned());
         let nothing = || (304, String::new(), String::new());
@@ -293,6 +295,7 @@ mod tests {
             (&tagged, vec![("range", "bytes=2-4"), ("if-range", "\"b\"")], all()),
             (&weak, vec![("range", "bytes=2-4"), ("if-range", "W/\"a\"")], all()),
             (&dated, vec![("range", "bytes=2-4"), ("if-range", DATE)], all()),
+            (&just_now, vec![("range", "bytes=2-4"), ("if-range", DATE)], all()),
             (&missing, vec![("range", "bytes=2-4")], (404, String::new(), "0123456789".to_owned())),
         ] {
             assert_eq!(answered(entry, &list), expected, "{list:?}");

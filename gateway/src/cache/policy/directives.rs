@@ -360,5 +360,21 @@ mod tests {
                 let _ = (ResponseDirectives::of(&fields), RequestDirectives::of(&fields));
             }
         }
+
+        /// Whatever else is said, what forbids is seen, and a lifetime is never longer for more being said.
+        #[test]
+        fn what_forbids_is_never_hidden(
+            lines in prop::collection::vec("(max-age=[0-9]{0,3}|[a-c]=|[\"\\\\=, ]|private|no-store){0,6}", 0..4), at in 0usize..4,
+        ) {
+            let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+            let said = of(&lines);
+            let mut more = lines;
+            more.insert(at.min(more.len()), "No-Store, private, max-age=7");
+            let strict = of(&more);
+            prop_assert!(strict.no_store && strict.private.is_whole());
+            prop_assert_eq!(strict.max_age, Some(said.max_age.map_or(7, |seconds| seconds.min(7))));
+            let asked = RequestDirectives::of(&fields("cache-control", &more));
+            prop_assert!(asked.no_store && asked.max_age.is_some_and(|seconds| seconds <= 7));
+        }
     }
 }

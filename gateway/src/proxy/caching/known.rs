@@ -41,7 +41,22 @@ pub(super) enum Met {
     Other,
 }
 
+/// Bytes of tags that are sent in one request: not more than any origin takes in a field.
+const TAGS: usize = 2 << 10;
+
 impl Known {
+    /// Of these the newest that fit into a request.
+    pub(super) fn variants(mut variants: Vec<Arc<Entry>>) -> Known {
+        let mut left = TAGS;
+        variants.retain(|entry| {
+            let length = entry.fields.value(name::ETAG).map_or(usize::MAX, |tag| tag.len() + 2);
+            let fits = length <= left;
+            left -= if fits { length } else { 0 };
+            fits
+        });
+        if variants.is_empty() { Known::Nothing } else { Known::Variants(variants) }
+    }
+
     /// Takes the client's conditions out, and asks by what is known (RFC 9111 section 4.3.1).
     pub(super) fn condition(&self, fields: &mut Fields) {
         for field in [name::IF_NONE_MATCH, name::IF_MODIFIED_SINCE, name::IF_RANGE, name::RANGE] {
@@ -62,9 +77,7 @@ impl Known {
             }
             Known::Variants(variants) => {
                 let tags: Vec<&[u8]> = variants.iter().filter_map(|entry| entry.fields.value(name::ETAG)).collect();
-                if !tags.is_empty() {
-                    set(name::IF_NONE_MATCH, &tags.join(&b", "[..]));
-                }
+                set(name::IF_NONE_MATCH, &tags.join(&b", "[..]));
             }
             Known::Parts(parts) => {
                 if let (Some(span), Some(strong)) = (missing(parts), parts.head.strong()) {

@@ -129,7 +129,7 @@ fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response:
     let head = &response.head;
     let differs = |field| {
         let (new, old) = (head.fields.value(field), kept.fields.value(field));
-        new.is_some() && old.is_some() && new != old
+        new.is_some() && new != old
     };
     let length = head.fields.text(name::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     let is_other_length = length.is_some_and(|length| kept.body.length() != Some(length));

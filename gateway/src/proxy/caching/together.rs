@@ -88,7 +88,7 @@ fn known(x: &Exchange<'_>, quest: &Quest<'_>, ask: &Ask) -> Known {
         (Some(kept), _) => Known::Entry(kept.clone(), ask.after),
         (None, Some(parts)) => Known::Parts(parts.clone()),
         (None, None) if ask.why == CacheStatus::VaryMiss => {
-            Known::Variants(store(x).variants(&quest.url, &quest.place))
+            Known::variants(store(x).variants(&quest.url, &quest.place))
         }
         (None, None) => Known::Nothing,
     }
