@@ -87,8 +87,7 @@ impl Balancer for Heavy {
 fn what_takes_long_over_its_endpoints_is_not_told_of_others_by_a_worker() {
     let budget = Budget { decision: Duration::MAX, configure: Duration::MAX, memory: 0 };
     let house = House::new(1, None, |_| {}).unwrap();
-    // After which change a worker is told no more.
-    for (name, config, last) in [("late", r#"{"at_first": false}"#, 2), ("early", r#"{"at_first": true}"#, 0)] {
+    for (name, config) in [("late", r#"{"at_first": false}"#), ("early", r#"{"at_first": true}"#)] {
         let code = Code::BuiltIn("heavy", Plugin::of::<Heavy, Absent, Absent>(kind::BALANCER));
         let version = house.version(name, code, config, budget);
         let told = || {
@@ -101,11 +100,15 @@ fn what_takes_long_over_its_endpoints_is_not_told_of_others_by_a_worker() {
         for count in 1..=4 {
             let all: Vec<Candidate> = endpoints(&vec![1; count]);
             let crew = house.crew(&version, kind::BALANCER, &all).unwrap();
+            // A machine that was held up itself may take what is light for heavy, which costs nothing; never the other way round.
+            let (is_heavy, told_before) = (version.is_heavy(), told());
+            assert!(is_heavy || (name == "late" && count <= 2), "{name}: {count}");
             let before = RefCell::new(seat.take());
             let mut next = Seat::taken(Some(&crew), None, Some(&before), Instant::now()).unwrap();
             let picked = next.pick(&super::Request::default(), &all, &[], 0);
             assert_eq!(picked, Ok(Decision::Endpoint(count - 1)), "{name}");
-            assert_eq!(told(), last.min(count as u8) * u8::from(count > 1), "{name}: {count}");
+            let expected = if is_heavy || count == 1 { told_before } else { count as u8 };
+            assert_eq!(told(), expected, "{name}: {count}");
             seat = Some(next);
         }
     }
