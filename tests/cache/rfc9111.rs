@@ -438,6 +438,7 @@ async fn section_4_2_4_what_is_stale_when_the_origin_fails() {
     let strict = with("200 | cache-control: max-age=60, must-revalidate | age: 70");
     let proxies = with("200 | cache-control: max-age=60, proxy-revalidate | age: 70");
     let shared = with("200 | cache-control: s-maxage=60 | age: 70");
+    let said = with("200 | cache-control: s-maxage=60, stale-if-error=3600 | age: 70");
     let never = with("200 | cache-control: max-age=600, no-cache | age: 70 | etag: \"a\"");
     play(
         "true",
@@ -461,6 +462,7 @@ async fn section_4_2_4_what_is_stale_when_the_origin_fails() {
             ("must-revalidate", &[strict, ("GET /", "drop", "502")]),
             ("proxy-revalidate", &[proxies, ("GET /", "drop", "502")]),
             ("s-maxage", &[shared, ("GET /", "drop", "502")]),
+            ("s-maxage, stale-if-error", &[said, ("GET /", "drop", "200 #0"), ("GET /", "503", "200 #0")]),
             ("no-cache", &[never, ("GET /", "drop", "502")]),
             ("the client says so", &[stale, ("GET / | cache-control: stale-if-error=3600", "503", "200 #0")]),
             ("the client wants it new", &[stale, ("GET / | cache-control: no-cache", "drop", "502")]),

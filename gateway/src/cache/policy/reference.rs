@@ -222,7 +222,12 @@ impl Response {
 
     /// Section 4.2.4.
     fn forbids_stale(&self) -> bool {
-        self.says("no-cache") || self.says("must-revalidate") || self.says("proxy-revalidate") || self.has("s-maxage")
+        self.says("no-cache") || self.says("must-revalidate") || self.says("proxy-revalidate")
+    }
+
+    /// Section 5.2.2.10, but for what the response says itself of being stale.
+    fn forbids_stale_unsaid(&self) -> bool {
+        self.forbids_stale() || self.has("s-maxage")
     }
 
     /// Section 4, the last three sentences of its list.
@@ -236,7 +241,7 @@ impl Response {
         let takes_stale = request.directives.iter().any(|(name, argument)| {
             *name == "max-stale" && argument.and_then(seconds).is_none_or(|most| staleness <= most)
         });
-        is_fresh || (takes_stale && !self.forbids_stale())
+        is_fresh || (takes_stale && !self.forbids_stale_unsaid())
     }
 }
 
@@ -330,9 +335,12 @@ proptest! {
         }
         // RFC 5861 section 4; RFC 9111 section 4.2.4 for an origin that is silent.
         let said = request.directives.iter().find(|(name, _)| *name == "stale-if-error").and_then(|(_, most)| seconds((*most)?));
-        let said = said.or(response.seconds("stale-if-error"));
-        let may = |most: u64| (may_be_stale && staleness < most) || is_fresh;
-        let mut after = Failures { silence: may(said.unwrap_or(7)), refusal: may(said.unwrap_or(0)) };
+        let said = said.filter(|_| !response.forbids_stale_unsaid()).or(response.seconds("stale-if-error"));
+        let may = |most: u64, is_said: bool| {
+            (may_be_stale && (is_said || !response.forbids_stale_unsaid()) && staleness < most) || is_fresh
+        };
+        let may = |otherwise: u64| may(said.unwrap_or(otherwise), said.is_some());
+        let mut after = Failures { silence: may(7), refusal: may(0) };
         if request.says("no-cache") {
             after = Failures::default();
         }

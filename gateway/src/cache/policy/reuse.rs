@@ -57,19 +57,22 @@ pub enum Why {
 /// Section 4, with sections 5.2.1 and 5.2.2.
 pub fn course(kept: &Kept<'_>, asked: &RequestDirectives, rules: &Rules) -> Course {
     let directives = kept.directives;
-    // Sections 5.2.2.2, 5.2.2.8 and 5.2.2.10: s-maxage has the meaning of proxy-revalidate.
-    let never_stale = directives.must_revalidate
-        || directives.proxy_revalidate
-        || directives.s_maxage.is_some()
-        || directives.no_cache.is_whole()
-        || kept.invalid;
+    // Sections 5.2.2.2 and 5.2.2.8.
+    let never_stale =
+        directives.must_revalidate || directives.proxy_revalidate || directives.no_cache.is_whole() || kept.invalid;
+    // Section 5.2.2.10: s-maxage has the meaning of proxy-revalidate, but who says beside it how long the response may be stale
+    // means that.
+    let only_as_said = never_stale || directives.s_maxage.is_some();
     let staleness = kept.age.saturating_sub(kept.lifetime);
     let is_fresh = kept.age < kept.lifetime && !(kept.invalidated || kept.invalid || directives.no_cache.is_whole());
-    let within = |limit: u64| !never_stale && staleness < limit;
-    let said = asked.stale_if_error.or(directives.stale_if_error);
+    let within = |said: Option<u64>, otherwise: u64| match said {
+        Some(limit) => !never_stale && staleness < limit,
+        None => !only_as_said && staleness < otherwise,
+    };
+    let said = asked.stale_if_error.filter(|_| !only_as_said).or(directives.stale_if_error);
     let after = Failures {
-        silence: within(said.unwrap_or(rules.stale_if_unreachable)) || is_fresh,
-        refusal: within(said.unwrap_or(rules.stale_if_error)) || is_fresh,
+        silence: within(said, rules.stale_if_unreachable) || is_fresh,
+        refusal: within(said, rules.stale_if_error) || is_fresh,
     };
     if rules.obey_clients {
         // Section 5.2.1: `immutable` spares only the reload of what is fresh (RFC 8246), which no-cache is not.
@@ -86,10 +89,10 @@ pub fn course(kept: &Kept<'_>, asked: &RequestDirectives, rules: &Rules) -> Cour
     if kept.invalidated || kept.invalid {
         return Course::Ask { after, why: Why::Stale };
     }
-    if rules.obey_clients && asked.max_stale.is_some_and(|most| !never_stale && staleness <= most) {
+    if rules.obey_clients && asked.max_stale.is_some_and(|most| !only_as_said && staleness <= most) {
         return Course::Serve;
     }
-    if within(directives.stale_while_revalidate.unwrap_or(rules.stale_while_revalidate)) {
+    if within(directives.stale_while_revalidate, rules.stale_while_revalidate) {
         return Course::ServeAndRenew;
     }
     Course::Ask { after, why: Why::Stale }
@@ -140,6 +143,10 @@ mod tests {
             ("max-age=10, stale-if-error=5", "", 14, asked(true, Why::Stale)),
             ("max-age=10, stale-if-error=5", "", 15, asked(false, Why::Stale)),
             ("max-age=10", "stale-if-error=5", 14, asked(true, Why::Stale)),
+            ("max-age=10, s-maxage=10, stale-while-revalidate=5", "", 14, Course::ServeAndRenew),
+            ("max-age=10, s-maxage=10, stale-while-revalidate=5", "max-stale", 15, asked(false, Why::Stale)),
+            ("max-age=10, s-maxage=10, stale-if-error=5", "", 14, asked(true, Why::Stale)),
+            ("max-age=10, s-maxage=10", "stale-if-error=5", 14, asked(false, Why::Stale)),
         ] {
             assert_eq!(way(response, request, age, &strict), expected, "{response} | {request} | {age}");
         }
