@@ -55,6 +55,20 @@ async fn keys_and_what_goes_past() {
                     ("GET / | cookie: a=1; currency=eur", fresh, "200 #0"),
                     ("GET / | cookie: currency=usd", fresh, "200 #1"),
                     ("GET / | cookie: currency=eur; b=2", "", "200 #0"),
+                    ("GET / | cookie: currency=eur; currency=x", fresh, "200 #3"),
+                    ("GET / | cookie: currency=x; currency=eur", fresh, "200 #4"),
+                    ("GET / | cookie: currency =eur", "", "200 #0"),
+                ],
+            ),
+            (
+                "query that is written in another way",
+                &[
+                    ("GET /?a=1&a=2", fresh, "200 #0"),
+                    ("GET /?a=2&a=1", fresh, "200 #1"),
+                    ("GET /?a=1&%61=2", fresh, "200 #2"),
+                    ("GET /?%61=2&a=1", fresh, "200 #3"),
+                    ("GET /?a=1&%75tm_x=2", fresh, "200 #4"),
+                    ("GET /?a=1", fresh, "200 #5"),
                 ],
             ),
             (
@@ -70,6 +84,7 @@ async fn keys_and_what_goes_past() {
                 &[
                     ("GET /", fresh, "200 #0"),
                     ("GET / | cookie: session=abc", fresh, "200 #1"),
+                    ("GET / | cookie: session=b; session =ab", fresh, "200 #2"),
                     ("GET / | cookie: session=b", "", "200 #0"),
                 ],
             ),

@@ -53,8 +53,9 @@ pub fn url(scheme: Scheme, authority: &str, target: &str, query: &Query) -> Url 
         Some((path, parameters)) => {
             url.extend_from_slice(path.as_bytes());
             let mut kept: SmallVec<[&str; 16]> = parameters.split('&').filter(|pair| query.counts(pair)).collect();
-            if query.sort {
-                kept.sort_unstable();
+            // Two of the same name stay in their order, which some read; written in another way a name is not known to be the same.
+            if query.sort && !kept.iter().any(|pair| is_escaped(name_of(pair))) {
+                kept.sort_by_key(|pair| name_of(pair));
             }
             for (at, pair) in kept.iter().enumerate() {
                 url.push(if at == 0 { b'?' } else { b'&' });
@@ -170,9 +171,22 @@ fn without_default_port(scheme: Scheme, authority: &str) -> &str {
     }
 }
 
+/// The name of a parameter, as it is written.
+fn name_of(pair: &str) -> &str {
+    pair.split('=').next().unwrap_or_default()
+}
+
+/// Whether a name may be another one than it looks like.
+fn is_escaped(name: &str) -> bool {
+    name.contains(['%', '+'])
+}
+
 impl Query {
     fn counts(&self, pair: &str) -> bool {
-        let name = pair.split('=').next().unwrap_or_default();
+        let name = name_of(pair);
+        if is_escaped(name) {
+            return true;
+        }
         let is_among = |names: &[String]| {
             names.iter().any(|one| one.strip_suffix('*').map_or(one == name, |begin| name.starts_with(begin)))
         };
@@ -201,7 +215,7 @@ mod tests {
         }
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         let sorted = Query { sort: true, ..Query::default() };
-        assert_eq!(text("x", "/?b=1&a=2&b=0", &sorted), "http://x/?a=2&b=0&b=1");
+        assert_eq!(text("x", "/?b=1&a=2&b=0", &sorted), "http://x/?a=2&b=1&b=0");
         let dropped = Query { drop: list(&["utm_*", "fbclid"]), ..Query::default() };
         assert_eq!(text("x", "/?utm_source=1&a=2&fbclid=7", &dropped), "http://x/?a=2");
         assert_eq!(text("x", "/?utm_source=1", &dropped), "http://x/");

@@ -103,12 +103,18 @@ impl RequestHead {
 
     /// The value of a cookie.
     pub fn cookie(&self, wanted: &str) -> Option<&[u8]> {
-        self.fields
-            .values(super::fields::name::COOKIE)
-            .flat_map(pairs)
-            .map(super::fields::trim)
-            .find_map(|pair| pair.strip_prefix(wanted.as_bytes())?.strip_prefix(b"="))
+        cookies(&self.fields, wanted).next()
     }
+}
+
+/// The values of all cookies of a name. Space around the name is not meant, as most readers have it.
+pub fn cookies<'f, 'w>(fields: &'f Fields, wanted: &'w str) -> impl Iterator<Item = &'f [u8]> + use<'f, 'w> {
+    let pairs = fields.values(super::fields::name::COOKIE).flat_map(pairs).map(super::fields::trim);
+    pairs.filter_map(move |pair| {
+        let (name, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+        (super::fields::trim(name) == wanted.as_bytes())
+            .then(|| super::fields::trim(value.get(1..).unwrap_or_default()))
+    })
 }
 
 /// What stands between semicolons.

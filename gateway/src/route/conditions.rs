@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use super::hash::ByBytes;
 use crate::config::model::{Match, ValuePattern};
-use crate::http::head::query_values;
+use crate::http::head::{cookies, query_values};
 use crate::http::{FieldName, Name, RequestHead, Scheme, name};
 
 /// From how many candidates on an index is worth its look-ups.
@@ -85,9 +85,10 @@ impl Conditions {
             && (self.methods.is_empty() || self.methods.iter().any(|method| serves(method, &request.method)))
             && self.headers.iter().all(|(name, pattern)| header_fits(name, pattern, request))
             && self.query.iter().all(|(name, pattern)| query_fits(name, pattern, request.query()))
-            && self.cookies.iter().all(|(name, pattern)| {
-                fits(pattern, request.cookie(name).into_iter().map(|value| value.iter().copied()))
-            })
+            && self
+                .cookies
+                .iter()
+                .all(|(name, pattern)| fits(pattern, cookies(&request.fields, name).map(|value| value.iter().copied())))
             && (self.clients.is_empty() || self.clients.iter().any(|network| network.contains(&client)))
     }
 
@@ -117,7 +118,7 @@ pub fn header_fits(field: &FieldName, pattern: &ValuePattern, request: &RequestH
 
 /// Whether a cookie is.
 pub fn cookie_fits(name: &str, pattern: &ValuePattern, request: &RequestHead) -> bool {
-    fits(pattern, request.cookie(name).into_iter().map(|value| value.iter().copied()))
+    fits(pattern, cookies(&request.fields, name).map(|value| value.iter().copied()))
 }
 
 fn query_fits(wanted: &str, pattern: &ValuePattern, query: Option<&str>) -> bool {

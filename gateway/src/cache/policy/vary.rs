@@ -2,13 +2,16 @@
 //!
 //! In: what a response said it varies by. Out: a text that is the same for requests that it answers alike.
 
+use crate::http::fields::is_token;
+use crate::http::head::cookies;
 use crate::http::{Fields, name};
 
-/// The names in `Vary`, in lower case, sorted, each once. `None` for `*`, which no request matches.
+/// The names in `Vary`, in lower case, sorted, each once. `None` for `*`, which no request matches, and for what is no name: it may
+/// be meant for anything.
 pub fn names(response: &Fields) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for member in response.members(name::VARY) {
-        if member == b"*" {
+        if member == b"*" || !is_token(member) {
             return None;
         }
         names.push(String::from_utf8_lossy(member).to_ascii_lowercase());
@@ -49,10 +52,17 @@ pub fn selecting(request: &Fields, names: &[String]) -> Vec<u8> {
 pub const COOKIE: &str = "cookie:";
 
 fn cookie_value(request: &Fields, wanted: &str, key: &mut Vec<u8>) {
-    let pairs = request.values(name::COOKIE).flat_map(|line| line.split(|&byte| byte == b';'));
-    let value = pairs.map(<[u8]>::trim_ascii).find_map(|pair| pair.strip_prefix(wanted.as_bytes())?.strip_prefix(b"="));
-    key.push(if value.is_some() { b'=' } else { b'-' });
-    key.extend_from_slice(value.unwrap_or_default());
+    // All of that name: some origins take the first, some the last.
+    let mut is_there = false;
+    for value in cookies(request, wanted) {
+        is_there = true;
+        key.push(b'=');
+        key.extend_from_slice(value);
+        key.push(b';');
+    }
+    if !is_there {
+        key.push(b'-');
+    }
 }
 
 /// Fields whose members mean the same in any order, as each has its own weight.
@@ -93,6 +103,7 @@ mod tests {
         assert_eq!(of(&["Foo, bar", "bar"]), Some(vec!["bar".to_owned(), "foo".to_owned()]));
         assert_eq!(of(&[]), Some(Vec::new()));
         assert_eq!(of(&["a", " * "]), None);
+        assert_eq!(of(&["accept-language cookie"]), None);
     }
 
     #[test]
@@ -100,6 +111,7 @@ mod tests {
         let key = |cookies: &str| selecting(&fields(&[("cookie", cookies)]), &["cookie:b".to_owned()]);
         assert_eq!(key("a=1; b=2; c=3"), key("b=2"));
         assert!(key("b=2") != key("b=3") && key("a=1") != key("b="));
+        assert!(key("b=2; b=3") != key("b=2") && key("b=2; b=3") != key("b=3") && key("b =3") == key("b=3"));
     }
 
     #[test]
@@ -122,7 +134,7 @@ mod tests {
             by in "[a-c, *]{0,12}", members in prop::collection::vec("[ -~]{0,12}", 0..5), any: Vec<u8>,
         ) {
             let Some(names) = names(&fields(&[("vary", &*by)])) else {
-                prop_assert!(by.split(',').any(|member| member.trim() == "*"));
+                prop_assert!(by.split(',').map(str::trim).any(|member| member == "*" || member.contains(' ')));
                 return Ok(());
             };
             prop_assert!(names.windows(2).all(|pair| pair[0] < pair[1]));
