@@ -36,6 +36,8 @@ async fn section_4_1_requests_that_mean_the_same() {
     row("vary: foo, *", "GET / | foo: 1", "GET / | foo: 1", false);
     row("vary: foo | vary: *", "GET / | foo: 1", "GET / | foo: 1", false);
     row("vary: *, *", "GET /", "GET /", false);
+    row("vary: foo bar", "GET / | foo: 1", "GET / | foo: 1", false);
+    row("vary: foo; bar", "GET / | foo: 1", "GET / | foo: 1", false);
     row("vary: accept-language", "GET / | accept-language: de, en", "GET / | accept-language: en,de", true);
     row("vary: accept-language", "GET / | accept-language: de; q=0.5", "GET / | accept-language: DE;q=0.5", true);
     row(
@@ -70,6 +72,13 @@ async fn section_4_1_variants_live_beside_each_other() {
                     ("GET / | foo: 2", "", "200 #1"),
                     ("GET /", "", "200 #2"),
                     ("GET / | foo: 1", "", "200 #0"),
+                ],
+            ),
+            (
+                "a weak tag does not tell them apart",
+                &[
+                    ("GET / | foo: 1", "200 | cache-control: max-age=60 | vary: foo | etag: W/\"a\"", "200 #0"),
+                    ("GET / | foo: 2", "200 < !if-none-match", "200 #1"),
                 ],
             ),
             (

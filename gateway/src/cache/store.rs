@@ -204,7 +204,11 @@ impl Store {
             Some(Slot::Entry(entry)) => Some(entry),
             _ => None,
         });
-        entries.filter(|entry| entry.place == *place && entry.fields.contains(name::ETAG)).collect()
+        entries
+            .filter(|entry| {
+                entry.place == *place && entry.fields.value(name::ETAG).is_some_and(|tag| tag.starts_with(b"\""))
+            })
+            .collect()
     }
 
     /// Parts of the response to a request, where there is not all of it.

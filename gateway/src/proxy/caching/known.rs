@@ -120,9 +120,12 @@ impl Known {
     fn that_holds(&self, news: &Fields) -> Option<Arc<Entry>> {
         let found = match self {
             Known::Entry(kept, _) => Some(kept),
-            Known::Variants(variants) => match (&**variants, news.contains(name::ETAG)) {
-                ([one], _) => Some(one),
-                (several, true) => several.iter().find(|entry| storable::is_about(&entry.fields, news)),
+            // A tag that is weak is that of several: of the compressed one and the plain one, say.
+            Known::Variants(variants) => match (&**variants, news.value(name::ETAG)) {
+                ([one], None) => Some(one),
+                (_, Some(tag)) if tag.starts_with(b"\"") => {
+                    variants.iter().find(|entry| entry.fields.value(name::ETAG) == Some(tag))
+                }
                 _ => None,
             },
             _ => None,
