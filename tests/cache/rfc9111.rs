@@ -603,6 +603,19 @@ async fn sections_3_1_and_3_5_what_is_for_one_client_or_connection() {
                 ],
             ),
             (
+                "cookie of another client, when the origin was asked",
+                &[
+                    (
+                        "GET /",
+                        "200 | cache-control: max-age=60, no-cache=\"set-cookie\" | age: 70 | etag: \"a\" | set-cookie: a=b",
+                        "200 #0 | set-cookie: a=b",
+                    ),
+                    ("GET /", "304 | etag: \"a\" | age: 70", "200 #0 | !set-cookie"),
+                    ("GET /", "304 | etag: \"a\" | age: 70 | set-cookie: a=c", "200 #0 | set-cookie: a=c"),
+                    ("GET /", "304 | etag: \"a\"", "200 #0 | !set-cookie"),
+                ],
+            ),
+            (
                 "connection",
                 &[
                     ("GET /", "200 | cache-control: max-age=60 | connection: x-a | x-a: 1", "200 #0 | !x-a"),

@@ -84,7 +84,7 @@ impl Entry {
             names.dedup();
         }
         let selecting = vary::selecting(asked.fields, &names);
-        let mut kept = storable::kept_fields(fields, &directives);
+        let mut kept = storable::kept_fields(fields, &directives, rules);
         if freshness::moment(&kept, name::DATE, times.received).is_none() {
             // RFC 9110 section 6.6.1. A date is a valid value.
             let received = UNIX_EPOCH + Duration::from_secs(times.received);

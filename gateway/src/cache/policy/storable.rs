@@ -6,6 +6,7 @@ use super::advice::Advice;
 use super::directives::{RequestDirectives, ResponseDirectives};
 use super::freshness::{is_heuristic, moment};
 use super::rules::Rules;
+use super::vary;
 use crate::http::{FieldName, Fields, Method, Name, StatusCode, name};
 
 /// Why a response is not kept. The words are those of logs, metrics and Cache-Status.
@@ -107,7 +108,7 @@ pub fn may_keep(
     if fields.contains(name::SET_COOKIE) && !(rules.with_cookies || cookie_is_apart) {
         return Err(NotKept::SetCookie);
     }
-    if fields.members(name::VARY).any(|member| member == b"*") {
+    if vary::names(fields).is_none() {
         return Err(NotKept::Vary);
     }
     let explicit = directives.public
@@ -149,12 +150,15 @@ fn is_understood(status: StatusCode) -> bool {
     )
 }
 
-/// The fields that are kept: all but those that are for one connection or one user (section 3.1).
-pub fn kept_fields(fields: &Fields, directives: &ResponseDirectives) -> Fields {
+/// The fields that are kept: all but those that are for one connection or one user (section 3.1). A cookie is for one, also where
+/// it may be given again once the origin was asked.
+pub fn kept_fields(fields: &Fields, directives: &ResponseDirectives, rules: &Rules) -> Fields {
     let mut kept = fields.clone();
     kept.retain(|name, _| {
         let text = name.text();
-        !NEVER_KEPT.contains(&text) && !directives.private.fields().iter().any(|one| one.text() == text)
+        !NEVER_KEPT.contains(&text)
+            && !directives.private.fields().iter().any(|one| one.text() == text)
+            && (rules.with_cookies || text != name::SET_COOKIE.text())
     });
     kept
 }
@@ -339,7 +343,7 @@ mod tests {
     #[test]
     fn what_is_for_one_user_is_left_out() {
         let response = fields(&[("cache-control", "private=\"x-user\""), ("x-user", "1"), ("age", "3"), ("x", "2")]);
-        let kept = kept_fields(&response, &ResponseDirectives::of(&response));
+        let kept = kept_fields(&response, &ResponseDirectives::of(&response), &Rules::default());
         assert!(kept.contains("x") && !kept.contains("x-user") && !kept.contains("age"));
     }
 }
