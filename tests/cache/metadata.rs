@@ -334,6 +334,19 @@ async fn section_4_4_what_was_changed_is_not_given_without_the_origin() {
                 ],
             ),
             ("refusal", &[fresh, change, ("GET /", "503", "503")]),
+            (
+                "a HEAD that says nothing of the version",
+                &[fresh, change, ("HEAD /", "200 | cache-control: max-age=60", "200"), ("GET /", "200", "200 #3")],
+            ),
+            (
+                "a HEAD that names it",
+                &[
+                    fresh,
+                    change,
+                    ("HEAD /", "200 | cache-control: max-age=60 | etag: \"a\"", "200"),
+                    ("GET /", "", "200 #0"),
+                ],
+            ),
             ("a client that takes it", &[fresh, change, ("GET / | cache-control: max-stale", "200", "200 #2")]),
             ("only if cached", &[fresh, change, ("GET / | cache-control: only-if-cached", "", "504")]),
         ],

@@ -89,6 +89,8 @@ pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) ->
     };
     if x.request.method == Method::HEAD {
         match (renewed, kept) {
+            // What was changed or purged meanwhile does not come back.
+            _ if store.changes() != changes => {}
             (Some((kept, fields)), _) => compare(&store, kept, &wanted, &response, fields),
             (None, Some(kept)) if !status.is_server_error() && status != StatusCode::NOT_MODIFIED => store.doubt(kept),
             (None, _) => {}
@@ -135,6 +137,12 @@ fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response:
     let is_other_length = length.is_some_and(|length| kept.body.length() != Some(length));
     if differs(name::ETAG) || differs(name::LAST_MODIFIED) || is_other_length {
         return store.doubt(kept);
+    }
+    // What was made stale may be another one, and is the same only where a validator says so.
+    let is_same = |field| head.fields.contains(field) && !differs(field);
+    let state = kept.kept(clock::second());
+    if (state.invalidated || state.invalid) && !is_same(name::ETAG) && !is_same(name::LAST_MODIFIED) {
+        return;
     }
     match wanted.freshened(kept, fields) {
         (renewed, Ok(())) => store.keep(renewed),
