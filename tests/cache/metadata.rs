@@ -276,6 +276,7 @@ async fn section_4_4_which_requests_change_what_is_kept() {
     for method in ["OPTIONS", "QUERY"] {
         rows.push((format!("{method} /x | content-length: 0"), "200".to_owned(), false));
     }
+    rows.push(("POST /y | content-length: 0".to_owned(), "200 | location: z/../x".to_owned(), true));
     rows.push(("POST /x?y | content-length: 0".to_owned(), "200".to_owned(), false));
     rows.push(("POST /x/ | content-length: 0".to_owned(), "200".to_owned(), false));
     rows.push((

@@ -35,7 +35,10 @@ impl Desk {
             Ok(query) => query,
             Err(problem) => return Answer::problem(StatusCode::BAD_REQUEST, &problem),
         };
-        let (prefix, url) = (query.text("prefix").unwrap_or_default(), query.text("url").map(|url| normal(&url)));
+        let (prefix, url) = (
+            query.text("prefix").map(|begin| normal_begin(&begin)).unwrap_or_default(),
+            query.text("url").map(|url| normal(&url)),
+        );
         let cache = self.shared.cache.clone();
         let looking = tokio::task::spawn_blocking(move || {
             let now = clock::second();
@@ -60,7 +63,7 @@ impl Desk {
             let all = query.flag("all")?.then_some(Purge::Everything);
             let meant = [
                 query.text("url").map(|url| Purge::Url(normal(&url))),
-                query.text("prefix").filter(|prefix| !prefix.is_empty()).map(Purge::Prefix),
+                query.text("prefix").filter(|begin| !begin.is_empty()).map(|begin| Purge::Prefix(normal_begin(&begin))),
                 query.text("tag").map(Purge::Tag),
                 all,
             ];
@@ -92,7 +95,7 @@ fn stopping() -> Answer {
 /// A URL as it stands in the cache.
 fn normal(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
-        Some(("https", rest)) => (Scheme::Https, rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
         Some((_, rest)) => (Scheme::Http, rest),
         None => return url.to_owned(),
     };
@@ -100,6 +103,15 @@ fn normal(url: &str) -> String {
     let (authority, target) = rest.split_at_checked(at).unwrap_or_default();
     let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
     String::from_utf8_lossy(&key::url(scheme, authority, &target, &key::Query::default())).into_owned()
+}
+
+/// The same of the begin of a URL.
+fn normal_begin(begin: &str) -> String {
+    match begin.split_once("://") {
+        Some((_, rest)) if rest.contains(['/', '?']) => normal(begin),
+        // A host may go on.
+        _ => begin.to_ascii_lowercase(),
+    }
 }
 
 fn row(entry: &Entry, now: u64, with_fields: bool) -> Value {

@@ -1,5 +1,6 @@
 //! Requests that go to the pool by themselves, with their client waiting: what cannot be shared, and what goes past the cache.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::keep::{self, Wanted};
@@ -13,6 +14,7 @@ use crate::error::{Error, Kind};
 use crate::http::{Body, Fields, Method, ResponseHead, StatusCode, name};
 use crate::proxy::exchange::{Exchange, Response};
 use crate::proxy::{forward, plugins};
+use crate::route::normalise;
 
 /// Past the cache. An unsafe request that had an effect makes what is kept of it stale.
 pub(super) async fn past(
@@ -44,8 +46,17 @@ fn invalidate(x: &Exchange<'_>, quest: &Quest<'_>, authority: &str, response: &R
     for field in [name::LOCATION, name::CONTENT_LOCATION] {
         let leads = response.head.fields.text(field);
         if let Some(leads) = leads.and_then(|leads| key::same_origin(scheme, authority, path, leads)) {
-            store.invalidate(&key::url(scheme, authority, &leads, &quest.caching.query));
+            store.invalidate(&key::url(scheme, authority, &as_asked(&leads), &quest.caching.query));
         }
+    }
+}
+
+/// A target as requests for it are read.
+fn as_asked(target: &str) -> Cow<'_, str> {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    match normalise(path) {
+        Ok(Cow::Owned(path)) => Cow::Owned(path + query),
+        _ => Cow::Borrowed(target),
     }
 }
 
