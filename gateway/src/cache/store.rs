@@ -185,9 +185,12 @@ impl Store {
             Some(Slot::Entry(_)) => (Found::Varies, None),
             Some(Slot::Not(why, until)) if now < until => (Found::Uncacheable(why), None),
             Some(Slot::Varies(variants)) => {
-                let below = variants.key(url, place, &vary::selecting(asked, variants.names()));
+                let selecting = vary::selecting(asked, variants.names());
+                let below = variants.key(url, place, &selecting);
                 let found = match self.slots.get(&below) {
-                    Some(Slot::Entry(entry)) => Found::Entry(entry),
+                    Some(Slot::Entry(entry)) if entry.place == *place && entry.vary.1 == selecting => {
+                        Found::Entry(entry)
+                    }
                     Some(Slot::Not(why, until)) if now < until => Found::Uncacheable(why),
                     _ => Found::Varies,
                 };
@@ -200,11 +203,12 @@ impl Store {
     /// The variants of a URL that came last by this place and can be told apart, the newest first.
     pub fn variants(&self, url: &[u8], place: &Way) -> Vec<Arc<Entry>> {
         let Some(Slot::Varies(variants)) = self.slots.get(url) else { return Vec::new() };
-        let entries = variants.newest().into_iter().filter_map(|key| match self.slots.get(&key) {
+        let mut entries = variants.newest(url, |key| match self.slots.get(key) {
             Some(Slot::Entry(entry)) => Some(entry),
             _ => None,
         });
-        entries.filter(|entry| entry.place == *place && entry.fields.contains(name::ETAG)).collect()
+        entries.retain(|entry| entry.place == *place && entry.fields.contains(name::ETAG));
+        entries
     }
 
     /// Parts of the response to a request, where there is not all of it.
@@ -254,8 +258,8 @@ impl Store {
             _ => self.split(url, names),
         };
         let key = variants.key(url, &entry.place, &entry.vary.1);
+        self.slots.insert(key.clone(), Slot::Entry(entry));
         variants.add(&key);
-        self.slots.insert(key, Slot::Entry(entry));
     }
 
     /// Notes that an entry takes more than before, if it is still there: its body was compressed.
