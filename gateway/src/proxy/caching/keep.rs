@@ -133,11 +133,15 @@ pub(super) fn times(requested: u64) -> Times {
     Times { requested, received: clock::second() }
 }
 
+/// Whether it lies in the request: the answer to another, for the same, may be kept.
+pub(super) fn is_of_request(why: NotKept) -> bool {
+    matches!(why, NotKept::RequestNoStore | NotKept::Authorization | NotKept::Method)
+}
+
 /// Notes that what was asked for cannot be kept, where that is so for everybody.
 pub(super) fn note(store: &Store, key: &[u8], place: &Way, why: NotKept, status: StatusCode) {
-    let is_of_request = matches!(why, NotKept::RequestNoStore | NotKept::Authorization | NotKept::Method);
     let is_of_moment = status.is_server_error() || matches!(status.as_u16(), 206 | 304 | 412 | 416);
-    if !is_of_request && !is_of_moment {
+    if !is_of_request(why) && !is_of_moment {
         store.note(key, place, why, clock::second());
     }
 }
