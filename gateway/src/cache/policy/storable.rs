@@ -31,6 +31,8 @@ pub enum NotKept {
     Nothing,
     /// It is larger than the route allows.
     Size,
+    /// Bodies that come at the same time leave no room for it.
+    Room,
     /// A plugin forbids it.
     Plugin,
 }
@@ -49,6 +51,7 @@ impl NotKept {
             NotKept::Vary => "vary",
             NotKept::Nothing => "no-lifetime",
             NotKept::Size => "too-large",
+            NotKept::Room => "no-room",
             NotKept::Plugin => "plugin",
         }
     }

@@ -104,8 +104,11 @@ impl Wanted<'_> {
         let most = rules.largest.min(self.store.largest());
         let announced = response.body.length();
         let mut room = self.store.room();
-        if announced.is_some_and(|length| length > most || !room.grow(self.store, length)) {
+        if announced.is_some_and(|length| length > most) {
             return Err(NotKept::Size);
+        }
+        if announced.is_some_and(|length| !room.grow(self.store, length)) {
+            return Err(NotKept::Room);
         }
         let (body, filler) = Shared::coming(announced, most);
         let asked = Asked { url: self.url, place: self.place, fields: &self.request.fields, advice: self.advice };
@@ -140,7 +143,8 @@ pub(super) fn is_of_request(why: NotKept) -> bool {
 
 /// Notes that what was asked for cannot be kept, where that is so for everybody.
 pub(super) fn note(store: &Store, key: &[u8], place: &Way, why: NotKept, status: StatusCode) {
-    let is_of_moment = status.is_server_error() || matches!(status.as_u16(), 206 | 304 | 412 | 416);
+    let is_of_moment =
+        why == NotKept::Room || status.is_server_error() || matches!(status.as_u16(), 206 | 304 | 412 | 416);
     if !is_of_request(why) && !is_of_moment {
         store.note(key, place, why, clock::second());
     }
@@ -180,14 +184,18 @@ impl Pouring {
                     if body.is_end() {
                         break Ok((Some(data), None));
                     }
-                    if is_kept && !announced && !room.grow(store, size) {
+                    let has_room = !is_kept || announced || room.grow(store, size);
+                    if !has_room {
                         filler.keep_no_more();
                     }
                     if !filler.add(data) && is_kept {
                         // Nobody can join any more.
                         is_kept = false;
                         lead = None;
-                        store.note(key, &entry.place, NotKept::Size, clock::second());
+                        room = store.room();
+                        if has_room {
+                            store.note(key, &entry.place, NotKept::Size, clock::second());
+                        }
                     }
                 }
                 Ok(Some(Frame::Trailers(trailers))) => break Ok((None, Some(trailers))),
