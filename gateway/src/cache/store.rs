@@ -237,6 +237,18 @@ impl Store {
         }
     }
 
+    /// Keeps something of what stands under a URL, unless it is of the past, as `is_past` tells.
+    pub fn unless_past(&self, url: &[u8], is_past: impl Fn() -> bool, keep: impl FnOnce(&Store)) {
+        if is_past() {
+            return;
+        }
+        keep(self);
+        // Who threw things away meanwhile may have looked before it was there.
+        if is_past() {
+            self.forget(url);
+        }
+    }
+
     /// Keeps a response that is complete.
     pub fn keep(&self, entry: Arc<Entry>) {
         // First: what is thrown away between both is thrown away there too.
@@ -488,6 +500,30 @@ mod tests {
             assert_eq!(store.entries().filter(|entry| !entry.kept(NOW).invalidated).count() as u64, left, "{purge:?}");
             assert_eq!(store.purge(&purge, false), 3 - left, "{purge:?}");
             assert_eq!(store.entries().count() as u64, left, "{purge:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_purged_between_the_last_look_and_its_being_kept_is_gone_too() {
+        let store = Store::new(1 << 20);
+        for (purge, response) in [
+            (Purge::Everything, &[][..]),
+            (Purge::Url("/".to_owned()), &[("vary", "a")]),
+            (Purge::Prefix("/".to_owned()), &[]),
+        ] {
+            let before = store.changes();
+            store.unless_past(
+                b"/",
+                || store.changes() != before,
+                |store| {
+                    store.purge(&purge, false);
+                    store.keep(entry("/", &[], response, 1));
+                },
+            );
+            assert_eq!(found(&store, "/", 0, &[]), None, "{purge:?}");
+            let before = store.changes();
+            store.unless_past(b"/", || store.changes() != before, |store| store.keep(entry("/", &[], response, 1)));
+            assert!(found(&store, "/", 0, &[]).is_some(), "{purge:?}");
         }
     }
 

@@ -185,12 +185,12 @@ impl Fill {
         };
         if let Some((kept, fields)) = renewed {
             let (entry, may_keep) = wanted.freshened(&kept, fields);
-            let is_past = lead.as_ref().map_or_else(|| store.changes() != changes, Lead::is_doomed);
+            let is_past = || lead.as_ref().map_or_else(|| store.changes() != changes, Lead::is_doomed);
             match may_keep {
-                Ok(()) if !is_past => store.keep(entry.clone()),
+                Ok(()) => store.unless_past(entry.url.as_bytes(), is_past, |store| store.keep(entry.clone())),
                 Err(why) if !keep::is_of_request(why) => store.forget(&key),
                 // What is kept is for others yet.
-                Ok(()) | Err(_) => {}
+                Err(_) => {}
             }
             match may_keep {
                 Ok(()) => lead.iter().for_each(|lead| lead.land(Landing::Shared(entry.clone()))),

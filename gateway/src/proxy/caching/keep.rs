@@ -203,29 +203,31 @@ impl Pouring {
                 Err(error) => break Err(error),
             }
         };
-        let is_past = |lead: &Option<Lead<Landing>>| match lead {
+        let is_past = || match &lead {
             Some(lead) => lead.is_doomed(),
             None => store.changes() != changes,
         };
+        let url = entry.url.as_bytes();
         let (last, trailers) = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                let begin = begin_of(&entry, &filler).filter(|_| is_kept && part.is_none() && !is_past(&lead));
-                begin.into_iter().for_each(|begin| store.keep_part(begin, most));
+                if let Some(begin) = begin_of(&entry, &filler).filter(|_| is_kept && part.is_none()) {
+                    store.unless_past(url, is_past, |store| store.keep_part(begin, most));
+                }
                 filler.fail(error);
                 return (bytes, Err(error));
             }
         };
         // Whoever has read it to its end finds it from then on.
         let _sleepers = filler.finish(last, trailers);
-        if let Some((pieces, _)) = entry.body.pieces().filter(|_| !is_past(&lead)) {
-            match part {
-                None => store.keep(entry),
+        if let Some((pieces, _)) = entry.body.pieces() {
+            store.unless_past(url, is_past, |store| match part {
+                None => store.keep(entry.clone()),
                 Some(span) => {
                     let part = Parts::new(&entry, &span, pieces.to_vec());
                     part.into_iter().for_each(|part| store.keep_part(part, most));
                 }
-            }
+            });
         }
         (bytes, Ok(()))
     }
