@@ -303,7 +303,25 @@ impl Store {
             Some(Slot::Entry(held)) if held.place != *place => Op::Nop,
             _ => Op::Put(not),
         });
-        self.forget_on_disk(root_of(key));
+        let root = root_of(key);
+        let below = parts::key(root);
+        if let Some(Slot::Parts(parts)) = self.slots.get(&*below)
+            && self.is_under(&parts.head, root, key, place)
+        {
+            self.slots.invalidate(&*below);
+        }
+        self.forget_on_disk(root);
+    }
+
+    /// Whether something is by this place, and of the variant that this key means, or all are meant.
+    fn is_under(&self, entry: &Entry, root: &[u8], key: &[u8], place: &Way) -> bool {
+        entry.place == *place
+            && match self.slots.get(root) {
+                Some(Slot::Varies(variants)) if *variants.names() == *entry.vary.0 => {
+                    *variants.key(root, place, &entry.vary.1) == *key
+                }
+                _ => true,
+            }
     }
 
     /// An unsafe request has changed what is behind a URL (RFC 9111 section 4.4): the origin is asked before it is given again.
@@ -547,6 +565,31 @@ mod tests {
         assert!(one.grow(&store, 60) && two.grow(&store, 40) && !two.grow(&store, 1));
         drop(one);
         assert!(two.grow(&store, 50));
+    }
+
+    #[test]
+    fn parts_of_what_cannot_be_kept_any_more_go_and_those_of_others_stay() {
+        let store = Store::new(1 << 20);
+        let one = Way::from(1);
+        let asked = |value: &'static str| fields(&[("a", value)]);
+        let has = |value| store.parts(b"/", &one, &asked(value)).is_some();
+        for names in ["", "a"] {
+            let of = |value| at(1, "/", &[("a", value)], &[("etag", "\"x\""), ("vary", names)], 1);
+            let keep = |value| {
+                let span = parts::Span { range: 0..2, total: 10 };
+                Parts::new(&of(value), &span, vec![b"ab"[..].into()]).map(|part| store.keep_part(part, 100))
+            };
+            store.keep(of("1"));
+            let below = |value| store.find(b"/", &one, &asked(value), NOW).1.unwrap_or_else(|| b"/"[..].into());
+            keep("2").unwrap();
+            match names {
+                "" => store.note(b"/", &Way::from(2), NotKept::Private, NOW),
+                _ => store.note(&below("1"), &one, NotKept::Private, NOW),
+            }
+            assert!(has("2"), "{names}");
+            store.note(&below("2"), &one, NotKept::Private, NOW);
+            assert!(!has("2"), "{names}");
+        }
     }
 
     #[test]
