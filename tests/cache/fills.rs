@@ -119,6 +119,35 @@ async fn who_waits_for_what_cannot_be_kept_goes_on_at_once() {
     assert_eq!((third.response().await.text(), fourth.response().await.text()), ("2".into(), "2".into()));
 }
 
+/// No client request fails.
+#[tokio::test]
+async fn who_waits_for_what_is_not_kept_because_of_who_asked_waits_for_one_of_the_others() {
+    let origin = RawOrigin::start().await;
+    let gateway = gateway(&origin, "true").await;
+    let mut first = gateway.raw().await;
+    first.send(GET.replace("\r\n\r\n", "\r\nAuthorization: x\r\n\r\n")).await;
+    let mut upstream = origin.accept().await;
+    upstream.request().await;
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        others.push(asking(&gateway).await);
+    }
+    under_way(&gateway, 6).await;
+    upstream.send(response("200 | cache-control: max-age=60", 1, false)).await;
+    let mut upstream = origin.accept().await;
+    assert_eq!(upstream.request().await.field("authorization"), None);
+    assert_eq!(first.response().await.text(), "1");
+    upstream.send(response("200 | cache-control: max-age=60", 2, false)).await;
+    let mut collapsed = 0;
+    for other in &mut others {
+        let response = other.response().await;
+        assert_eq!(response.text(), "2");
+        collapsed += usize::from(response.field("cache-status").unwrap_or_default().contains("collapsed"));
+    }
+    assert_eq!(collapsed, 4);
+    origin.is_untouched();
+}
+
 /// The request of each client fails, since the origin does.
 #[tokio::test]
 async fn an_error_is_for_all_who_wait() {

@@ -560,6 +560,22 @@ async fn sections_3_1_and_3_5_what_is_for_one_client_or_connection() {
                 ],
             ),
             (
+                "authorised, where something is stale",
+                &[
+                    ("GET /", "200 | cache-control: max-age=60 | age: 60 | etag: \"a\"", "200 #0"),
+                    (
+                        "GET / | authorization: x",
+                        "304 | cache-control: max-age=60 | etag: \"a\" < if-none-match: \"a\"",
+                        "200 #0",
+                    ),
+                    ("HEAD / | authorization: x", "200 | cache-control: max-age=60 | etag: \"a\"", "200"),
+                    ("GET / | authorization: x", "200 | cache-control: max-age=60 | etag: \"b\"", "200 #3"),
+                    ("GET /", "304 | cache-control: max-age=60 < if-none-match: \"a\"", "200 #0"),
+                    ("HEAD / | authorization: x | cache-control: no-cache", "200 | etag: \"a\"", "200"),
+                    ("GET /", "", "200 #0"),
+                ],
+            ),
+            (
                 "authorised, public",
                 &[
                     ("GET / | authorization: x", "200 | cache-control: max-age=60, public", "200 #0"),

@@ -1,5 +1,6 @@
-//! What is stale, where the pool has no room for a request.
+//! Room: what is stale, where the pool has none for a request, and what comes, where memory has none for it.
 
+use super::response;
 use crate::harness::{Gateway, RawOrigin};
 use crate::plugins::ADMIN;
 
@@ -58,4 +59,47 @@ async fn what_is_stale_is_given_when_there_is_no_room_for_a_request() {
         upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await;
         assert_eq!(held.response().await.text(), "hi", "{keys}");
     }
+}
+
+/// No client request fails.
+#[tokio::test]
+async fn what_finds_no_room_while_others_come_is_kept_the_next_time() {
+    let origin = RawOrigin::start().await;
+    let text = "[pool.a]\nendpoints = ['<origin>']\n[[route]]\npool = 'a'\ncache = true\n[limits]\ncache_size = '1MiB'";
+    let gateway = Gateway::of(text).with("origin", &origin).start().await;
+    let (large, middle) = ("x".repeat(250 << 10), "y".repeat(100 << 10));
+    let answer = |more: &str| response(&format!("200 | cache-control: max-age=60{more} | body: {middle}"), 0, false);
+    let ask = async |path: &str, answer: String, demand: &str| {
+        let mut client = gateway.raw().await;
+        client.send(request("GET", path)).await;
+        let mut upstream = origin.accept().await;
+        let asked = upstream.request().await;
+        assert_eq!(asked.field("if-none-match").unwrap_or_default(), demand, "{path}");
+        let (_, got) = tokio::join!(upstream.try_send(answer), client.response());
+        (got.text(), got.field("cache-status").unwrap_or_default())
+    };
+    let old = response("200 | cache-control: max-age=60 | age: 70 | etag: \"a\" | body: old", 0, false);
+    assert_eq!(ask("/stale", old, "").await.0, "old");
+    let mut slow = gateway.raw().await;
+    slow.send(request("GET", "/slow")).await;
+    let mut coming = origin.accept().await;
+    coming.request().await;
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: max-age=60\r\nContent-Length: {}\r\n\r\n",
+        large.len()
+    );
+    coming.send(head + &large[1..]).await;
+    assert_eq!(slow.head().await.status(), 200);
+    for (path, demand) in [("/new", ""), ("/stale", "\"a\"")] {
+        let (text, told) = ask(path, answer(" | etag: \"b\""), demand).await;
+        assert!(text == middle && told.ends_with("detail=no-room"), "{path}: {told}");
+    }
+    coming.send("x").await;
+    slow.exactly(large.len()).await;
+    for (path, demand) in [("/new", ""), ("/stale", "\"a\"")] {
+        let (text, told) = ask(path, answer(""), demand).await;
+        assert!(text == middle && told.ends_with("stored"), "{path}: {told}");
+        assert_eq!(gateway.ask(&request("GET", path)).await.text(), middle, "{path}");
+    }
+    origin.is_untouched();
 }

@@ -226,8 +226,9 @@ impl Entry {
 
     /// The same without the body.
     pub(super) fn overhead(&self) -> u64 {
-        let texts =
-            self.url.len() + self.fields.list_size() + self.tags.iter().map(|tag| tag.len() + 24).sum::<usize>();
+        let texts = self.url.len()
+            + self.fields.list_size()
+            + self.tags.iter().chain(&self.vary.0).map(|text| text.len() + 24).sum::<usize>();
         OVERHEAD + (texts + self.vary.1.len() + self.place.part.bytes().len()) as u64
     }
 }

@@ -185,9 +185,12 @@ impl Store {
             Some(Slot::Entry(_)) => (Found::Varies, None),
             Some(Slot::Not(why, until)) if now < until => (Found::Uncacheable(why), None),
             Some(Slot::Varies(variants)) => {
-                let below = variants.key(url, place, &vary::selecting(asked, variants.names()));
+                let selecting = vary::selecting(asked, variants.names());
+                let below = variants.key(url, place, &selecting);
                 let found = match self.slots.get(&below) {
-                    Some(Slot::Entry(entry)) => Found::Entry(entry),
+                    Some(Slot::Entry(entry)) if entry.place == *place && entry.vary.1 == selecting => {
+                        Found::Entry(entry)
+                    }
                     Some(Slot::Not(why, until)) if now < until => Found::Uncacheable(why),
                     _ => Found::Varies,
                 };
@@ -200,15 +203,13 @@ impl Store {
     /// The variants of a URL that came last by this place and can be told apart, the newest first.
     pub fn variants(&self, url: &[u8], place: &Way) -> Vec<Arc<Entry>> {
         let Some(Slot::Varies(variants)) = self.slots.get(url) else { return Vec::new() };
-        let entries = variants.newest().into_iter().filter_map(|key| match self.slots.get(&key) {
+        let mut entries = variants.newest(url, |key| match self.slots.get(key) {
             Some(Slot::Entry(entry)) => Some(entry),
             _ => None,
         });
+        let is_strong = |tag: &[u8]| tag.starts_with(b"\"");
+        entries.retain(|entry| entry.place == *place && entry.fields.value(name::ETAG).is_some_and(is_strong));
         entries
-            .filter(|entry| {
-                entry.place == *place && entry.fields.value(name::ETAG).is_some_and(|tag| tag.starts_with(b"\""))
-            })
-            .collect()
     }
 
     /// Parts of the response to a request, where there is not all of it.
@@ -237,6 +238,18 @@ impl Store {
         }
     }
 
+    /// Keeps something of what stands under a URL, unless it is of the past, as `is_past` tells.
+    pub fn unless_past(&self, url: &[u8], is_past: impl Fn() -> bool, keep: impl FnOnce(&Store)) {
+        if is_past() {
+            return;
+        }
+        keep(self);
+        // Who threw things away meanwhile may have looked before it was there.
+        if is_past() {
+            self.forget(url);
+        }
+    }
+
     /// Keeps a response that is complete.
     pub fn keep(&self, entry: Arc<Entry>) {
         // First: what is thrown away between both is thrown away there too.
@@ -258,8 +271,8 @@ impl Store {
             _ => self.split(url, names),
         };
         let key = variants.key(url, &entry.place, &entry.vary.1);
+        self.slots.insert(key.clone(), Slot::Entry(entry));
         variants.add(&key);
-        self.slots.insert(key, Slot::Entry(entry));
     }
 
     /// Notes that an entry takes more than before, if it is still there: its body was compressed.
@@ -291,7 +304,25 @@ impl Store {
             Some(Slot::Entry(held)) if held.place != *place => Op::Nop,
             _ => Op::Put(not),
         });
-        self.forget_on_disk(root_of(key));
+        let root = root_of(key);
+        let below = parts::key(root);
+        if let Some(Slot::Parts(parts)) = self.slots.get(&*below)
+            && self.is_under(&parts.head, root, key, place)
+        {
+            self.slots.invalidate(&*below);
+        }
+        self.forget_on_disk(root);
+    }
+
+    /// Whether something is by this place, and of the variant that this key means, or all are meant.
+    fn is_under(&self, entry: &Entry, root: &[u8], key: &[u8], place: &Way) -> bool {
+        entry.place == *place
+            && match self.slots.get(root) {
+                Some(Slot::Varies(variants)) if *variants.names() == *entry.vary.0 => {
+                    *variants.key(root, place, &entry.vary.1) == *key
+                }
+                _ => true,
+            }
     }
 
     /// An unsafe request has changed what is behind a URL (RFC 9111 section 4.4): the origin is asked before it is given again.
@@ -492,6 +523,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_purged_between_the_last_look_and_its_being_kept_is_gone_too() {
+        let store = Store::new(1 << 20);
+        for (purge, response) in [
+            (Purge::Everything, &[][..]),
+            (Purge::Url("/".to_owned()), &[("vary", "a")]),
+            (Purge::Prefix("/".to_owned()), &[]),
+        ] {
+            let before = store.changes();
+            store.unless_past(
+                b"/",
+                || store.changes() != before,
+                |store| {
+                    store.purge(&purge, false);
+                    store.keep(entry("/", &[], response, 1));
+                },
+            );
+            assert_eq!(found(&store, "/", 0, &[]), None, "{purge:?}");
+            let before = store.changes();
+            store.unless_past(b"/", || store.changes() != before, |store| store.keep(entry("/", &[], response, 1)));
+            assert!(found(&store, "/", 0, &[]).is_some(), "{purge:?}");
+        }
+    }
+
+    #[test]
     fn memory_is_bounded_by_bytes() {
         let store = Store::new(100_000);
         for number in 0..200 {
@@ -511,6 +566,31 @@ mod tests {
         assert!(one.grow(&store, 60) && two.grow(&store, 40) && !two.grow(&store, 1));
         drop(one);
         assert!(two.grow(&store, 50));
+    }
+
+    #[test]
+    fn parts_of_what_cannot_be_kept_any_more_go_and_those_of_others_stay() {
+        let store = Store::new(1 << 20);
+        let one = Way::from(1);
+        let asked = |value: &'static str| fields(&[("a", value)]);
+        let has = |value| store.parts(b"/", &one, &asked(value)).is_some();
+        for names in ["", "a"] {
+            let of = |value| at(1, "/", &[("a", value)], &[("etag", "\"x\""), ("vary", names)], 1);
+            let keep = |value| {
+                let span = parts::Span { range: 0..2, total: 10 };
+                Parts::new(&of(value), &span, vec![b"ab"[..].into()]).map(|part| store.keep_part(part, 100))
+            };
+            store.keep(of("1"));
+            let below = |value| store.find(b"/", &one, &asked(value), NOW).1.unwrap_or_else(|| b"/"[..].into());
+            keep("2").unwrap();
+            match names {
+                "" => store.note(b"/", &Way::from(2), NotKept::Private, NOW),
+                _ => store.note(&below("1"), &one, NotKept::Private, NOW),
+            }
+            assert!(has("2"), "{names}");
+            store.note(&below("2"), &one, NotKept::Private, NOW);
+            assert!(!has("2"), "{names}");
+        }
     }
 
     #[test]

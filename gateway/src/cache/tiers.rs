@@ -157,9 +157,8 @@ impl Store {
             return filler.fail(Error::gateway(Kind::Cut));
         }
         let _sleepers = filler.finish(None, trailers);
-        if !lead.is_doomed() && reading.is_current() {
-            self.promote(entry.clone());
-        }
+        let is_past = || lead.is_doomed() || !reading.is_current();
+        self.unless_past(sought.url.as_bytes(), is_past, |store| store.promote(entry.clone()));
         if !first {
             lead.land(entry);
         }

@@ -32,6 +32,8 @@ pub enum NotKept {
     Nothing,
     /// It is larger than the route allows.
     Size,
+    /// Bodies that come at the same time leave no room for it.
+    Room,
     /// A plugin forbids it.
     Plugin,
 }
@@ -50,6 +52,7 @@ impl NotKept {
             NotKept::Vary => "vary",
             NotKept::Nothing => "no-lifetime",
             NotKept::Size => "too-large",
+            NotKept::Room => "no-room",
             NotKept::Plugin => "plugin",
         }
     }

@@ -115,7 +115,7 @@ impl Fill {
             home,
             known,
             key,
-            lead,
+            mut lead,
             first,
             nobody,
         } = self;
@@ -185,14 +185,17 @@ impl Fill {
         };
         if let Some((kept, fields)) = renewed {
             let (entry, may_keep) = wanted.freshened(&kept, fields);
-            let is_past = lead.as_ref().map_or_else(|| store.changes() != changes, Lead::is_doomed);
+            let is_past = || lead.as_ref().map_or_else(|| store.changes() != changes, Lead::is_doomed);
             match may_keep {
-                Ok(()) if !is_past => store.keep(entry.clone()),
-                Ok(()) => {}
-                Err(_) => store.forget(&key),
+                Ok(()) => store.unless_past(entry.url.as_bytes(), is_past, |store| store.keep(entry.clone())),
+                Err(why) if !keep::is_of_request(why) => store.forget(&key),
+                // What is kept is for others yet.
+                Err(_) => {}
             }
-            let landing = may_keep.err().map_or_else(|| Landing::Shared(entry.clone()), Landing::Alone);
-            lead.iter().for_each(|lead| lead.land(landing.clone()));
+            match may_keep {
+                Ok(()) => lead.iter().for_each(|lead| lead.land(Landing::Shared(entry.clone()))),
+                Err(why) => land_alone(&mut lead, why),
+            }
             respond::tell_pool(&x, 0);
             let mut cookies = Fields::new();
             for cookie in response.head.fields.values(name::SET_COOKIE) {
@@ -211,7 +214,7 @@ impl Fill {
         match wanted.begin(&mut response) {
             Err(why) => {
                 keep::note(&store, &key, &whose, why, status);
-                lead.iter().for_each(|lead| lead.land(Landing::Alone(why)));
+                land_alone(&mut lead, why);
                 hand_over(&mut x, first, response, Some(why));
             }
             Ok(pouring) => {
@@ -226,6 +229,14 @@ impl Fill {
                 respond::tell_pool(&x, bytes);
             }
         }
+    }
+}
+
+/// There is nothing for those who wait. Where that lies in this request, one of them leads in its place.
+fn land_alone(lead: &mut Option<Lead<Landing>>, why: NotKept) {
+    match keep::is_of_request(why) {
+        true => *lead = None,
+        false => lead.iter().for_each(|lead| lead.land(Landing::Alone(why))),
     }
 }
 

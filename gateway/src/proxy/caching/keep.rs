@@ -104,8 +104,11 @@ impl Wanted<'_> {
         let most = rules.largest.min(self.store.largest());
         let announced = response.body.length();
         let mut room = self.store.room();
-        if announced.is_some_and(|length| length > most || !room.grow(self.store, length)) {
+        if announced.is_some_and(|length| length > most) {
             return Err(NotKept::Size);
+        }
+        if announced.is_some_and(|length| !room.grow(self.store, length)) {
+            return Err(NotKept::Room);
         }
         let (body, filler) = Shared::coming(announced, most);
         let asked = Asked { url: self.url, place: self.place, fields: &self.request.fields, advice: self.advice };
@@ -133,11 +136,16 @@ pub(super) fn times(requested: u64) -> Times {
     Times { requested, received: clock::second() }
 }
 
+/// Whether it lies in the request: the answer to another, for the same, may be kept.
+pub(super) fn is_of_request(why: NotKept) -> bool {
+    matches!(why, NotKept::RequestNoStore | NotKept::Authorization | NotKept::Method)
+}
+
 /// Notes that what was asked for cannot be kept, where that is so for everybody.
 pub(super) fn note(store: &Store, key: &[u8], place: &Way, why: NotKept, status: StatusCode) {
-    let is_of_request = matches!(why, NotKept::RequestNoStore | NotKept::Authorization | NotKept::Method);
-    let is_of_moment = status.is_server_error() || matches!(status.as_u16(), 206 | 304 | 412 | 416);
-    if !is_of_request && !is_of_moment {
+    let is_of_moment =
+        why == NotKept::Room || status.is_server_error() || matches!(status.as_u16(), 206 | 304 | 412 | 416);
+    if !is_of_request(why) && !is_of_moment {
         store.note(key, place, why, clock::second());
     }
 }
@@ -176,14 +184,18 @@ impl Pouring {
                     if body.is_end() {
                         break Ok((Some(data), None));
                     }
-                    if is_kept && !announced && !room.grow(store, size) {
+                    let has_room = !is_kept || announced || room.grow(store, size);
+                    if !has_room {
                         filler.keep_no_more();
                     }
                     if !filler.add(data) && is_kept {
                         // Nobody can join any more.
                         is_kept = false;
                         lead = None;
-                        store.note(key, &entry.place, NotKept::Size, clock::second());
+                        room = store.room();
+                        if has_room {
+                            store.note(key, &entry.place, NotKept::Size, clock::second());
+                        }
                     }
                 }
                 Ok(Some(Frame::Trailers(trailers))) => break Ok((None, Some(trailers))),
@@ -191,29 +203,31 @@ impl Pouring {
                 Err(error) => break Err(error),
             }
         };
-        let is_past = |lead: &Option<Lead<Landing>>| match lead {
+        let is_past = || match &lead {
             Some(lead) => lead.is_doomed(),
             None => store.changes() != changes,
         };
+        let url = entry.url.as_bytes();
         let (last, trailers) = match ended {
             Ok(ended) => ended,
             Err(error) => {
-                let begin = begin_of(&entry, &filler).filter(|_| is_kept && part.is_none() && !is_past(&lead));
-                begin.into_iter().for_each(|begin| store.keep_part(begin, most));
+                if let Some(begin) = begin_of(&entry, &filler).filter(|_| is_kept && part.is_none()) {
+                    store.unless_past(url, is_past, |store| store.keep_part(begin, most));
+                }
                 filler.fail(error);
                 return (bytes, Err(error));
             }
         };
         // Whoever has read it to its end finds it from then on.
         let _sleepers = filler.finish(last, trailers);
-        if let Some((pieces, _)) = entry.body.pieces().filter(|_| !is_past(&lead)) {
-            match part {
-                None => store.keep(entry),
+        if let Some((pieces, _)) = entry.body.pieces() {
+            store.unless_past(url, is_past, |store| match part {
+                None => store.keep(entry.clone()),
                 Some(span) => {
                     let part = Parts::new(&entry, &span, pieces.to_vec());
                     part.into_iter().for_each(|part| store.keep_part(part, most));
                 }
-            }
+            });
         }
         (bytes, Ok(()))
     }

@@ -157,6 +157,7 @@ fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response:
     }
     match wanted.freshened(kept, fields) {
         (renewed, Ok(())) => store.keep(renewed),
+        (_, Err(why)) if keep::is_of_request(why) => {}
         (_, Err(_)) => store.doubt(kept),
     }
 }

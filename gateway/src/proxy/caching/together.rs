@@ -35,7 +35,7 @@ enum Followed {
     Other(Key),
     /// There is none for it.
     Alone,
-    /// Who led is gone: somebody else has to.
+    /// Who led is gone, or its answer is for it alone by what it asked: somebody else has to.
     Again,
 }
 
@@ -168,7 +168,10 @@ async fn follow(
     let landed = Waiter::new(&mut x.responder).within(x.watchdog, deadline, landed).await?;
     tell(x, |told| told.collapsed = true);
     let entry = match landed {
-        None => return Ok(Followed::Again),
+        None => {
+            tell(x, |told| told.collapsed = false);
+            return Ok(Followed::Again);
+        }
         Some(Landing::Shared(entry)) => entry,
         Some(Landing::Alone(why)) => {
             tell(x, |told| (told.collapsed, told.detail) = (false, Some(why.word())));
