@@ -85,10 +85,7 @@ impl Conditions {
             && (self.methods.is_empty() || self.methods.iter().any(|method| serves(method, &request.method)))
             && self.headers.iter().all(|(name, pattern)| header_fits(name, pattern, request))
             && self.query.iter().all(|(name, pattern)| query_fits(name, pattern, request.query()))
-            && self
-                .cookies
-                .iter()
-                .all(|(name, pattern)| fits(pattern, cookies(&request.fields, name).map(|value| value.iter().copied())))
+            && self.cookies.iter().all(|(name, pattern)| cookie_fits(name, pattern, request))
             && (self.clients.is_empty() || self.clients.iter().any(|network| network.contains(&client)))
     }
 
@@ -116,7 +113,7 @@ pub fn header_fits(field: &FieldName, pattern: &ValuePattern, request: &RequestH
     fits(pattern, request.fields.values(field).map(|value| value.iter().copied()))
 }
 
-/// Whether a cookie is.
+/// Whether a cookie is; of several of one name, any.
 pub fn cookie_fits(name: &str, pattern: &ValuePattern, request: &RequestHead) -> bool {
     fits(pattern, cookies(&request.fields, name).map(|value| value.iter().copied()))
 }
