@@ -100,9 +100,7 @@ pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) ->
     };
     if x.request.method == Method::HEAD {
         match (renewed, kept) {
-            // What was changed or purged meanwhile does not come back.
-            _ if store.changes() != changes => {}
-            (Some((kept, fields)), _) => compare(&store, kept, &wanted, &response, fields),
+            (Some((kept, fields)), _) => compare((&store, changes), kept, &wanted, &response, fields),
             (None, Some(kept)) if !status.is_server_error() && status != StatusCode::NOT_MODIFIED => store.doubt(kept),
             (None, _) => {}
         }
@@ -138,7 +136,13 @@ pub(super) async fn alone(x: &mut Exchange<'_>, quest: &Quest<'_>, ask: &Ask) ->
 }
 
 /// RFC 9111 section 4.3.5: what a HEAD tells of what is kept.
-fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response: &Response, fields: Fields) {
+fn compare(
+    (store, changes): (&Arc<Store>, u64),
+    kept: &Arc<Entry>,
+    wanted: &Wanted<'_>,
+    response: &Response,
+    fields: Fields,
+) {
     let head = &response.head;
     let differs = |field| {
         let (new, old) = (head.fields.value(field), kept.fields.value(field));
@@ -156,7 +160,10 @@ fn compare(store: &Arc<Store>, kept: &Arc<Entry>, wanted: &Wanted<'_>, response:
         return;
     }
     match wanted.freshened(kept, fields) {
-        (renewed, Ok(())) => store.keep(renewed),
+        (renewed, Ok(())) => {
+            // What was changed or purged meanwhile does not come back.
+            store.unless_past(kept.url.as_bytes(), || store.changes() != changes, |store| store.keep(renewed));
+        }
         (_, Err(why)) if keep::is_of_request(why) => {}
         (_, Err(_)) => store.doubt(kept),
     }
